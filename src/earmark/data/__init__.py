@@ -1,0 +1,1 @@
+"""Labelled clips: readers, folds, split files, the built-in sounds and augmentation."""

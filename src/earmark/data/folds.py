@@ -1,0 +1,159 @@
+"""Which clips train and which test, without a leak. Layer 3: scikit-learn, no torch.
+
+Official folds are kept. Where there are none, folds are stratified by class and grouped by source
+recording. The same rule carves the validation clips out of a training part.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.data.readers import Clip
+from earmark.errors import DatasetError
+
+
+def fold_names(clips: Sequence[Clip]) -> list[str]:
+    """Return the official folds in natural order (2 before 10)."""
+    names = {clip.fold for clip in clips if clip.fold is not None}
+    return sorted(names, key=lambda name: [int(p) if p.isdigit() else p for p in _pieces(name)])
+
+
+def _pieces(name: str) -> list[str]:
+    return ["", *re.split(r"(\d+)", name)] if not name[:1].isdigit() else re.split(r"(\d+)", name)
+
+
+def assign_folds(
+    clips: Sequence[Clip], digests: Sequence[str], *, folds: int, seed: int
+) -> list[str]:
+    """Give every clip its fold: the official one, or a stratified and grouped one.
+
+    Args:
+        clips: all readable clips.
+        digests: SHA-256 of each clip's file; equal files count as one source.
+        folds: number of folds to make where the dataset brings none.
+        seed: seed of the folds that are made.
+
+    Returns:
+        A fold name for each clip.
+
+    Raises:
+        DatasetError: official folds leak, or a class has fewer sources than folds.
+    """
+    if clips[0].fold is not None:
+        assigned = [str(clip.fold) for clip in clips]
+        refuse_leaks(clips, digests, assigned)
+        if len(set(assigned)) < 2:
+            raise DatasetError(f"all clips are in fold {assigned[0]}; testing needs two folds")
+    else:
+        groups = merged_groups(clips, digests)
+        labels = [clip.label for clip in clips]
+        for label in sorted(set(labels)):
+            sources = len({g for g, name in zip(groups, labels, strict=True) if name == label})
+            if sources < folds:
+                raise DatasetError(
+                    f"class {label!r} has {sources} source recordings, too few for {folds} folds; "
+                    f"add recordings or use --folds {max(2, sources)}"
+                )
+        numbers = grouped_folds(labels, groups, folds, seed)
+        assigned = [str(number + 1) for number in numbers]
+    classes = {clip.label for clip in clips}
+    for fold in sorted(set(assigned)):
+        pairs = zip(clips, assigned, strict=True)
+        if missing := classes - {clip.label for clip, name in pairs if name != fold}:
+            raise DatasetError(
+                f"class {min(missing)!r} occurs in fold {fold} only, so a model tested there "
+                "never hears it in training; spread it over the folds or leave it out"
+            )
+    return assigned
+
+
+def merged_groups(clips: Sequence[Clip], digests: Sequence[str]) -> list[str]:
+    """Return each clip's group, with groups that share an identical file made one."""
+    parent: dict[str, str] = {clip.group: clip.group for clip in clips}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = group = parent[parent[group]]
+        return group
+
+    first: dict[str, str] = {}
+    for clip, digest in zip(clips, digests, strict=True):
+        other = first.setdefault(digest, clip.group)
+        parent[root(clip.group)] = root(other)
+    return [root(clip.group) for clip in clips]
+
+
+def refuse_leaks(clips: Sequence[Clip], digests: Sequence[str], folds: Sequence[str]) -> None:
+    """Refuse folds in which one source recording, or one file's content, stands in two.
+
+    Raises:
+        DatasetError: with the first clips that leak, and how many sources do.
+    """
+    for what, keys in (("source", [clip.group for clip in clips]), ("audio", list(digests))):
+        where: dict[str, dict[str, Clip]] = defaultdict(dict)
+        for clip, key, fold in zip(clips, keys, folds, strict=True):
+            where[key].setdefault(fold, clip)
+        leaks = [found for found in where.values() if len(found) > 1]
+        if leaks:
+            (fold_a, clip_a), (fold_b, clip_b) = list(leaks[0].items())[:2]
+            raise DatasetError(
+                f"the folds leak: {clip_a.path} in fold {fold_a} and {clip_b.path} in fold "
+                f"{fold_b} have the same {what} ({len(leaks)} such); "
+                "put them in one fold or remove one"
+            )
+
+
+def grouped_folds(
+    labels: Sequence[str] | NDArray[np.int64], groups: Sequence[str], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Number clips 0 to folds - 1, stratified by label, every group in one fold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    numbers = np.zeros(len(labels), dtype=np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a rare class; the caller checks for it
+        parts = list(splitter.split(np.zeros(len(labels)), labels, groups))
+    for number, (_, inside) in enumerate(parts):
+        numbers[inside] = number
+    return numbers
+
+
+def validation_mask(
+    labels: NDArray[np.int64], groups: Sequence[str], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Choose validation clips out of a training part: stratified, whole groups.
+
+    Args:
+        labels: class numbers of the training clips.
+        groups: their source recordings.
+        fraction: share wanted; the nearest 1/n is used.
+        seed: seed of the choice.
+
+    Returns:
+        True for validation clips. Every class keeps at least one training clip.
+
+    Raises:
+        DatasetError: a class has a single source, so it cannot both train and validate.
+    """
+    sources = [len({g for g, n in zip(groups, labels, strict=True) if n == c}) for c in set(labels)]
+    if min(sources) < 2:
+        raise DatasetError(
+            "a class has a single source recording in the training part, so none can be held out "
+            "to choose the epoch; add recordings of other sources"
+        )
+    numbers = grouped_folds(labels, groups, max(2, min(round(1 / fraction), len(groups))), seed)
+    for number in range(int(numbers.max()) + 1):
+        mask: NDArray[np.bool_] = numbers == number
+        if mask.any() and set(labels[~mask]) == set(labels):
+            return mask
+    raise DatasetError(  # pragma: no cover - needs every fold to swallow a class whole
+        f"no validation part of {math.floor(fraction * 100)} % leaves every class in training"
+    )

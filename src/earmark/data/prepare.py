@@ -1,0 +1,216 @@
+"""Dataset -> split files: decode, make features, divide into folds. Layer 3.
+
+One bad file never stops the others: it is recorded with its reason and left out. What would make
+every result wrong stops the whole: folds that leak, a class that vanished, nothing readable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earmark import audio
+from earmark.data.folds import assign_folds, fold_names
+from earmark.data.readers import Clip, Dataset
+from earmark.data.splits import ClipSet, Split, write_split
+from earmark.errors import AudioError, DatasetError
+from earmark.features import LogMel
+from earmark.files import sha256_of_file, sha256_of_json
+from earmark.settings import FrontEndSettings
+
+Progress = Callable[[Iterable[object]], Iterable[object]]
+
+
+@dataclass(frozen=True)
+class HeardClip:
+    """A clip that could be read.
+
+    Attributes:
+        clip: what it is.
+        frames: its log-mel frames, `(frames, mels)`.
+        seconds: its length.
+        digest: SHA-256 of its file.
+    """
+
+    clip: Clip
+    frames: NDArray[np.float32]
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` found and wrote.
+
+    Attributes:
+        dataset: name of the dataset.
+        classes: class names.
+        heard: readable clips.
+        folds: the fold of each readable clip.
+        failures: one line for each unreadable file.
+        paths: the split files written.
+        fingerprint: SHA-256 over contents, labels and folds.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    heard: Sequence[HeardClip]
+    folds: Sequence[str]
+    failures: Sequence[str]
+    paths: Sequence[Path]
+    fingerprint: str
+
+
+def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], float]:
+    """Return a file's log-mel frames `(frames, mels)` and its seconds, in bounded memory.
+
+    Raises:
+        AudioError: see `earmark.audio.read_blocks`.
+    """
+    state, parts, samples = front_end.initial_state(), [], 0
+    with torch.inference_mode():
+        for block in audio.read_blocks(path, front_end.settings.rate_hz):
+            samples += len(block)
+            frames, state = front_end.step(torch.from_numpy(block)[None], state)
+            parts.append(frames[0].numpy())
+        if samples < front_end.settings.hop_samples:  # filled up with zeros to one frame
+            rest = torch.zeros(1, front_end.settings.hop_samples - samples)
+            parts.append(front_end.step(rest, state)[0][0].numpy())
+    return np.concatenate(parts), samples / front_end.settings.rate_hz
+
+
+def hear(
+    clips: Sequence[Clip], settings: FrontEndSettings, progress: Progress = iter
+) -> tuple[list[HeardClip], list[str]]:
+    """Decode clips and make their features, on all cores.
+
+    Args:
+        clips: what to read.
+        settings: the front end.
+        progress: wraps the iteration over clips, to show a bar.
+
+    Returns:
+        The readable clips in order, and one line for each of the others.
+    """
+    front_end = LogMel(settings)
+
+    def one(clip: Clip) -> HeardClip | str:
+        try:
+            frames, seconds = file_frames(clip.path, front_end)
+            return HeardClip(clip, frames, seconds, sha256_of_file(clip.path))
+        except (AudioError, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(progress(pool.map(one, clips)))
+    heard = [result for result in results if isinstance(result, HeardClip)]
+    return heard, [result for result in results if isinstance(result, str)]
+
+
+def prepare(
+    dataset: Dataset,
+    out: Path,
+    settings: FrontEndSettings,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    progress: Progress = iter,
+) -> Prepared:
+    """Write one split file for each fold of a dataset.
+
+    Args:
+        dataset: the clips.
+        out: folder of the split files.
+        settings: the front end.
+        folds: how many folds to make where the dataset has none.
+        seed: seed of the folds that are made.
+        progress: wraps the iteration over clips, to show a bar.
+
+    Raises:
+        DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
+    """
+    heard, failures = hear(dataset.clips, settings, progress)
+    if not heard:
+        raise DatasetError(
+            f"none of the {len(failures)} files of {dataset.name} can be read; "
+            f"the first: {failures[0]}"
+        )
+    clips, classes = [item.clip for item in heard], dataset.classes
+    if lost := set(classes) - {clip.label for clip in clips}:
+        raise DatasetError(
+            f"no file of class {min(lost)!r} can be read ({len(failures)} unreadable files; "
+            f"the first: {failures[0]})"
+        )
+    digests = [item.digest for item in heard]
+    assigned = assign_folds(clips, digests, folds=folds, seed=seed)
+    fingerprint = sha256_of_json(
+        sorted([d, c.label, f] for d, c, f in zip(digests, clips, assigned, strict=True))
+    )
+    label_numbers = {label: number for number, label in enumerate(classes)}
+    names = fold_names([Clip(Path(), "", "", fold) for fold in assigned])
+    paths = []
+    for index, name in enumerate(names):
+        inside = [fold == name for fold in assigned]
+        parts = {
+            part: _clip_set(
+                [h for h, i in zip(heard, inside, strict=True) if i == t], label_numbers
+            )
+            for part, t in (("train", False), ("test", True))
+        }
+        split = Split(
+            **parts,
+            classes=classes,
+            dataset=dataset.name,
+            synthetic=dataset.synthetic,
+            index=index,
+            test_fold=name,
+            front_end=settings,
+            fingerprint=fingerprint,
+        )
+        paths.append(write_split(out, split))
+    stale = {p for p in out.glob("split_*.pkl") if p not in paths}
+    for path in stale:  # of an earlier dataset with more folds; mixing the two would mislead
+        path.unlink()
+    return Prepared(dataset.name, classes, heard, assigned, failures, paths, fingerprint)
+
+
+def _clip_set(heard: Sequence[HeardClip], label_numbers: dict[str, int]) -> ClipSet:
+    return ClipSet(
+        np.concatenate([item.frames for item in heard]),
+        np.array([len(item.frames) for item in heard], np.int64),
+        np.array([label_numbers[item.clip.label] for item in heard], np.int64),
+        [str(item.clip.path) for item in heard],
+        [item.clip.group for item in heard],
+    )
+
+
+def report(prepared: Prepared) -> str:
+    """Describe a prepared dataset: clips of each class in each fold, durations, faults."""
+    names = fold_names([Clip(Path(), "", "", fold) for fold in prepared.folds])
+    counts = Counter(
+        (item.clip.label, fold) for item, fold in zip(prepared.heard, prepared.folds, strict=True)
+    )
+    width = max(len(label) for label in (*prepared.classes, "class"))
+    lines = [
+        f"{prepared.dataset}: {len(prepared.classes)} classes, {len(prepared.heard)} clips, "
+        f"{len(names)} folds",
+        f"{'class':<{width}}  clips" + "".join(f"{'fold ' + name:>8}" for name in names),
+    ]
+    for label in prepared.classes:
+        row = [counts[label, name] for name in names]
+        lines.append(f"{label:<{width}}  {sum(row):5d}" + "".join(f"{n:8d}" for n in row))
+    seconds = np.array([item.seconds for item in prepared.heard])
+    lines.append(
+        f"durations: {seconds.min():.2f} to {seconds.max():.2f} s, median "
+        f"{np.median(seconds):.2f} s, together {seconds.sum() / 60:.1f} min"
+    )
+    lines.append(f"unreadable files: {len(prepared.failures)}")
+    return "\n".join(lines)

@@ -1,0 +1,229 @@
+"""Datasets on disk -> labelled clips, without conversion. Layer 3: no torch.
+
+`read_dataset` recognises the original layouts of ESC-10, ESC-50 and UrbanSound8K, a folder per
+class, and a table `path,label[,fold][,group]`. It opens no audio; it only says which file is
+which class, in which official fold, and from which source recording.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from earmark.audio import has_audio_suffix
+from earmark.errors import DatasetError
+
+# ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
+_ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
+_ESC10_FILE = re.compile(r"(\d)-(\d+)-[A-Z]\d*\.\w+")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled recording.
+
+    Attributes:
+        path: the audio file.
+        label: the class name.
+        group: the source recording; clips of one group never stand on both sides of a split.
+        fold: the official fold, or None where the dataset has none.
+    """
+
+    path: Path
+    label: str
+    group: str
+    fold: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's clips in a fixed order.
+
+    Attributes:
+        name: the dataset's name, as it stands in results.
+        clips: all clips, sorted as the dataset lists them.
+        synthetic: the clips are generated, not recorded.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    synthetic: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in alphabetical order; a label's number is its place here."""
+        return tuple(sorted({clip.label for clip in self.clips}))
+
+
+def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
+    """Find out what a dataset is and list its clips.
+
+    Args:
+        path: a dataset's top folder, or a CSV file.
+        esc10_only: of ESC-50, take only the rows marked `esc10`.
+
+    Raises:
+        DatasetError: nothing there is a dataset, or it contradicts itself.
+    """
+    if path.is_file():
+        if path.suffix.lower() != ".csv":
+            raise DatasetError(f"{path}: is neither a folder nor a .csv table of clips")
+        dataset = _read_table(path)
+    elif not path.is_dir():
+        raise DatasetError(f"{path}: no such dataset; give a folder or a .csv table")
+    elif (path / "meta" / "esc50.csv").is_file():
+        dataset = _read_esc50(path, esc10_only)
+    elif (path / "metadata" / "UrbanSound8K.csv").is_file():
+        dataset = _read_urbansound(path)
+    elif any(_ESC10_FOLDER.fullmatch(folder.name) for folder in _folders(path)):
+        dataset = _read_esc10(path)
+    else:
+        dataset = _read_class_folders(path)
+    if esc10_only and not dataset.name.startswith("ESC-50"):
+        raise DatasetError(f"{path}: --esc10 chooses rows of ESC-50, but this is {dataset.name}")
+    _check(path, dataset)
+    return dataset
+
+
+def _read_esc10(path: Path) -> Dataset:
+    clips, odd = [], []
+    for folder in _folders(path):
+        name = _ESC10_FOLDER.fullmatch(folder.name)
+        files = _audio_files(folder)
+        if not name or not files:
+            odd.append(f"{folder.name}/ ({len(files)} audio files)")
+            continue
+        for file in files:
+            parts = _ESC10_FILE.fullmatch(file.name)
+            if parts:
+                clips.append(Clip(file, name[1], group=parts[2], fold=parts[1]))
+            else:
+                odd.append(f"{folder.name}/{file.name}")
+    _refuse_odd(path, "ESC-10", odd)
+    return Dataset("ESC-10", tuple(clips))
+
+
+def _read_esc50(path: Path, esc10_only: bool) -> Dataset:
+    table = path / "meta" / "esc50.csv"
+    rows = _rows(table, ("filename", "fold", "category", "esc10", "src_file"))
+    clips = [
+        Clip(path / "audio" / row["filename"], row["category"], row["src_file"], row["fold"])
+        for row in rows
+        if not esc10_only or row["esc10"].lower() == "true"
+    ]
+    return Dataset("ESC-50 (esc10 rows)" if esc10_only else "ESC-50", tuple(clips))
+
+
+def _read_urbansound(path: Path) -> Dataset:
+    table = path / "metadata" / "UrbanSound8K.csv"
+    rows = _rows(table, ("slice_file_name", "fsID", "fold", "class"))
+    clips = [
+        Clip(
+            path / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
+            *(row["class"], row["fsID"], row["fold"]),
+        )
+        for row in rows
+    ]
+    return Dataset("UrbanSound8K", tuple(clips))
+
+
+def _read_class_folders(path: Path) -> Dataset:
+    clips, odd = [], []
+    for folder in _folders(path):
+        files = _audio_files(folder)
+        if not files:
+            odd.append(f"{folder.name}/ (no audio file)")
+        clips += [Clip(file, folder.name, str(file.relative_to(path))) for file in files]
+    if clips:
+        odd += [f.name for f in sorted(path.iterdir()) if f.is_file() and has_audio_suffix(f)]
+        _refuse_odd(path, "one folder per class", odd)
+    return Dataset(path.resolve().name, tuple(clips))
+
+
+def _read_table(path: Path) -> Dataset:
+    rows = _rows(path, ("path", "label"))
+    clips = []
+    for row in rows:
+        file = path.parent / row["path"]  # an absolute path stands as it is
+        fold = row.get("fold") or None
+        clips.append(Clip(file, row["label"], row.get("group") or str(file), fold))
+    without = sum(clip.fold is None for clip in clips)
+    if 0 < without < len(clips):
+        raise DatasetError(f"{path}: {without} of {len(clips)} rows have no fold; fill all or none")
+    return Dataset(path.stem, tuple(clips))
+
+
+def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a CSV table, which must have `columns`, with the white space around values removed."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = [str(name).strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            if missing := [column for column in columns if column not in names]:
+                raise DatasetError(
+                    f"{table}: has no column {', '.join(missing)}; the header is {','.join(names)}"
+                )
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise DatasetError(
+                        f"{table}: line {reader.line_num} has not {len(names)} values; "
+                        "quote values that hold commas"
+                    )
+                rows.append({key: value.strip() for key, value in row.items()})
+                if empty := [column for column in columns if not rows[-1][column]]:
+                    raise DatasetError(f"{table}: line {reader.line_num} has no {empty[0]}")
+    except UnicodeDecodeError:
+        raise DatasetError(f"{table}: is not UTF-8 text; save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise DatasetError(f"{table}: is not a CSV table ({error})") from None
+    return rows
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith((".", "__")))
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    """Return the audio files in a folder and below, hidden ones left out, in a fixed order."""
+    found = (f for f in folder.rglob("*") if has_audio_suffix(f) and f.is_file())
+    return sorted(f for f in found if not f.name.startswith("."))
+
+
+def _refuse_odd(path: Path, layout: str, odd: list[str]) -> None:
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        raise DatasetError(
+            f"{path}: looks like {layout}, but does not fit it: {', '.join(odd[:3])}{more}; "
+            "complete or remove them"
+        )
+
+
+def _check(path: Path, dataset: Dataset) -> None:
+    """Refuse a dataset that is empty, has one class, or names a file or a class twice."""
+    if not dataset.clips:
+        raise DatasetError(
+            f"{path}: holds no labelled clips; expected ESC-10, ESC-50, UrbanSound8K, "
+            "a folder of audio files per class, or a table path,label[,fold][,group]"
+        )
+    if len(dataset.classes) == 1:
+        raise DatasetError(
+            f"{path}: has one class, {dataset.classes[0]!r}; telling sounds apart needs two"
+        )
+    twice = [str(p) for p, n in Counter(clip.path for clip in dataset.clips).items() if n > 1]
+    if twice:
+        raise DatasetError(f"{path}: lists {twice[0]} more than once; keep one row for each file")
+    spelling: dict[str, str] = {}
+    for label in dataset.classes:
+        key = " ".join(label.casefold().replace("_", " ").split())
+        if other := spelling.get(key):
+            raise DatasetError(
+                f"{path}: classes {other!r} and {label!r} differ only in case or space; "
+                "give them one name"
+            )
+        spelling[key] = label

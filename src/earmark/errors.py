@@ -1,0 +1,33 @@
+"""The errors Earmark raises on purpose. Layer 0: imports nothing of ours.
+
+Each message is one line that names the file or setting, the fault and the remedy, because the
+command line prints it as it is, without a traceback.
+"""
+
+
+class EarmarkError(Exception):
+    """Base of every error that is the input's fault rather than a bug."""
+
+
+class SettingsError(EarmarkError):
+    """A setting is out of range or contradicts another."""
+
+
+class AudioError(EarmarkError):
+    """An audio file cannot be used: missing, truncated, silent, not audio."""
+
+
+class DatasetError(EarmarkError):
+    """A folder or table of labelled clips is empty, incomplete or leaks."""
+
+
+class SplitError(EarmarkError):
+    """A split file is missing, unreadable or does not fit the model."""
+
+
+class ModelError(EarmarkError):
+    """A model directory is incomplete, edited, unsafe or too new."""
+
+
+class RunError(EarmarkError):
+    """A training run cannot start or go on."""

@@ -1,0 +1,1 @@
+"""Scores of labelled clips: batched scoring, metrics, the results file, pictures."""

@@ -1,0 +1,65 @@
+"""Figures as PNG files: confusion matrix, training curves. Layer 1: matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from earmark.files import write_bytes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)
+    write_bytes(path, data.getvalue())
+
+
+def draw_confusion(
+    path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str
+) -> None:
+    """Draw a confusion matrix with counts; rows are true classes, shaded by share of the row."""
+    counts = np.asarray(matrix)
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    side = 2.6 + 0.48 * len(classes)
+    figure = Figure(figsize=(side, side * 0.92), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=10)
+    if len(classes) <= 50:
+        for row, column in np.argwhere(counts > 0):
+            colour = "white" if share[row, column] > 0.6 else "black"
+            text = str(counts[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true class")
+    _save(figure, path)
+
+
+def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
+    """Draw loss and accuracy over the epochs, and mark the epoch whose weights were kept."""
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(8.5, 3.4), dpi=130, layout="constrained")
+    for axes, what, unit in zip(
+        figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "share"), strict=True
+    ):
+        axes.plot(epochs, [row[f"train_{what}"] for row in history], label="training, augmented")
+        axes.plot(
+            epochs, [row[f"validation_{what}"] for row in history], label="validation, averaged"
+        )
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{what} ({unit})")
+        axes.grid(alpha=0.3)
+        if what == "accuracy":
+            axes.set_ylim(0, 1.02)
+    axes.legend(loc="lower right", fontsize=8)
+    _save(figure, path)

@@ -1,0 +1,128 @@
+"""A scored test part -> results file and picture. Layer 5."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from earmark.artifact import TrainedModel, installed_versions, now
+from earmark.data.splits import Split
+from earmark.errors import SplitError
+from earmark.evaluation.metrics import classification_metrics
+from earmark.evaluation.pictures import draw_confusion
+from earmark.evaluation.scoring import score_clips
+from earmark.files import write_json
+
+
+def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> None:
+    """Refuse a split whose classes or features are not those the model was trained on.
+
+    Raises:
+        SplitError: naming both sides.
+    """
+    size, needed = split.test.features.shape[1], trained.model.settings.input_size
+    if size != needed:
+        raise SplitError(
+            f"split {split.index} has {size} features a frame, but {model_name} takes {needed}; "
+            "evaluate on the splits it was trained from"
+        )
+    if split.classes != trained.classes:
+        ours, theirs = ", ".join(trained.classes[:3]), ", ".join(split.classes[:3])
+        raise SplitError(
+            f"split {split.index} has {len(split.classes)} classes ({theirs}, ...), but "
+            f"{model_name} knows {len(trained.classes)} ({ours}, ...); "
+            "evaluate on the splits it was trained from"
+        )
+    if split.front_end != trained.front_end:
+        raise SplitError(
+            f"split {split.index} was prepared with another front end than {model_name}; "
+            "prepare the dataset again and train on it"
+        )
+
+
+def evaluate(
+    trained: TrainedModel, split: Split, *, batch_size: int = 32, model_name: str = "the model"
+) -> dict[str, Any]:
+    """Score a split's test part and return the content of `results.json`.
+
+    Raises:
+        SplitError: split and model do not fit.
+    """
+    refuse_mismatch(trained, split, model_name)
+    begin = time.perf_counter()
+    scores = score_clips(trained.model, split.test, batch_size=batch_size)
+    seconds = time.perf_counter() - begin
+    metrics = classification_metrics(split.test.labels, scores, split.classes)
+    same_data = trained.data.get("fingerprint") == split.fingerprint and bool(split.fingerprint)
+    seen = same_data and trained.data.get("split_index") != split.index
+    return {
+        "dataset": split.dataset,
+        "synthetic": split.synthetic,
+        "split_index": split.index,
+        "test_fold": split.test_fold,
+        "test_clips": len(split.test),
+        "test_clips_seen_in_training": seen,
+        "classes": list(split.classes),
+        **metrics,
+        "clips": [
+            {
+                "path": path,
+                "label": split.classes[label],
+                "prediction": split.classes[int(row.argmax())],
+                "scores": {n: round(float(s), 6) for n, s in zip(split.classes, row, strict=True)},
+            }
+            for path, label, row in zip(split.test.paths, split.test.labels, scores, strict=True)
+        ],
+        "model": {"name": model_name, "fingerprint": trained.fingerprint},
+        "training": dict(trained.training),
+        "trained_on": dict(trained.data),
+        "device": str(trained.model.mean.device),
+        "machine": platform.machine(),
+        "seconds": round(seconds, 4),
+        "created": now(),
+        "versions": installed_versions(),
+        "versions_of_training": dict(trained.versions),
+    }
+
+
+def title(results: dict[str, Any]) -> str:
+    """Say in one line what was tested and how it went."""
+    fold = f" (fold {results['test_fold']})" if results["test_fold"] else ""
+    return (
+        f"{results['dataset']}, split {results['split_index']}{fold}: "
+        f"accuracy {100 * results['accuracy']:.1f} % on {results['test_clips']} test clips"
+    )
+
+
+def write_results(path: Path, results: dict[str, Any]) -> Path:
+    """Write `results` to `path` as JSON and the confusion matrix beside it; return the picture."""
+    write_json(path, results)
+    picture = path.with_name(f"{path.stem}-confusion.png")
+    draw_confusion(picture, results["confusion_matrix"], results["classes"], title(results))
+    return picture
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Lay out the figures and the per-class table for the terminal."""
+    width = max(len(name) for name in (*results["classes"], "class"))
+    lines = [
+        title(results),
+        f"balanced accuracy {100 * results['balanced_accuracy']:.1f} %, "
+        f"macro F1 {results['macro_f1']:.3f}",
+        f"{'class':<{width}}  precision  recall     f1  clips",
+    ]
+    for name, row in results["per_class"].items():
+        lines.append(
+            f"{name:<{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:5.2f}  "
+            f"{row['support']:5d}"
+        )
+    if results["synthetic"]:
+        lines.append("These clips are synthetic; the figures say nothing about real recordings.")
+    if results["test_clips_seen_in_training"]:
+        lines.append(
+            "Not a test: the model was trained on another split of this dataset, which holds these "
+            f"clips. Evaluate it on split {results['trained_on'].get('split_index')}."
+        )
+    return "\n".join(lines)

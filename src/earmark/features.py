@@ -1,0 +1,110 @@
+"""Waveform -> mel frames, offline and streaming, one definition. Layer 2: imports settings.
+
+Frame t covers the `window_samples` samples that end with sample `(t + 1) * hop_samples`; nothing
+later is looked at. Before the first sample stand zeros, so every hop of audio gives one frame and
+a stream's first frame comes after one hop. Each frame is
+
+    log(floor + mel @ |rfft(hann * window)|^2)          natural logarithm
+
+which is librosa's `melspectrogram(center=False, power=2.0)` of the same settings over the same
+samples, then the logarithm. No normalisation happens here: that needs training clips and is a
+buffer of the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from earmark.settings import FrontEndSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The mel scale of Slaney's Auditory Toolbox (Interval Research TR 1998-010): linear up to 1 kHz,
+# where 15 mel are reached, then 27 steps for each factor of 6.4.
+_LINEAR_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert frequencies in hertz to mel (Slaney's scale)."""
+    logarithmic = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
+    return np.where(hz < _BREAK_HZ, hz / _LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert mel (Slaney's scale) to frequencies in hertz."""
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mel < _BREAK_MEL, mel * _LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_filters(settings: FrontEndSettings) -> NDArray[np.float32]:
+    """Return triangular mel filters of unit area in hertz, `(mels, window_samples // 2 + 1)`.
+
+    The edges lie evenly on the mel scale from `low_hz` to `high_hz`; each triangle rises from its
+    left neighbour's centre, falls to its right neighbour's, and is divided by half its width.
+    """
+    bins_hz = np.fft.rfftfreq(settings.window_samples, 1.0 / settings.rate_hz)
+    ends = hz_to_mel(np.array([settings.low_hz, settings.high_hz]))
+    edges_hz = mel_to_hz(np.linspace(ends[0], ends[1], settings.mels + 2))
+    left, centre, right = (edges_hz[i : i + settings.mels, None] for i in range(3))
+    rising = (bins_hz - left) / (centre - left)
+    falling = (right - bins_hz) / (right - centre)
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return (triangles * (2.0 / (right - left))).astype(np.float32)
+
+
+class LogMel(nn.Module):
+    """The front end: samples in, log-mel frames out, with an explicit state for streams."""
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, settings: FrontEndSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        window = torch.hann_window(settings.window_samples, periodic=True)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", torch.from_numpy(mel_filters(settings)), persistent=False)
+
+    def initial_state(self, batch: int = 1) -> Tensor:
+        """Return the state before the first sample: zeros `(batch, window - hop)`."""
+        context = self.settings.window_samples - self.settings.hop_samples
+        return self.window.new_zeros(batch, context)
+
+    def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn the next samples of a stream into the frames they complete.
+
+        Args:
+            samples: `(batch, samples)`, any number, none included.
+            state: `(batch, kept)`, from `initial_state` or the step before.
+
+        Returns:
+            Log-mel frames `(batch, frames, mels)`, possibly no frame, and the new state.
+        """
+        window_samples, hop = self.settings.window_samples, self.settings.hop_samples
+        joined = torch.cat([state, samples], dim=1)
+        frames = max(0, (joined.shape[1] - window_samples) // hop + 1)
+        if frames == 0:
+            return joined.new_zeros(joined.shape[0], 0, self.settings.mels), joined
+        windows = joined.unfold(1, window_samples, hop)  # (batch, frames, window)
+        spectrum = torch.fft.rfft(windows * self.window)
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel = power @ self.filters.T  # (batch, frames, mels)
+        return torch.log(mel + self.settings.floor), joined[:, frames * hop :]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Turn whole clips `(batch, samples)` into log-mel frames `(batch, frames, mels)`.
+
+        A clip shorter than one hop is filled up with zeros to give one frame.
+        """
+        short = self.settings.hop_samples - samples.shape[1]
+        if short > 0:
+            samples = nn.functional.pad(samples, (0, short))
+        return self.step(samples, self.initial_state(samples.shape[0]))[0]

@@ -1,0 +1,1 @@
+"""Using a trained model: on clips now, on streams and events later."""

@@ -1,0 +1,169 @@
+"""Audio files -> class scores. Layer 5: torch.
+
+A file of any length is heard block by block through the front end's and the model's state, so
+memory does not grow with it and the scores are those of one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+
+from earmark import audio
+from earmark.artifact import TrainedModel, load_model
+from earmark.errors import AudioError, ModelError
+from earmark.features import LogMel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes of one clip.
+
+    Attributes:
+        path: the file, or a name for samples that came without one.
+        seconds: length of the clip.
+        scores: probability of each class, most likely first.
+    """
+
+    path: str
+    seconds: float
+    scores: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return next(iter(self.scores))
+
+    @property
+    def score(self) -> float:
+        """The probability of the most likely class."""
+        return self.scores[self.label]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as plain values."""
+        return {
+            "path": self.path,
+            "seconds": round(self.seconds, 3),
+            "prediction": self.label,
+            "score": round(self.score, 6),
+            "scores": {name: round(score, 6) for name, score in self.scores.items()},
+        }
+
+
+class Recognizer:
+    """Names the sounds of clips with a trained model.
+
+    Args:
+        trained: the model; it is only read, and may be shared.
+        device: where to run it.
+
+    Raises:
+        ModelError: the model was trained on features, not on audio.
+
+    Example:
+        >>> recognizer = Recognizer.load("models/lstm-128-2-1767225600")
+        >>> recognizer.predict("dog.wav").label
+        'Dog bark'
+    """
+
+    def __init__(self, trained: TrainedModel, device: str | torch.device = "cpu") -> None:
+        if trained.front_end is None:
+            raise ModelError(
+                "the model was trained on ready-made features, so it cannot hear audio files; "
+                "train one from splits made by: earmark prepare DATASET"
+            )
+        self.trained = trained
+        self.classes = trained.classes
+        self.rate_hz = trained.front_end.rate_hz
+        self._device = torch.device(device)
+        self._model = trained.model.to(self._device).eval()
+        self._front_end = LogMel(trained.front_end).to(self._device)
+
+    @classmethod
+    def load(cls, model_dir: str | Path, device: str | torch.device = "cpu") -> Recognizer:
+        """Load a model directory.
+
+        Raises:
+            ModelError: see `earmark.artifact.load_model`.
+        """
+        trained = load_model(Path(model_dir))
+        try:
+            return cls(trained, device)
+        except ModelError as error:
+            raise ModelError(f"{model_dir}: {error}") from None
+
+    def predict(self, path: str | Path) -> Prediction:
+        """Name the sound in an audio file of any length.
+
+        Raises:
+            AudioError: see `earmark.audio.read_blocks`.
+        """
+        return self._predict(audio.read_blocks(Path(path), self.rate_hz), str(path))
+
+    def predict_samples(
+        self, samples: NDArray[Any], rate_hz: int, *, name: str = "samples"
+    ) -> Prediction:
+        """Name the sound in samples `(samples,)` or `(samples, channels)`, full scale at -1 to 1.
+
+        Raises:
+            AudioError: no samples, NaN or infinite samples, or an unsupported rate.
+        """
+        values = np.asarray(samples, dtype=np.float32)
+        mono = values.mean(axis=1) if values.ndim == 2 else values
+        if mono.ndim != 1 or mono.size == 0:
+            raise AudioError(
+                f"{name}: has shape {values.shape}; (samples,) or (samples, channels) is needed"
+            )
+        if not np.isfinite(mono).all():
+            raise AudioError(f"{name}: holds NaN or infinite samples")
+        if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
+            raise AudioError(f"{name}: has an unsupported sample rate of {rate_hz} Hz")
+        if rate_hz != self.rate_hz:
+            mono = soxr.resample(mono, rate_hz, self.rate_hz, quality="HQ")
+        return self._predict([mono], name)
+
+    @torch.inference_mode()
+    def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:
+        counted = _Counted(blocks)
+        if self._model.settings.bidirectional:
+            clip = torch.from_numpy(np.concatenate(list(counted)))[None].to(self._device)
+            logits = self._model.logits(self._front_end(clip))
+        else:
+            logits = self._heard(counted)
+        scores = torch.softmax(logits[0], dim=0).tolist()
+        ranked = sorted(zip(self.classes, scores, strict=True), key=lambda pair: -pair[1])
+        return Prediction(name, counted.samples / self.rate_hz, dict(ranked))
+
+    def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> torch.Tensor:
+        """Return the logits after the last block, with bounded memory."""
+        front_state, state = self._front_end.initial_state(), self._model.initial_state()
+        logits = None
+        for block in blocks:
+            samples = torch.from_numpy(block)[None].to(self._device)
+            frames, front_state = self._front_end.step(samples, front_state)
+            logits, state = self._model.step(frames, state)
+        if logits is not None:
+            return logits
+        if state.frames.shape[1] == 0:  # less than one hop: fill it up with zeros
+            context = self._front_end.initial_state().shape[1]
+            return self._model.logits(self._front_end(front_state[:, context:]))
+        return self._model.logits(state.frames[:, self._model.settings.delta :])
+
+
+class _Counted:
+    """Iterates over blocks and counts their samples."""
+
+    def __init__(self, blocks: Iterable[NDArray[np.float32]]) -> None:
+        self._blocks, self.samples = blocks, 0
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block

@@ -1,0 +1,258 @@
+"""Mel frames -> class scores: the documented LSTM classifier. Layer 3: imports settings.
+
+The network, with shapes for `x (batch, frames, input_size)`:
+
+    normalise   (x - mean) / scale            statistics of the training clips, kept as buffers
+    delta       (batch, frames, 2 * input_size): each frame, and its change over `delta` frames
+    stack       (batch, steps, stack * 2 * input_size), steps = frames // stack
+    LSTM        (batch, steps, hidden_size)   Hochreiter and Schmidhuber 1997
+    pool        (batch, hidden_size)          over the steps so far; each pooling has a running form
+    head        fully connected, ReLU, dropout, fully connected -> (batch, num_classes)
+
+Unidirectional models carry their state as a value: `step(frames, state) -> (logits, state)` gives
+after every chunk what one pass over all frames so far would give.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from earmark.errors import ModelError, SettingsError
+from earmark.settings import ModelSettings
+
+
+class ModelState(NamedTuple):
+    """What a unidirectional model knows of a stream. Each stream has its own.
+
+    Attributes:
+        frames: input frames still needed, `(batch, kept, input_size)`: the last `delta` ones, then
+            those that do not fill a step yet. None kept before the first frame.
+        hidden: LSTM output per layer, `(num_layers, batch, hidden_size)`.
+        cell: LSTM cell per layer, `(num_layers, batch, hidden_size)`.
+        total: sum of the outputs so far, `(batch, hidden_size)`.
+        largest: largest outputs so far, `(batch, hidden_size)`.
+        steps: LSTM steps so far.
+    """
+
+    frames: Tensor
+    hidden: Tensor
+    cell: Tensor
+    total: Tensor
+    largest: Tensor
+    steps: int
+
+
+class LSTMClassifier(nn.Module):
+    """LSTM layers, then fully connected layers with ReLU and dropout.
+
+    Args:
+        input_size: features per frame.
+        hidden_size: units of each LSTM layer.
+        num_layers: LSTM layers, one or more.
+        num_classes: classes.
+        dropout: share of units dropped while training.
+        bidirectional: also read backwards. Such a model cannot stream.
+        stack: consecutive frames joined into one LSTM step; the LSTM then runs `stack` times
+            fewer steps, which is most of the cost.
+        delta: also give the LSTM each frame's difference from the frame `delta` before it, the
+            first frame standing in for those before the clip; 0: do not.
+        pooling: how the LSTM's outputs become one vector: `mean`, `max`, `meanmax` (both, side
+            by side) or `last`.
+
+    Raises:
+        SettingsError: a size is below 1, or dropout outside 0 to 1.
+
+    Example:
+        >>> model = LSTMClassifier(input_size=40, hidden_size=128, num_layers=2, num_classes=10)
+        >>> model(torch.randn(16, 100, 40)).shape
+        torch.Size([16, 10])
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        num_classes: int,
+        dropout: float = 0.3,
+        bidirectional: bool = False,
+        *,
+        stack: int = 1,
+        delta: int = 0,
+        pooling: str = "mean",
+    ) -> None:
+        super().__init__()
+        self.settings = settings = ModelSettings(
+            *(input_size, hidden_size, num_layers, num_classes, dropout, bidirectional),
+            *(stack, delta, pooling),
+        )
+        self.register_buffer("mean", torch.zeros(settings.input_size))
+        self.register_buffer("scale", torch.ones(settings.input_size))
+        self.lstm = nn.LSTM(
+            settings.input_size * settings.stack * (2 if settings.delta else 1),
+            settings.hidden_size,
+            settings.num_layers,
+            batch_first=True,
+            dropout=settings.dropout if settings.num_layers > 1 else 0.0,
+            bidirectional=settings.bidirectional,
+        )
+        outputs = settings.hidden_size * (2 if settings.bidirectional else 1)
+        pooled = outputs * (2 if settings.pooling == "meanmax" else 1)
+        self.head = nn.Sequential(
+            nn.Dropout(settings.dropout),
+            nn.Linear(pooled, settings.hidden_size),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.hidden_size, settings.num_classes),
+        )
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> LSTMClassifier:
+        """Build an untrained model of the given shape."""
+        return cls(
+            settings.input_size,
+            settings.hidden_size,
+            settings.num_layers,
+            settings.num_classes,
+            settings.dropout,
+            settings.bidirectional,
+            stack=settings.stack,
+            delta=settings.delta,
+            pooling=settings.pooling,
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return class probabilities.
+
+        Args:
+            x: features `(batch, frames, input_size)`.
+            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end.
+
+        Returns:
+            Probabilities `(batch, num_classes)`; each row sums to 1.
+
+        Raises:
+            SettingsError: `x` has another shape.
+        """
+        return torch.softmax(self.logits(x, lengths), dim=1)
+
+    def logits(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the scores before the softmax; training's cross-entropy takes these.
+
+        Args:
+            x: features `(batch, frames, input_size)`.
+            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end.
+
+        Returns:
+            Logits `(batch, num_classes)`.
+
+        Raises:
+            SettingsError: `x` has another shape.
+        """
+        size, stack = self.settings.input_size, self.settings.stack
+        if x.ndim != 3 or x.shape[2] != size or x.shape[1] == 0:
+            raise SettingsError(
+                f"the model takes (batch, frames, {size}) with at least one frame, "
+                f"got {tuple(x.shape)}"
+            )
+        if x.shape[1] < stack:  # too short for one step: hold the last frame
+            x = torch.cat([x, x[:, -1:].expand(-1, stack - x.shape[1], -1)], dim=1)
+        steps = self._stacked(self._with_past(x))  # (batch, steps, LSTM inputs)
+        if lengths is None:
+            outputs, _ = self.lstm(steps)
+            return self._head(outputs.sum(1), outputs.amax(1), outputs[:, -1], outputs.shape[1])
+        counts = (lengths // stack).clamp(1, steps.shape[1])
+        if self.settings.bidirectional:  # padding must not be read backwards into a clip
+            packed = nn.utils.rnn.pack_padded_sequence(
+                steps, counts.cpu(), batch_first=True, enforce_sorted=False
+            )
+            outputs, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        else:
+            outputs, _ = self.lstm(steps)
+        inside = (torch.arange(outputs.shape[1], device=x.device) < counts[:, None])[..., None]
+        total = (outputs * inside).sum(1)
+        largest = outputs.masked_fill(~inside, -torch.inf).amax(1)
+        last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
+        return self._head(total, largest, last, counts[:, None])
+
+    def initial_state(self, batch: int = 1) -> ModelState:
+        """Return the state of `batch` streams before their first frame.
+
+        Raises:
+            ModelError: the model is bidirectional and would need the future.
+        """
+        if self.settings.bidirectional:
+            raise ModelError("a bidirectional model cannot stream: it reads from the end backwards")
+        hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
+        frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
+        lowest = torch.full_like(hidden[0], -torch.inf)
+        return ModelState(frames, hidden, hidden, hidden[0], lowest, 0)
+
+    def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
+        """Hear the next frames of a stream.
+
+        Args:
+            frames: `(batch, frames, input_size)`, any number, none included.
+            state: from `initial_state` or the step before.
+
+        Returns:
+            Logits `(batch, num_classes)` over everything heard so far, or None while fewer than
+            `stack` frames have come, and the new state.
+        """
+        first = state.steps == 0 and state.frames.shape[1] == 0
+        joined = torch.cat([state.frames, self._with_past(frames) if first else frames], dim=1)
+        past, stack = self.settings.delta, self.settings.stack
+        whole = max(0, joined.shape[1] - past) // stack * stack
+        state = state._replace(frames=joined[:, whole:])
+        if whole:
+            steps = self._stacked(joined[:, : past + whole])
+            outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
+            state = state._replace(
+                hidden=hidden,
+                cell=cell,
+                total=state.total + outputs.sum(1),
+                largest=torch.maximum(state.largest, outputs.amax(1)),
+                steps=state.steps + outputs.shape[1],
+            )
+        if state.steps == 0:
+            return None, state
+        last = state.hidden[-1]
+        return self._head(state.total, state.largest, last, state.steps), state
+
+    def _with_past(self, x: Tensor) -> Tensor:
+        """Put `delta` copies of the first frame before a clip or stream."""
+        past = x[:, :1].expand(-1, self.settings.delta, -1)
+        return torch.cat([past, x], dim=1) if self.settings.delta else x
+
+    def _stacked(self, x: Tensor) -> Tensor:
+        """Normalise, add differences and join frames into LSTM steps.
+
+        Args:
+            x: `(batch, delta + frames, input_size)`, the first `delta` only to look back at.
+
+        Returns:
+            `(batch, frames // stack, LSTM inputs)`.
+        """
+        past, stack = self.settings.delta, self.settings.stack
+        steps = (x.shape[1] - past) // stack
+        frames = (x[:, : past + steps * stack] - self.mean) / self.scale
+        if past:
+            frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
+        return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
+
+    def _head(self, total: Tensor, largest: Tensor, last: Tensor, steps: int | Tensor) -> Tensor:
+        """Pool what the LSTM gave, each `(batch, outputs)`, and classify."""
+        pooled = {
+            "mean": lambda: total / steps,
+            "max": lambda: largest,
+            "meanmax": lambda: torch.cat([total / steps, largest], dim=1),
+            "last": lambda: last,
+        }[self.settings.pooling]()
+        logits: Tensor = self.head(pooled)
+        return logits

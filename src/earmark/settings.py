@@ -1,0 +1,225 @@
+"""Frozen settings, saved with every model and rebuilt from it. Layer 0: imports errors only.
+
+A setting that changes a shape, a feature or a score stands in one of these classes and nowhere
+else. Values are checked where they enter, so a wrong flag or an edited file is one clear line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any, TypeVar
+
+from earmark.errors import SettingsError
+
+Settings = TypeVar("Settings")
+
+POOLINGS = ("mean", "max", "meanmax", "last")
+
+
+def _check(ok: bool, name: str, rule: str, value: object) -> None:
+    if not ok:
+        raise SettingsError(f"{name} must be {rule}, got {value!r}")
+
+
+def _check_types(settings: Any) -> None:
+    """Refuse a value whose type is not the field's; an int where a float is meant becomes one."""
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value, hint = getattr(settings, field.name), hints[field.name]
+        allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if float in allowed and type(value) is int:
+            object.__setattr__(settings, field.name, value := float(value))
+        if type(value) not in allowed:
+            names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+            raise SettingsError(f"{field.name} must be of type {names}, got {value!r}")
+        if isinstance(value, float):
+            _check(math.isfinite(value), field.name, "a finite number", value)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEndSettings:
+    """How a waveform becomes log-mel frames.
+
+    Attributes:
+        rate_hz: sample rate of the model; other rates are resampled to it.
+        window_samples: length of the Hann window and of the Fourier transform.
+        hop_samples: samples from one frame to the next, at most the window.
+        mels: mel bands per frame, the `input_size` of the documented model.
+        low_hz: lower edge of the first mel band.
+        high_hz: upper edge of the last mel band, at most half of `rate_hz`.
+        floor: power added before the logarithm; it hides quantisation noise and digital silence.
+    """
+
+    rate_hz: int = 32_000
+    window_samples: int = 1024
+    hop_samples: int = 640
+    mels: int = 64
+    low_hz: float = 20.0
+    high_hz: float = 16_000.0
+    floor: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(4_000 <= self.rate_hz <= 384_000, "rate_hz", "4000 to 384000", self.rate_hz)
+        _check(self.window_samples >= 2, "window_samples", "at least 2", self.window_samples)
+        rule = "1 to window_samples"
+        _check(1 <= self.hop_samples <= self.window_samples, "hop_samples", rule, self.hop_samples)
+        _check(self.mels >= 1, "mels", "at least 1", self.mels)
+        _check(self.low_hz >= 0, "low_hz", "at least 0", self.low_hz)
+        rule = "above low_hz and at most half of rate_hz"
+        _check(self.low_hz < self.high_hz <= self.rate_hz / 2, "high_hz", rule, self.high_hz)
+        _check(self.floor > 0, "floor", "above 0", self.floor)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames the front end gives for each second of audio."""
+        return self.rate_hz / self.hop_samples
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The shape of the network; with `input_size` and the classes it rebuilds the model.
+
+    Attributes:
+        input_size: features per frame.
+        hidden_size: units of each LSTM layer.
+        num_layers: LSTM layers.
+        num_classes: classes, one probability each.
+        dropout: share of units dropped while training, 0 up to but not including 1.
+        bidirectional: also read backwards; such a model cannot stream.
+        stack: consecutive frames joined into one LSTM step.
+        delta: frames back to which each frame's change is added as features; 0: none.
+        pooling: how LSTM outputs become one vector: mean, max, meanmax or last.
+    """
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    num_classes: int
+    dropout: float = 0.3
+    bidirectional: bool = False
+    stack: int = 1
+    delta: int = 0
+    pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("input_size", "hidden_size", "num_layers", "num_classes", "stack"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _check(self.delta >= 0, "delta", "at least 0", self.delta)
+        _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        _check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """A training recipe: the documented flags first, then what the documented command fixes.
+
+    Attributes:
+        batch_size: clips in one step, over all processes.
+        num_epochs: passes over the training clips, `views` augmented views of each per pass.
+        learning_rate: highest rate of the one-cycle schedule (rise, then cosine to zero).
+        hidden_size: units of each LSTM layer.
+        num_layers: LSTM layers.
+        dropout: share of units dropped while training.
+        patience: epochs without a lower validation loss or a higher accuracy after which training
+            stops; counted in the second half of the schedule.
+        seed: seed of weights, order, augmentation and dropout.
+        bidirectional: train a model that also reads backwards and cannot stream.
+        stack: consecutive frames joined into one LSTM step.
+        delta: frames back to which each frame's change is added as features; 0: none.
+        pooling: how LSTM outputs become one vector: mean, max, meanmax or last.
+        views: augmented views of each clip in an epoch.
+        clip_seconds: length of the circular crop that a view is.
+        validation_fraction: share of the training clips held out to choose the epoch.
+        warmup: share of all steps in which the rate rises.
+        weight_decay: AdamW's decay.
+        clip_norm: gradients longer than this are scaled down to it.
+        average: decay of the running average of the weights that is validated and saved; 0: off.
+        label_smoothing: share of the target spread evenly over all classes.
+        mix_probability: share of views that are two clips mixed, with a label in proportion.
+        gain: largest level change, natural log of power, either way.
+        tilt: spread of the random smooth filter, natural log of power.
+        mel_shift: largest shift along the mel axis, in bands, either way.
+        time_mask: longest stretch of time blanked, as a share of the view, twice a view.
+        mel_mask: widest range of mel bands blanked, twice a view.
+        noise: highest level of added noise above the floor, natural log of power; 0: none.
+        stretch: largest change of tempo, natural log, either way.
+    """
+
+    batch_size: int = 32
+    num_epochs: int = 50
+    learning_rate: float = 0.001
+    hidden_size: int = 128
+    num_layers: int = 2
+    dropout: float = 0.3
+    patience: int = 5
+    seed: int = 0
+    bidirectional: bool = False
+    stack: int = 5
+    delta: int = 5
+    pooling: str = "mean"
+    views: int = 6
+    clip_seconds: float = 5.0
+    validation_fraction: float = 0.15
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average: float = 0.99
+    label_smoothing: float = 0.0
+    mix_probability: float = 0.5
+    gain: float = 2.0
+    tilt: float = 0.5
+    mel_shift: int = 2
+    time_mask: float = 0.12
+    mel_mask: int = 8
+    noise: float = 0.0
+    stretch: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("batch_size", "num_epochs", "patience", "views", "stack"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("hidden_size", "num_layers"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("learning_rate", "clip_seconds", "clip_norm"):
+            _check(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        _check(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1", self.seed)
+        _check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
+        for name in ("average", "label_smoothing", "warmup"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, name, "at least 0 and below 1", value)
+        rule = "above 0 and at most 0.5"
+        share = self.validation_fraction
+        _check(0 < share <= 0.5, "validation_fraction", rule, share)
+        _check(0 <= self.mix_probability <= 1, "mix_probability", "0 to 1", self.mix_probability)
+        for name in (
+            *("delta", "weight_decay", "gain", "tilt", "mel_shift", "time_mask", "mel_mask"),
+            *("noise", "stretch"),
+        ):
+            _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """Return a settings object as a dict of plain values, in the order of its fields."""
+    return dataclasses.asdict(settings)
+
+
+def from_json(kind: type[Settings], values: object) -> Settings:
+    """Rebuild settings of class `kind` from a dict that must hold every field and no other.
+
+    Raises:
+        SettingsError: a key is missing or unknown, or a value has the wrong type or range.
+    """
+    if not isinstance(values, dict):
+        raise SettingsError(f"{kind.__name__} must be an object, got {type(values).__name__}")
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if missing := sorted(names - values.keys()):
+        raise SettingsError(f"{kind.__name__} lacks {', '.join(missing)}")
+    if unknown := sorted(str(key) for key in values.keys() - names):
+        raise SettingsError(f"{kind.__name__} has unknown {', '.join(unknown)}")
+    return kind(**values)

@@ -1,0 +1,1 @@
+"""Training: augmented batches, the loop, its record on disk."""

@@ -1,0 +1,159 @@
+"""Clips in memory -> augmented batches, without a Python loop over clips. Layer 6: torch.
+
+All frames of all clips lie in one tensor; a batch is one gather from it. Every change is made on
+log-mel frames, where level, filtering and mixing have exact counterparts: adding to the logarithm
+is gain, adding a smooth curve over the bands is a filter, and adding powers is mixing waveforms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from earmark.data.splits import ClipSet
+from earmark.settings import FrontEndSettings, TrainingSettings
+
+_Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each view
+_TILT_POINTS = 6  # a random filter is a line through this many points over the mel axis
+_MASKS = 2  # time masks and mel masks in a view
+
+
+class Batches:
+    """Draws augmented views of clips.
+
+    Args:
+        clips: the training clips.
+        settings: the recipe.
+        front_end: how the features were made. Without it they are unknown features, and only what
+            suits any sequence is applied: circular crops, tempo, masks, and linear mixing.
+        device: where the features are kept and the batches made.
+    """
+
+    def __init__(
+        self,
+        clips: ClipSet,
+        settings: TrainingSettings,
+        front_end: FrontEndSettings | None,
+        device: torch.device,
+    ) -> None:
+        self.settings, self.front_end = settings, front_end
+        self.features = torch.from_numpy(clips.features).to(device)
+        self.starts = torch.from_numpy(clips.starts).to(device)
+        self.frames = torch.from_numpy(clips.frames).to(device)
+        self.labels = torch.from_numpy(clips.labels).to(device)
+        self.mean, self.scale = feature_statistics(self.features)
+        if front_end:
+            seconds = settings.clip_seconds
+            self.crop_frames = max(1, round(seconds * front_end.frames_per_second))
+        else:
+            self.crop_frames = int(clips.frames.max())
+
+    def order(self, generator: Generator) -> Tensor:
+        """Return the clip of each view of an epoch: `views` shuffles of all clips, joined."""
+        count = len(self.labels)
+        shuffles = [torch.randperm(count, generator=generator) for _ in range(self.settings.views)]
+        return torch.cat(shuffles)
+
+    def draw(self, chosen: Tensor, classes: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return augmented views of the chosen clips and their soft labels.
+
+        Args:
+            chosen: clip numbers `(batch,)`.
+            classes: number of classes.
+            generator: source of every random choice, on the CPU.
+
+        Returns:
+            Frames `(batch, crop_frames, input_size)` and targets `(batch, classes)`.
+        """
+        recipe = self.settings
+        device = self.features.device
+
+        def uniform(low: float, high: float, *shape: int) -> Tensor:
+            drawn = torch.rand(len(chosen), *shape, generator=generator)
+            return (low + (high - low) * drawn).to(device)
+
+        chosen = chosen.to(device)
+        lengths = self.frames[chosen, None]
+        steps = torch.arange(self.crop_frames, device=device)[None].float()
+        if recipe.stretch:
+            steps = steps * torch.exp(uniform(-recipe.stretch, recipe.stretch, 1))
+        shift = (uniform(0, 1, 1) * lengths).long()
+        places = (shift + steps.long()) % lengths  # circular: short clips repeat
+        x = self.features[self.starts[chosen, None] + places]
+        targets = torch.nn.functional.one_hot(self.labels[chosen], classes).float()
+        if self.front_end:
+            x = self._recoloured(x, uniform)
+        if recipe.mix_probability:
+            x, targets = self._mixed(x, targets, uniform)
+        if self.front_end:
+            lowest = math.log(self.front_end.floor)
+            if recipe.noise:
+                level = lowest + uniform(0, recipe.noise, 1, 1)
+                ripple = torch.randn(x.shape, generator=generator).to(device)
+                x = torch.logaddexp(x, level + 0.6 * ripple)
+            x = x.clamp_min(lowest)
+        return self._masked(x, uniform), targets
+
+    def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
+        """Shift along the mel axis, change the level, filter smoothly."""
+        recipe, mels = self.settings, x.shape[2]
+        if recipe.mel_shift:
+            shift = uniform(-recipe.mel_shift - 0.5, recipe.mel_shift + 0.5, 1).round().long()
+            bands = (torch.arange(mels, device=x.device) + shift).clamp(0, mels - 1)
+            x = x.gather(2, bands[:, None].expand_as(x))
+        change = uniform(-recipe.gain, recipe.gain, 1, 1)
+        if recipe.tilt:  # a uniform draw of the same spread as a normal one
+            points = uniform(-(3**0.5) * recipe.tilt, 3**0.5 * recipe.tilt, 1, _TILT_POINTS)
+            change = change + torch.nn.functional.interpolate(
+                points, size=mels, mode="linear", align_corners=True
+            )
+        return x + change
+
+    def _mixed(self, x: Tensor, targets: Tensor, uniform: _Uniform) -> tuple[Tensor, Tensor]:
+        """Mix some views with their neighbours in the batch, in proportion to the new labels.
+
+        The two are brought to one level first, so that the label says what is heard (between-class
+        learning, Tokozume et al. 2018). Unknown features are mixed linearly (mixup, Zhang et al.
+        2018).
+        """
+        share = uniform(0, 1, 1, 1)
+        mixing = uniform(0, 1, 1, 1) < self.settings.mix_probability
+        other = x.roll(1, 0)
+        if self.front_end:
+            level = x.exp().mean((1, 2), keepdim=True).log()
+            level_other = level.roll(1, 0)
+            middle = (level + level_other) / 2
+            loudness = share.square() + (1 - share).square()
+            first = x + (middle - level) + 2 * share.clamp_min(1e-4).log()
+            second = other + (middle - level_other) + 2 * (1 - share).clamp_min(1e-4).log()
+            mixed = torch.logaddexp(first, second) - loudness.log()
+        else:
+            mixed = share * x + (1 - share) * other
+        soft = share[:, 0] * targets + (1 - share[:, 0]) * targets.roll(1, 0)
+        return torch.where(mixing, mixed, x), torch.where(mixing[:, 0], soft, targets)
+
+    def _masked(self, x: Tensor, uniform: _Uniform) -> Tensor:
+        """Blank stretches of time and ranges of bands with the mean frame (SpecAugment)."""
+        recipe = self.settings
+        hidden = torch.zeros(1, 1, 1, dtype=torch.bool, device=x.device)
+        for axis, widest in ((1, round(recipe.time_mask * x.shape[1])), (2, recipe.mel_mask)):
+            along = torch.arange(x.shape[axis], device=x.device)
+            for _ in range(_MASKS if widest else 0):
+                width = (uniform(0, 1, 1) * (widest + 1)).floor()
+                start = (uniform(0, 1, 1) * x.shape[axis]).floor()
+                inside = (along >= start) & (along < start + width)
+                hidden = hidden | (inside[:, :, None] if axis == 1 else inside[:, None])
+        return torch.where(hidden, self.mean, x)
+
+
+def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature over all frames, `(input_size,)` each.
+
+    A feature that hardly varies keeps a scale of 1, so that it is not blown up.
+    """
+    mean = features.mean(0)
+    scale = features.std(0, correction=0)
+    return mean, torch.where(scale < 1e-3, torch.ones_like(scale), scale)

@@ -1,0 +1,400 @@
+"""The training loop. Layer 6: torch and Accelerate.
+
+Validation clips are carved out of the training part, by source recording; they choose the epoch
+and stop the run. The test part is not looked at here.
+
+Every process draws the same batch from the same seed and trains on its slice of it, so a recipe
+means the same on one process and on several. All randomness of an epoch follows from the seed and
+the epoch's number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from earmark.artifact import TrainedModel, now, save_model
+from earmark.data.folds import validation_mask
+from earmark.data.splits import ClipSet, Split
+from earmark.errors import DatasetError, RunError
+from earmark.evaluation.pictures import draw_curves
+from earmark.evaluation.scoring import cross_entropy, score_clips
+from earmark.files import write_text
+from earmark.model import LSTMClassifier
+from earmark.settings import ModelSettings, TrainingSettings, from_json, to_json
+from earmark.training.batches import Batches
+from earmark.training.state import (
+    ResumeState,
+    load_optimizer,
+    optimizer_tensors,
+    read_state,
+    write_state,
+)
+
+HISTORY = "history.csv"
+CURVES = "curves.png"
+CHOSEN_BY = (
+    "lowest loss of the averaged weights on validation clips carved out of the training part "
+    "by source recording"
+)
+
+
+class _Objective(nn.Module):
+    """The model and its loss as one module, so that several processes share its gradients."""
+
+    def __init__(self, model: LSTMClassifier, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def forward(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the share of views whose heaviest label wins."""
+        logits = self.model.logits(x)
+        correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        return self.loss(logits, targets), correct
+
+
+@dataclass
+class _Progress:
+    """Where a run stands; what the resume state records beside the tensors."""
+
+    history: list[dict[str, Any]]
+    best_epoch: int = 0
+    stopped: str = ""
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+
+class Run:
+    """One training run: a split, a recipe and a folder.
+
+    Args:
+        split: what to train on; only its training part is used.
+        settings: the recipe.
+        folder: the run's folder.
+        accelerator: carries device, precision and processes.
+        source: what the record should say about where the split came from.
+        show_progress: draw a bar when the output is a terminal, else a line for each epoch.
+
+    Raises:
+        SettingsError, DatasetError, RunError: the run cannot start.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        settings: TrainingSettings,
+        folder: Path,
+        accelerator: accelerate.Accelerator,
+        *,
+        source: Mapping[str, Any] | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.split, self.settings, self.folder = split, settings, folder
+        self.accelerator, self.show_progress = accelerator, show_progress
+        self.source = dict(source or {})
+        processes = accelerator.num_processes
+        if settings.batch_size % processes:
+            raise RunError(
+                f"batch_size {settings.batch_size} does not divide among {processes} processes; "
+                f"use a multiple of {processes}"
+            )
+        held_out = _validation(split, settings)
+        self.validation = split.train.select(held_out)
+        fitted = split.train.select(~held_out)
+        device = accelerator.device
+        self.batches = Batches(fitted, settings, split.front_end, device)
+        self.steps = len(fitted) * settings.views // settings.batch_size
+        if self.steps == 0:
+            raise RunError(
+                f"batch_size {settings.batch_size} is more than the {len(fitted)} training clips "
+                f"times {settings.views} views; use a smaller one"
+            )
+        torch.manual_seed(settings.seed)
+        model = LSTMClassifier.from_settings(_model_settings(split, settings))
+        model.mean.copy_(self.batches.mean)
+        model.scale.copy_(self.batches.scale)
+        self.average = LSTMClassifier.from_settings(model.settings).to(device)
+        self.average.load_state_dict(model.state_dict())
+        self.model = model.to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        objective = _Objective(self.model, settings.label_smoothing)
+        self.objective, self.prepared_optimizer = accelerator.prepare(objective, self.optimizer)
+        self.best = _copy(self.average)
+        self.progress = _Progress([])
+
+    def resume(self, state: ResumeState) -> None:
+        """Go on from a state between two epochs."""
+        self.model.load_state_dict(state.tensors["weights"])
+        self.average.load_state_dict(state.tensors["average"])
+        self.best = {k: v.to(self.average.mean.device) for k, v in state.tensors["best"].items()}
+        load_optimizer(self.optimizer, state.tensors["optimizer"])
+        self.progress = _Progress(**state.record["progress"])
+
+    def train(self) -> TrainedModel:
+        """Train to the last epoch or the early stop, and return the best model.
+
+        The folder holds a whole model from the first epoch on; interrupted, it keeps the best so
+        far and can be resumed.
+        """
+        done = self.progress
+        bar = tqdm(
+            total=self.settings.num_epochs * self.steps,
+            initial=done.epochs_done * self.steps,
+            unit="step",
+            disable=None if self.show_progress and self.accelerator.is_main_process else True,
+        )
+        with bar:
+            while done.epochs_done < self.settings.num_epochs and not done.stopped:
+                row = self._epoch(done.epochs_done + 1, bar)
+                self._validate(row)
+                if self.accelerator.is_main_process:
+                    self._record(bar)
+        trained = self._trained(finished=True)
+        if self.accelerator.is_main_process:
+            save_model(self.folder, trained)
+            draw_curves(self.folder / CURVES, done.history, done.best_epoch)
+        return trained
+
+    def _epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
+        """Train one epoch and return the start of its history row."""
+        recipe, processes = self.settings, self.accelerator.num_processes
+        rank = self.accelerator.process_index
+        generator = torch.Generator().manual_seed(_epoch_seed(recipe.seed, epoch))
+        torch.manual_seed(_epoch_seed(recipe.seed, epoch, rank + 1))  # dropout
+        classes, begin = len(self.split.classes), time.perf_counter()
+        order = self.batches.order(generator)
+        self.objective.train()
+        total = torch.zeros(2, device=self.accelerator.device)
+        for step in range(self.steps):
+            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            x, targets = self.batches.draw(chosen, classes, generator)
+            at = (epoch - 1) * self.steps + step
+            for group in self.optimizer.param_groups:
+                group["lr"] = _rate(recipe, at / (recipe.num_epochs * self.steps))
+            loss, correct = self.objective(x[rank::processes], targets[rank::processes])
+            self.prepared_optimizer.zero_grad()
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
+            self.prepared_optimizer.step()
+            self._move_average(at)
+            total += torch.stack([loss.detach(), correct])
+            bar.update()
+            if not bar.disable and step % 5 == 4:
+                mean = total / (step + 1)
+                bar.set_postfix(epoch=epoch, loss=f"{mean[0]:.3f}", acc=f"{mean[1]:.3f}")
+        mean = (self.accelerator.reduce(total, reduction="mean") / self.steps).tolist()
+        if not math.isfinite(mean[0]):
+            raise RunError(
+                f"the loss became {mean[0]} in epoch {epoch}; use a lower --learning_rate"
+            )
+        return {
+            "epoch": epoch,
+            "train_loss": round(mean[0], 6),
+            "train_accuracy": round(mean[1], 6),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(time.perf_counter() - begin, 3),
+        }
+
+    @torch.no_grad()
+    def _move_average(self, step: int) -> None:
+        """Move the running average of the weights; it starts quickly and slows to its decay."""
+        decay = min(self.settings.average, (1 + step) / (10 + step))
+        average: list[Tensor] = list(self.average.parameters())
+        weights: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(average, weights, 1 - decay)
+
+    def _validate(self, row: dict[str, Any]) -> None:
+        """Score the validation clips with the averaged weights; decide what is best, when to end.
+
+        The main process measures and decides, the others follow it.
+        """
+        if self.accelerator.is_main_process:
+            scores = score_clips(self.average, self.validation)
+            labels = self.validation.labels
+            row["validation_loss"] = round(cross_entropy(labels, scores), 6)
+            row["validation_accuracy"] = round(float((scores.argmax(1) == labels).mean()), 6)
+        done = self.progress
+        (row,) = broadcast_object_list([row])
+        done.history.append(row)
+        best = done.history[done.best_epoch - 1] if done.best_epoch else None
+        if best is None or row["validation_loss"] < best["validation_loss"]:
+            done.best_epoch = row["epoch"]
+            self.best = _copy(self.average)
+        # Patience counts in the falling half of the schedule: before, the rate is so high that a
+        # few epochs without progress say little. Progress is a lower loss or a higher accuracy.
+        counted = max(_last_progress(done.history), self.settings.num_epochs // 2)
+        if row["epoch"] - counted >= self.settings.patience:
+            done.stopped = f"no better epoch for {self.settings.patience} epochs"
+
+    def _record(self, bar: Any) -> None:
+        """Write history, model and resume state after an epoch."""
+        done = self.progress
+        row = done.history[-1]
+        if done.best_epoch == row["epoch"]:
+            save_model(self.folder, self._trained(finished=False))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(done.history)
+        write_text(self.folder / HISTORY, text.getvalue())
+        record = {
+            "settings": to_json(self.settings),
+            "source": self.source,
+            "data": self._data(),
+            "progress": vars(done),
+        }
+        tensors = {
+            "weights": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        write_state(self.folder, ResumeState(record, tensors))
+        if self.show_progress and bar.disable:
+            print(
+                f"epoch {row['epoch']}/{self.settings.num_epochs}: "
+                f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}, validation "
+                f"loss {row['validation_loss']:.3f}, accuracy {row['validation_accuracy']:.3f}",
+                flush=True,
+            )
+
+    def _data(self) -> dict[str, Any]:
+        split = self.split
+        return {
+            "dataset": split.dataset,
+            "synthetic": split.synthetic,
+            "split_index": split.index,
+            "test_fold": split.test_fold,
+            "fingerprint": split.fingerprint,
+            "training_clips": len(self.batches.labels),
+            "validation_clips": len(self.validation),
+        }
+
+    def _trained(self, *, finished: bool) -> TrainedModel:
+        """Return the best model so far with its record."""
+        done = self.progress
+        best = done.history[done.best_epoch - 1]
+        model = LSTMClassifier.from_settings(self.model.settings)
+        model.load_state_dict(self.best)
+        training = {
+            "recipe": to_json(self.settings),
+            "seed": self.settings.seed,
+            "finished": finished,
+            "epochs": done.epochs_done,
+            "stopped": done.stopped or ("all epochs done" if finished else "still training"),
+            "epoch": done.best_epoch,
+            "epoch_chosen_by": CHOSEN_BY,
+            "validation_accuracy": best["validation_accuracy"],
+            "validation_loss": best["validation_loss"],
+            "device": str(self.accelerator.device),
+            "processes": self.accelerator.num_processes,
+            "precision": str(self.accelerator.mixed_precision),
+            "seconds": round(sum(row["seconds"] for row in done.history), 3),
+        }
+        return TrainedModel(
+            model.eval(),
+            self.split.classes,
+            self.split.front_end,
+            training,
+            self._data(),
+            created=now(),
+        )
+
+
+def resumable(folder: Path) -> tuple[TrainingSettings, dict[str, Any], ResumeState]:
+    """Read how an interrupted run was started.
+
+    Returns:
+        Its recipe, what it recorded as its source, and the state for `Run.resume`.
+
+    Raises:
+        RunError: there is nothing to resume.
+    """
+    state = read_state(folder)
+    try:
+        settings = from_json(TrainingSettings, state.record["settings"])
+        return settings, dict(state.record["source"]), state
+    except KeyError as error:
+        raise RunError(f"{folder}: its resume state lacks {error}; start a new run") from None
+
+
+def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
+    """Refuse to resume on other data than the run began with.
+
+    Raises:
+        RunError: the split's fingerprint has changed.
+    """
+    before = state.record["data"]["fingerprint"]
+    if before != split.fingerprint:
+        raise RunError(
+            f"{folder}: was started on other data than split {split.index} now holds; "
+            "prepare that dataset again or start a new run"
+        )
+
+
+def _validation(split: Split, settings: TrainingSettings) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    part: ClipSet = split.train
+    try:
+        return validation_mask(
+            part.labels, part.groups, settings.validation_fraction, settings.seed
+        )
+    except DatasetError as error:
+        raise DatasetError(f"split {split.index}: {error}") from None
+
+
+def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
+    return ModelSettings(
+        input_size=split.train.features.shape[1],
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        num_classes=len(split.classes),
+        dropout=settings.dropout,
+        bidirectional=settings.bidirectional,
+        stack=settings.stack,
+        delta=settings.delta,
+        pooling=settings.pooling,
+    )
+
+
+def _last_progress(history: Sequence[Mapping[str, Any]]) -> int:
+    """Return the last epoch that lowered the validation loss or raised the accuracy."""
+    epochs = range(1, len(history) + 1)
+    losses = [row["validation_loss"] for row in history]
+    accuracies = [row["validation_accuracy"] for row in history]
+    lowest = min(epochs, key=lambda epoch: losses[epoch - 1])
+    return max(lowest, max(epochs, key=lambda epoch: accuracies[epoch - 1]))
+
+
+def _rate(recipe: TrainingSettings, progress: float) -> float:
+    """Return the learning rate at `progress` (0 to 1) of the run: a rise, then a half cosine."""
+    if progress < recipe.warmup:
+        return recipe.learning_rate * (0.02 + 0.98 * progress / recipe.warmup)
+    falling = (progress - recipe.warmup) / (1 - recipe.warmup)
+    return recipe.learning_rate * (0.001 + 0.999 * (0.5 + 0.5 * math.cos(math.pi * falling)))
+
+
+def _epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
+    """Return a seed of its own for each epoch and stream of random numbers."""
+    return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _copy(model: LSTMClassifier) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
