@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATASET := $(if $(EARMARK_ESC10),$(EARMARK_ESC10),synthetic)
+SOUNDS := $(if $(EARMARK_ESC10),$(EARMARK_ESC10),synthetic-sounds)
 
 .PHONY: demo test clean
 
@@ -12,8 +13,17 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
+# Prepares the data, trains with the documented command, evaluates, predicts one clip of the test
+# fold. set -x shows each command as it runs.
 demo: $(VENV)/installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python demo.py "$(DATASET)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; set -ex; \
+	earmark prepare "$(DATASET)"; \
+	python lstm_classifier_train.py --split_index 0; \
+	{ set +x; } 2>/dev/null; \
+	run=$$(ls -td models/lstm-128-2-* | head -n 1); \
+	clip=$$(find "$(SOUNDS)" -ipath '*dog*' -name '1-*' | sort | head -n 1); set -x; \
+	python lstm_inference.py --model_dir "$$run" --split_index 0 --output_file results.json; \
+	python lstm_inference.py --model_dir "$$run" --audio_file "$$clip"
 
 test: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -284,29 +284,27 @@ def _train(args: argparse.Namespace) -> int:
             splits_dir = Path(source["splits_dir"])
     split = read_split(splits_dir, index)
     accelerator = _accelerator(args)
-    say = accelerator.print
-    folder = Path(args.resume) if args.resume else _new_run(args, settings, accelerator)
-    if state:
-        refuse_other_data(state, split, folder)
     source = {"splits_dir": str(splits_dir.resolve()), "split_index": index}
-    run = Run(split, settings, folder, accelerator, source=source)
+    run = Run(split, settings, accelerator, source=source)
     if state:
+        refuse_other_data(state, split, Path(args.resume))
         run.resume(state)
-        say(f"going on after epoch {run.progress.epochs_done}")
-    made_of = "synthetic sounds" if split.synthetic else split.dataset
-    say(
-        f"training on {made_of}, split {split.index}: {len(run.batches.labels)} clips, "
+        accelerator.print(f"going on after epoch {run.progress.epochs_done}")
+    accelerator.print(
+        f"training on {split.dataset}, split {split.index}: {len(run.batches.labels)} clips, "
         f"{len(run.validation)} for validation, {len(split.test)} for the test; "
-        f"device {accelerator.device}, {accelerator.num_processes} process(es)"
+        f"device {accelerator.device.type}, {accelerator.num_processes} process(es)"
     )
+    folder = Path(args.resume) if args.resume else _new_run(args, settings, accelerator)
     try:
-        if accelerator.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-        trained = run.train()
+        trained = run.train(folder)
         if accelerator.is_main_process:
             _test_once(folder, trained, split)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_left_behind(folder)) from None
+    finally:
+        if accelerator.is_main_process and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     accelerator.end_training()
     return 0
 
@@ -376,8 +374,6 @@ def _test_once(folder: Path, trained: Any, split: Any) -> None:
 def _left_behind(folder: Path) -> str:
     """Say what an interrupted run leaves and how to go on."""
     if not (folder / "model.json").is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
         return " before the first epoch ended; nothing was written"
     return f"; the best model so far stays in {folder}; go on with --resume {folder}"
 

@@ -227,8 +227,9 @@ class LSTMClassifier(nn.Module):
 
     def _with_past(self, x: Tensor) -> Tensor:
         """Put `delta` copies of the first frame before a clip or stream."""
-        past = x[:, :1].expand(-1, self.settings.delta, -1)
-        return torch.cat([past, x], dim=1) if self.settings.delta else x
+        if self.settings.delta == 0 or x.shape[1] == 0:
+            return x
+        return torch.cat([x[:, :1].expand(-1, self.settings.delta, -1), x], dim=1)
 
     def _stacked(self, x: Tensor) -> Tensor:
         """Normalise, add differences and join frames into LSTM steps.

@@ -56,7 +56,7 @@ class FrontEndSettings:
     rate_hz: int = 32_000
     window_samples: int = 1024
     hop_samples: int = 640
-    mels: int = 64
+    mels: int = 40
     low_hz: float = 20.0
     high_hz: float = 16_000.0
     floor: float = 1e-6
@@ -168,7 +168,7 @@ class TrainingSettings:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    average: float = 0.99
+    average: float = 0.998
     label_smoothing: float = 0.0
     mix_probability: float = 0.5
     gain: float = 2.0

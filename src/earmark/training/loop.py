@@ -81,12 +81,11 @@ class _Progress:
 
 
 class Run:
-    """One training run: a split, a recipe and a folder.
+    """One training run: a split and a recipe.
 
     Args:
         split: what to train on; only its training part is used.
         settings: the recipe.
-        folder: the run's folder.
         accelerator: carries device, precision and processes.
         source: what the record should say about where the split came from.
         show_progress: draw a bar when the output is a terminal, else a line for each epoch.
@@ -99,13 +98,12 @@ class Run:
         self,
         split: Split,
         settings: TrainingSettings,
-        folder: Path,
         accelerator: accelerate.Accelerator,
         *,
         source: Mapping[str, Any] | None = None,
         show_progress: bool = True,
     ) -> None:
-        self.split, self.settings, self.folder = split, settings, folder
+        self.split, self.settings = split, settings
         self.accelerator, self.show_progress = accelerator, show_progress
         self.source = dict(source or {})
         processes = accelerator.num_processes
@@ -148,11 +146,15 @@ class Run:
         load_optimizer(self.optimizer, state.tensors["optimizer"])
         self.progress = _Progress(**state.record["progress"])
 
-    def train(self) -> TrainedModel:
+    def train(self, folder: Path) -> TrainedModel:
         """Train to the last epoch or the early stop, and return the best model.
 
         The folder holds a whole model from the first epoch on; interrupted, it keeps the best so
         far and can be resumed.
+
+        Raises:
+            RunError: the loss is no longer a number.
+            OSError: the folder cannot be written.
         """
         done = self.progress
         bar = tqdm(
@@ -166,11 +168,11 @@ class Run:
                 row = self._epoch(done.epochs_done + 1, bar)
                 self._validate(row)
                 if self.accelerator.is_main_process:
-                    self._record(bar)
+                    self._record(folder, bar)
         trained = self._trained(finished=True)
         if self.accelerator.is_main_process:
-            save_model(self.folder, trained)
-            draw_curves(self.folder / CURVES, done.history, done.best_epoch)
+            save_model(folder, trained)
+            draw_curves(folder / CURVES, done.history, done.best_epoch)
         return trained
 
     def _epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
@@ -244,17 +246,17 @@ class Run:
         if row["epoch"] - counted >= self.settings.patience:
             done.stopped = f"no better epoch for {self.settings.patience} epochs"
 
-    def _record(self, bar: Any) -> None:
+    def _record(self, folder: Path, bar: Any) -> None:
         """Write history, model and resume state after an epoch."""
         done = self.progress
         row = done.history[-1]
         if done.best_epoch == row["epoch"]:
-            save_model(self.folder, self._trained(finished=False))
+            save_model(folder, self._trained(finished=False))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(done.history)
-        write_text(self.folder / HISTORY, text.getvalue())
+        write_text(folder / HISTORY, text.getvalue())
         record = {
             "settings": to_json(self.settings),
             "source": self.source,
@@ -267,7 +269,7 @@ class Run:
             "best": self.best,
             "optimizer": optimizer_tensors(self.optimizer),
         }
-        write_state(self.folder, ResumeState(record, tensors))
+        write_state(folder, ResumeState(record, tensors))
         if self.show_progress and bar.disable:
             print(
                 f"epoch {row['epoch']}/{self.settings.num_epochs}: "

@@ -1,0 +1,47 @@
+"""Small splits and recipes that several test modules share."""
+
+import numpy as np
+
+from earmark.data.splits import ClipSet, Split
+from earmark.settings import FrontEndSettings, TrainingSettings
+
+FRONT_END = FrontEndSettings(8_000, 256, 160, 6, 50.0, 4_000.0, 1e-6)
+CLASSES = ("dog", "rain", "rooster")
+
+
+def clip_set(clips_per_class, seed):
+    """Clips of 15 to 30 frames whose bands are louder in a class's own part of the spectrum."""
+    rng = np.random.default_rng(seed)
+    features, frames, labels, names = [], [], [], []
+    for label in range(len(CLASSES)):
+        for number in range(clips_per_class):
+            clip = rng.normal(-8, 1, (rng.integers(15, 31), FRONT_END.mels))
+            clip[:, 2 * label : 2 * label + 2] += 2
+            features.append(clip.astype(np.float32))
+            frames.append(len(clip))
+            labels.append(label)
+            names.append(f"{CLASSES[label]}-{seed}-{number}")
+    return ClipSet(np.concatenate(features), np.array(frames), np.array(labels), names, names)
+
+
+def small_split(**changes):
+    """A split of three separable classes."""
+    values = {
+        "train": clip_set(12, 1),
+        "test": clip_set(4, 2),
+        "classes": CLASSES,
+        "dataset": "three sounds",
+        "front_end": FRONT_END,
+        "fingerprint": "f" * 64,
+    }
+    return Split(**{**values, **changes})
+
+
+def small_recipe(**changes):
+    """A recipe that learns `small_split` in a second."""
+    values = {
+        **{"batch_size": 8, "num_epochs": 6, "learning_rate": 0.02, "hidden_size": 8},
+        **{"num_layers": 1, "views": 2, "clip_seconds": 0.4, "stack": 2, "delta": 2},
+        **{"mel_mask": 1, "mel_shift": 0, "average": 0.9},
+    }
+    return TrainingSettings(**{**values, **changes})

@@ -1,0 +1,28 @@
+"""Pictures are whole PNG files of a sensible size, for few and for many classes."""
+
+import pytest
+from matplotlib import image
+
+from earmark.evaluation.pictures import draw_confusion, draw_curves
+
+
+@pytest.mark.parametrize("count", [2, 10, 60])
+def test_confusion_matrices_have_ink_on_the_diagonal(tmp_path, count):
+    names = [f"class {number}" for number in range(count)]
+    matrix = [[5 * (row == column) for column in range(count)] for row in range(count)]
+    draw_confusion(tmp_path / "c.png", matrix, names, "a title")
+    pixels = image.imread(tmp_path / "c.png")[..., :3]
+    assert min(pixels.shape[:2]) > 300
+    dark_blue = (pixels[..., 2] > 0.3) & (pixels[..., 0] < 0.2)
+    assert dark_blue.mean() > 0.25 / count
+
+
+def test_curves_of_one_epoch_and_of_many(tmp_path):
+    row = {
+        **{"train_loss": 1.0, "validation_loss": 1.1, "train_accuracy": 0.5},
+        **{"validation_accuracy": 0.4},
+    }
+    for epochs in (1, 30):
+        history = [{"epoch": epoch + 1, **row} for epoch in range(epochs)]
+        draw_curves(tmp_path / "c.png", history, 1)
+        assert image.imread(tmp_path / "c.png").shape[1] > 800

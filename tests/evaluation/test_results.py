@@ -1,0 +1,93 @@
+"""Scoring a split: the results file, its picture, and splits that do not fit."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from earmark.artifact import TrainedModel
+from earmark.errors import SplitError
+from earmark.evaluation.results import evaluate, summary, write_results
+from earmark.evaluation.scoring import cross_entropy, score_clips
+from earmark.model import LSTMClassifier
+from tests.builders import CLASSES, FRONT_END, clip_set, small_split
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(0)
+    model = LSTMClassifier(FRONT_END.mels, 8, 1, 3, stack=2, delta=2).eval()
+    data = {"fingerprint": "f" * 64, "split_index": 0}
+    return TrainedModel(model, CLASSES, FRONT_END, {"seed": 5}, data, fingerprint="m" * 64)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_scores_do_not_depend_on_the_batch(trained, batch_size):
+    clips = clip_set(6, 3)
+    scores = score_clips(trained.model, clips, batch_size=batch_size)
+    for number in range(len(clips)):
+        alone = trained.model(torch.from_numpy(clips.clip(number))[None])[0]
+        # float32 sums in another order; measured below 2e-7
+        np.testing.assert_allclose(scores[number], alone.detach(), atol=1e-6)
+
+
+def test_scoring_keeps_the_mode_of_the_model(trained):
+    trained.model.train()
+    score_clips(trained.model, clip_set(1, 0))
+    assert trained.model.training
+
+
+def test_cross_entropy_is_the_mean_negative_log_probability():
+    scores = np.array([[0.5, 0.5], [0.1, 0.9]], np.float32)
+    assert cross_entropy(np.array([0, 1]), scores) == pytest.approx(
+        -(np.log(0.5) + np.log(0.9)) / 2
+    )
+
+
+def test_results_hold_what_the_documentation_promises(trained, tmp_path):
+    results = evaluate(trained, small_split(), model_name="run")
+    picture = write_results(tmp_path / "results.json", results)
+    read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    for key in (
+        *("accuracy", "balanced_accuracy", "macro_f1", "per_class", "confusion_matrix", "classes"),
+        *("clips", "split_index", "training", "trained_on", "versions", "device", "seconds"),
+        *("dataset", "synthetic", "created", "test_fold"),
+    ):
+        assert key in read, key
+    assert len(read["clips"]) == 12
+    clip = read["clips"][0]
+    assert clip["path"] == "dog-2-0"
+    assert clip["label"] == "dog"
+    assert clip["prediction"] == max(clip["scores"], key=clip["scores"].get)
+    assert sum(clip["scores"].values()) == pytest.approx(1, abs=1e-5)
+    right = sum(clip["prediction"] == clip["label"] for clip in read["clips"])
+    assert read["accuracy"] == pytest.approx(right / 12)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.parent == tmp_path
+
+
+def test_clips_that_trained_the_model_are_called_no_test(trained):
+    same = evaluate(trained, small_split())
+    other = evaluate(trained, small_split(index=1))
+    unknown = evaluate(trained, small_split(index=1, fingerprint=""))
+    seen = [r["test_clips_seen_in_training"] for r in (same, other, unknown)]
+    assert seen == [False, True, False]
+    assert "Not a test" in summary(other)
+    assert "Not a test" not in summary(same)
+
+
+def test_synthetic_clips_are_called_synthetic(trained):
+    assert "synthetic" in summary(evaluate(trained, small_split(synthetic=True)))
+
+
+def test_a_split_that_does_not_fit_is_refused(trained):
+    fewer = LSTMClassifier(4, 8, 1, 3)
+    with pytest.raises(SplitError, match="6 features a frame, but run takes 4"):
+        evaluate(dataclasses.replace(trained, model=fewer), small_split(), model_name="run")
+    renamed = small_split(classes=("cat", "rain", "rooster"))
+    with pytest.raises(SplitError, match="cat"):
+        evaluate(trained, renamed)
+    with pytest.raises(SplitError, match="front end"):
+        evaluate(trained, small_split(front_end=dataclasses.replace(FRONT_END, floor=1e-7)))

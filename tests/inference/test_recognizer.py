@@ -1,0 +1,84 @@
+"""Predicting clips: any length, bounded memory, the scores of the split's evaluation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from earmark.artifact import TrainedModel, save_model
+from earmark.data.prepare import file_frames
+from earmark.errors import AudioError, ModelError
+from earmark.features import LogMel
+from earmark.inference.recognizer import Recognizer
+from earmark.model import LSTMClassifier
+from tests.builders import CLASSES, FRONT_END
+
+
+def trained(**options):
+    torch.manual_seed(1)
+    model = LSTMClassifier(FRONT_END.mels, 8, 2, 3, **options)
+    model.mean.fill_(-8.0)
+    return TrainedModel(model.eval(), CLASSES, FRONT_END)
+
+
+def noise(seconds, rate_hz=8_000):
+    rng = np.random.default_rng(0)
+    return rng.uniform(-0.5, 0.5, round(seconds * rate_hz)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"stack": 3, "delta": 2}, {"bidirectional": True}], ids=str
+)
+@pytest.mark.parametrize("seconds", [0.0005, 0.02, 0.05, 1.0, 25.0])
+def test_a_clip_of_any_length_gets_the_scores_of_one_pass(tmp_path, options, seconds):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(seconds), 8_000, subtype="FLOAT")
+    made = trained(**options)
+    prediction = Recognizer(made).predict(path)
+    frames, heard_seconds = file_frames(path, LogMel(FRONT_END))
+    expected = made.model(torch.from_numpy(frames)[None])[0].tolist()
+    assert prediction.seconds == pytest.approx(heard_seconds)
+    for name, score in zip(CLASSES, expected, strict=True):
+        assert prediction.scores[name] == pytest.approx(score, abs=1e-5)  # measured below 1e-6
+    assert list(prediction.scores.values()) == sorted(prediction.scores.values(), reverse=True)
+
+
+def test_samples_in_memory_are_heard_like_a_file(tmp_path):
+    stereo = np.stack([noise(1.0, 22_050)] * 2, axis=1)
+    soundfile.write(tmp_path / "clip.wav", stereo, 22_050, subtype="FLOAT")
+    recognizer = Recognizer(trained())
+    from_file = recognizer.predict(tmp_path / "clip.wav")
+    from_memory = recognizer.predict_samples(stereo, 22_050)
+    assert from_memory.scores == pytest.approx(from_file.scores, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz"),
+    [
+        (np.zeros(0), 8_000),
+        (np.full(100, np.nan), 8_000),
+        (np.zeros((2, 3, 4)), 8_000),
+        (np.zeros(100), 100),
+    ],
+)
+def test_unusable_samples_are_refused(samples, rate_hz):
+    with pytest.raises(AudioError):
+        Recognizer(trained()).predict_samples(samples, rate_hz)
+
+
+def test_a_model_of_ready_made_features_cannot_hear(tmp_path):
+    save_model(tmp_path, dataclasses.replace(trained(), front_end=None))
+    with pytest.raises(ModelError, match="ready-made features"):
+        Recognizer.load(tmp_path)
+
+
+def test_real_recordings_get_the_scores_of_their_split(esc10):
+    clip = sorted(esc10.glob("*Dog*/*.ogg"))[0]
+    made = trained(stack=2, delta=3)
+    frames, _ = file_frames(clip, LogMel(FRONT_END))
+    expected = made.model(torch.from_numpy(frames)[None])[0].tolist()
+    prediction = Recognizer(made).predict(clip)
+    for name, score in zip(CLASSES, expected, strict=True):
+        assert prediction.scores[name] == pytest.approx(score, abs=1e-5)

@@ -1,0 +1,78 @@
+"""The layering of docs/architecture.md: a module imports only from lower layers."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import earmark
+
+ROOT = Path(earmark.__file__).parent
+LAYERS = {
+    "errors": 0,
+    "files": 0,
+    "settings": 0.5,
+    "audio": 1,
+    "evaluation.metrics": 1,
+    "evaluation.pictures": 1,
+    "features": 2,
+    "data.readers": 3,
+    "data.folds": 3.1,
+    "data.splits": 3.1,
+    "data.synthetic": 3.1,
+    "data.prepare": 3.2,
+    "model": 4,
+    "artifact": 4.5,
+    "evaluation.scoring": 5,
+    "evaluation.results": 5.5,
+    "inference.recognizer": 5,
+    "training.batches": 6,
+    "training.state": 6,
+    "training.loop": 6.5,
+    "cli": 7,
+}
+# Above these layers lies torch; what is below stays light, and cli imports late.
+WITHOUT_TORCH = [name for name, layer in LAYERS.items() if layer <= 1 or name == "data.readers"]
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if path.name != "__init__.py":
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("earmark"):
+            base = (node.module or "").removeprefix("earmark").lstrip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}".lstrip(".")
+                yield full if full in LAYERS else base
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("earmark."):
+                    yield alias.name.removeprefix("earmark.")
+
+
+def test_every_module_has_a_layer():
+    assert {name for name, _ in modules()} == LAYERS.keys()
+
+
+def test_modules_import_only_from_lower_layers():
+    wrong = [
+        f"{name} imports {target}"
+        for name, tree in modules()
+        for target in imports(tree)
+        if target and LAYERS[target] >= LAYERS[name]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["", *WITHOUT_TORCH, "cli"])
+def test_light_modules_load_no_torch(name):
+    module = f"earmark.{name}".rstrip(".")
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

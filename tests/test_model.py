@@ -1,0 +1,153 @@
+"""The network: the documented contract, padding, streaming."""
+
+import itertools
+
+import pytest
+import torch
+
+from earmark.errors import ModelError, SettingsError
+from earmark.model import LSTMClassifier
+from earmark.settings import POOLINGS
+
+
+def small_model(**options):
+    torch.manual_seed(0)
+    model = LSTMClassifier(5, 8, 2, 3, **options).eval()
+    model.mean.uniform_(-1, 1)
+    model.scale.uniform_(0.5, 2)
+    return model
+
+
+def test_the_documented_example():
+    model = LSTMClassifier(input_size=40, hidden_size=128, num_layers=2, num_classes=10)
+    probabilities = model(torch.randn(16, 100, 40))
+    assert probabilities.shape == (16, 10)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(16))
+    assert (probabilities >= 0).all()
+
+
+def test_positional_arguments_keep_their_documented_order():
+    model = LSTMClassifier(40, 64, 1, 7, 0.5, True)
+    assert model.settings.dropout == 0.5
+    assert model.settings.bidirectional is True
+    assert model(torch.randn(2, 9, 40)).shape == (2, 7)
+
+
+def test_later_options_are_keyword_only():
+    with pytest.raises(TypeError):
+        LSTMClassifier(*(40, 64, 1, 7, 0.5, False, 3))
+
+
+def test_layers_are_lstm_then_fully_connected_with_relu_and_dropout():
+    kinds = [type(part).__name__ for part in LSTMClassifier(4, 8, 2, 3).head]
+    assert kinds == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    assert LSTMClassifier(4, 8, 2, 3).lstm.num_layers == 2
+
+
+def test_logits_are_finite_where_probabilities_round_to_zero():
+    model = small_model()
+    with torch.no_grad():
+        model.head[-1].bias.copy_(torch.tensor([0.0, 0.0, 500.0]))
+    x, target = torch.randn(1, 6, 5), torch.tensor([0])
+    loss = torch.nn.functional.cross_entropy(model.logits(x), target)
+    assert model(x)[0, 0] == 0.0
+    assert loss.isfinite()
+    assert loss > 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("input_size", 0), ("hidden_size", -1), ("num_layers", 0), ("num_classes", 0)),
+        *(("dropout", 1.0), ("dropout", -0.1), ("stack", 0), ("pooling", "sum"), ("delta", -1)),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, value):
+    sizes = {"input_size": 4, "hidden_size": 8, "num_layers": 1, "num_classes": 3}
+    with pytest.raises(SettingsError, match=name):
+        LSTMClassifier(**{**sizes, name: value})
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (2, 6, 4), (2, 0, 5)])
+def test_input_of_another_shape_is_refused(shape):
+    with pytest.raises(SettingsError, match="frames"):
+        small_model()(torch.zeros(shape))
+
+
+OPTIONS = [
+    {"pooling": pooling, "stack": stack, "delta": delta, "bidirectional": both}
+    for pooling, (stack, delta), both in itertools.product(
+        POOLINGS, [(1, 0), (3, 0), (3, 4)], [False, True]
+    )
+    if not (both and pooling == "last")
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_padding_changes_no_score(options):
+    model = small_model(**options)
+    clips = [torch.randn(frames, 5) for frames in (3, 8, 20, 31)]
+    padded = torch.full((4, 31, 5), 99.0)
+    for row, clip in zip(padded, clips, strict=True):
+        row[: len(clip)] = clip
+    together = model.logits(padded, torch.tensor([len(clip) for clip in clips]))
+    alone = torch.cat([model.logits(clip[None]) for clip in clips])
+    # float32 sums in another order; measured below 3e-7
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+
+
+STREAMING = [options for options in OPTIONS if not options["bidirectional"]]
+
+
+@pytest.mark.parametrize("options", STREAMING, ids=str)
+@pytest.mark.parametrize("chunk", [1, 2, 7, 100])
+def test_chunks_give_the_scores_of_one_pass(options, chunk):
+    model = small_model(**options)
+    x = torch.randn(2, 50, 5)
+    state = model.initial_state(2)
+    for start in range(0, 50, chunk):
+        heard = x[:, : start + chunk]
+        logits, state = model.step(x[:, start : start + chunk], state)
+        if heard.shape[1] < options["stack"]:
+            assert logits is None
+        else:
+            # measured below 4e-7
+            torch.testing.assert_close(logits, model.logits(heard), atol=2e-6, rtol=0)
+
+
+def test_an_empty_chunk_changes_nothing():
+    model = small_model(stack=2, delta=3)
+    nothing, state = model.step(torch.zeros(1, 0, 5), model.initial_state())
+    assert nothing is None
+    first, state = model.step(torch.randn(1, 8, 5), state)
+    again, after = model.step(torch.zeros(1, 0, 5), state)
+    torch.testing.assert_close(first, again)
+    assert after.steps == state.steps == 4
+
+
+def test_a_state_is_a_value_that_later_steps_do_not_change():
+    model = small_model()
+    _, state = model.step(torch.randn(1, 8, 5), model.initial_state())
+    kept = [part.clone() if isinstance(part, torch.Tensor) else part for part in state]
+    model.step(torch.randn(1, 8, 5), state)
+    for before, after in zip(kept, state, strict=True):
+        torch.testing.assert_close(before, after)
+
+
+def test_later_frames_do_not_change_earlier_scores():
+    model = small_model(pooling="last", delta=2)
+    x = torch.randn(1, 20, 5)
+    changed = x.clone()
+    changed[:, 12:] += 5
+    torch.testing.assert_close(model.logits(x[:, :12]), model.logits(changed[:, :12]))
+    assert not torch.allclose(model.logits(x), model.logits(changed))
+
+
+def test_a_bidirectional_model_refuses_to_stream():
+    with pytest.raises(ModelError, match="bidirectional"):
+        small_model(bidirectional=True).initial_state()
+
+
+def test_fewer_frames_than_one_step_still_give_a_score():
+    model = small_model(stack=5, delta=3)
+    assert model(torch.randn(2, 1, 5)).shape == (2, 3)

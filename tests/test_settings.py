@@ -1,0 +1,152 @@
+"""Settings are checked where they enter and come back from JSON unchanged."""
+
+import dataclasses
+import json
+
+import pytest
+
+from earmark.errors import SettingsError
+from earmark.settings import (
+    POOLINGS,
+    FrontEndSettings,
+    ModelSettings,
+    TrainingSettings,
+    from_json,
+    to_json,
+)
+
+MODEL = ModelSettings(64, 128, 2, 10)
+EXAMPLES = [
+    FrontEndSettings(),
+    FrontEndSettings(44_100, 2048, 882, 128, 0.0, 22_050.0, 1e-10),
+    FrontEndSettings(4_000, 2, 1, 1, 0.0, 2_000.0, 1e-6),
+    MODEL,
+    ModelSettings(1, 1, 1, 1, 0.0, True, 3, 2, "last"),
+    TrainingSettings(),
+    TrainingSettings(seed=2**63 - 1, validation_fraction=0.5, mix_probability=1.0, patience=1),
+]
+WRONG_VALUES = [
+    *[(FrontEndSettings(), "rate_hz", value) for value in (3_999, 384_001, 0, -1)],
+    *[(FrontEndSettings(), "window_samples", value) for value in (1, 0, -5)],
+    *[(FrontEndSettings(), "hop_samples", value) for value in (0, 1025, -1)],
+    *[(FrontEndSettings(), "mels", value) for value in (0, -1)],
+    *[(FrontEndSettings(), "low_hz", value) for value in (-0.1,)],
+    *[(FrontEndSettings(), "high_hz", value) for value in (20.0, 16_000.1, 0.0)],
+    *[(FrontEndSettings(), "floor", value) for value in (0.0, -1e-6)],
+    *[
+        (MODEL, name, 0)
+        for name in ("input_size", "hidden_size", "num_layers", "num_classes", "stack")
+    ],
+    *[(MODEL, "dropout", value) for value in (-0.1, 1.0, 1.5)],
+    *[(MODEL, "delta", -1), (MODEL, "pooling", "median"), (MODEL, "pooling", "")],
+    *[
+        (TrainingSettings(), name, 0)
+        for name in (
+            *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers"),
+            *("patience", "stack", "views", "clip_seconds", "validation_fraction", "clip_norm"),
+        )
+    ],
+    *[
+        (TrainingSettings(), name, -1)
+        for name in (
+            *("seed", "delta", "warmup", "weight_decay", "average", "label_smoothing", "gain"),
+            *("mix_probability", "tilt", "mel_shift", "time_mask", "mel_mask", "noise", "stretch"),
+        )
+    ],
+    *[(TrainingSettings(), name, 1.0) for name in ("dropout", "average", "label_smoothing")],
+    (TrainingSettings(), "warmup", 1.0),
+    (TrainingSettings(), "seed", 2**63),
+    (TrainingSettings(), "validation_fraction", 0.51),
+    (TrainingSettings(), "mix_probability", 1.01),
+    (TrainingSettings(), "pooling", "median"),
+]
+WRONG_TYPES = [
+    *[("rate_hz", value) for value in (32_000.0, "32000", None, True, [32_000])],
+    *[("floor", value) for value in ("1e-6", None, True, float("nan"), float("inf"))],
+]
+
+
+def change(settings, name, value):
+    return dataclasses.replace(settings, **{name: value})
+
+
+@pytest.mark.parametrize("settings", EXAMPLES, ids=repr)
+def test_settings_come_back_from_json_text_unchanged(settings):
+    text = json.dumps(to_json(settings))
+    assert from_json(type(settings), json.loads(text)) == settings
+
+
+def test_json_keeps_the_order_of_the_fields():
+    names = [field.name for field in dataclasses.fields(FrontEndSettings)]
+    assert list(to_json(FrontEndSettings())) == names
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), WRONG_VALUES, ids=repr)
+def test_a_value_out_of_range_is_one_line_that_names_setting_and_value(settings, name, value):
+    with pytest.raises(SettingsError) as caught:
+        change(settings, name, value)
+    message = str(caught.value)
+    assert message.startswith(f"{name} must be ")
+    assert message.endswith(repr(type(getattr(settings, name))(value)))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_TYPES, ids=repr)
+def test_a_value_of_the_wrong_type_is_refused(name, value):
+    with pytest.raises(SettingsError, match=f"{name} must be "):
+        change(FrontEndSettings(), name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("bidirectional", 1), ("pooling", 3)])
+def test_a_number_is_neither_a_switch_nor_a_name(name, value):
+    with pytest.raises(SettingsError, match=f"{name} must be of type"):
+        change(MODEL, name, value)
+
+
+def test_a_whole_number_too_large_for_a_float_is_refused():
+    values = {**to_json(FrontEndSettings()), "high_hz": 10**400}
+    with pytest.raises(SettingsError, match="high_hz"):
+        from_json(FrontEndSettings, json.loads(json.dumps(values)))
+
+
+def test_a_whole_number_is_taken_where_a_float_is_meant():
+    settings = FrontEndSettings(low_hz=50, high_hz=8_000)
+    assert (settings.low_hz, settings.high_hz) == (50.0, 8_000.0)
+    assert type(settings.low_hz) is float
+    assert settings == FrontEndSettings(low_hz=50.0, high_hz=8_000.0)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_is_accepted(pooling):
+    assert change(MODEL, "pooling", pooling).pooling == pooling
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FrontEndSettings().mels = 3  # type: ignore[misc]
+
+
+def test_frames_per_second_follow_from_rate_and_hop():
+    assert FrontEndSettings().frames_per_second == 50.0
+    assert FrontEndSettings(44_100, 2048, 441, high_hz=20_000).frames_per_second == 100.0
+
+
+@pytest.mark.parametrize("kind", [FrontEndSettings, TrainingSettings])
+def test_json_that_lacks_a_field_or_has_another_is_refused_by_name(kind):
+    values = to_json(kind())
+    first = next(iter(values))
+    with pytest.raises(SettingsError, match=f"{kind.__name__} lacks {first}"):
+        from_json(kind, {key: value for key, value in values.items() if key != first})
+    with pytest.raises(SettingsError, match=f"{kind.__name__} has unknown 3, colour"):
+        from_json(kind, {**values, "colour": "red", "3": 4})
+
+
+@pytest.mark.parametrize("values", [None, [], "rate_hz", 3], ids=repr)
+def test_json_that_is_no_object_is_refused(values):
+    with pytest.raises(SettingsError, match="FrontEndSettings must be an object, got"):
+        from_json(FrontEndSettings, values)
+
+
+def test_json_values_are_checked_like_arguments():
+    with pytest.raises(SettingsError, match="mels must be at least 1, got 0"):
+        from_json(FrontEndSettings, {**to_json(FrontEndSettings()), "mels": 0})

@@ -1,0 +1,118 @@
+"""Augmented views: shapes, labels, determinism, and what each change does to the frames."""
+
+import math
+
+import pytest
+import torch
+
+from earmark.training.batches import Batches, feature_statistics
+from tests.builders import FRONT_END, clip_set, small_recipe
+
+PLAIN = {
+    **{"mix_probability": 0.0, "gain": 0.0, "tilt": 0.0, "mel_shift": 0, "time_mask": 0.0},
+    **{"mel_mask": 0, "noise": 0.0, "stretch": 0.0},
+}
+
+
+def batches(front_end=FRONT_END, **changes):
+    return Batches(
+        clip_set(5, 0), small_recipe(**{**PLAIN, **changes}), front_end, torch.device("cpu")
+    )
+
+
+def draw(made, seed=0):
+    chosen = torch.arange(len(made.labels))
+    return made.draw(chosen, 3, torch.Generator().manual_seed(seed))
+
+
+def test_a_plain_view_is_a_circular_crop_of_its_clip():
+    made = batches()
+    x, targets = draw(made)
+    assert x.shape == (15, 20, 6)  # 0.4 s at 50 frames a second
+    assert targets.argmax(1).tolist() == made.labels.tolist()
+    for view, start, length in zip(x, made.starts, made.frames, strict=True):
+        clip = made.features[start : start + length]
+        shift = int((clip == view[0]).all(1).nonzero()[0])
+        expected = clip[(shift + torch.arange(20)) % length]
+        torch.testing.assert_close(view, expected, atol=0, rtol=0)
+
+
+def test_the_same_generator_gives_the_same_views_and_another_seed_others():
+    made = batches(mix_probability=0.5, gain=2.0, tilt=0.5, time_mask=0.2, noise=2.0, stretch=0.2)
+    first, second, other = draw(made, 1), draw(made, 1), draw(made, 2)
+    torch.testing.assert_close(first, second, atol=0, rtol=0)
+    assert not torch.allclose(first[0], other[0])
+
+
+def test_gain_adds_one_number_to_the_whole_view():
+    plain, _ = draw(batches())
+    louder, _ = draw(batches(gain=2.0))
+    change = louder - plain
+    assert change.amax((1, 2)).sub(change.amin((1, 2))).max() < 1e-5
+    assert 0.1 < change.abs().max() <= 2.0
+
+
+def test_tilt_changes_bands_alike_at_all_times():
+    plain, _ = draw(batches())
+    tilted, _ = draw(batches(tilt=1.0))
+    change = tilted - plain
+    torch.testing.assert_close(change[:, :1].expand_as(change), change, atol=1e-5, rtol=0)
+    assert change[:, 0].std(1).min() > 0.05
+
+
+def test_mixing_two_tones_of_equal_level_adds_their_powers():
+    made = batches(mix_probability=1.0)
+    made.features = torch.randn(made.features.shape) * 0.1 - 3.0
+    x, targets = draw(made)
+    assert targets.sum(1).sub(1).abs().max() < 1e-6
+    share = targets.max(1).values
+    assert share.min() < 0.9  # some pairs are of two classes
+    # two clips of one level, mixed, keep that level whatever their share
+    level = x.exp().mean((1, 2)).log()
+    assert (level + 3.0).abs().max() < 0.2
+
+
+def test_unknown_features_are_mixed_linearly_and_never_clamped_or_shifted():
+    made = batches(front_end=None, mix_probability=1.0, gain=3.0, noise=3.0)
+    made.features = torch.full(made.features.shape, -100.0)
+    x, _ = draw(made)
+    torch.testing.assert_close(x, torch.full_like(x, -100.0))
+    assert x.shape[1] == made.frames.max()
+
+
+def test_no_frame_falls_below_the_floor():
+    x, _ = draw(batches(gain=20.0))
+    assert x.min() >= math.log(FRONT_END.floor) - 1e-5
+
+
+def test_masks_blank_with_the_mean_frame():
+    made = batches(time_mask=0.5, mel_mask=3)
+    plain, _ = draw(batches())
+    x, _ = draw(made)
+    hidden = x == made.mean
+    assert 0.05 < hidden.float().mean() < 0.9
+    torch.testing.assert_close(x[~hidden], plain[~hidden])
+
+
+def test_noise_raises_quiet_frames_only():
+    made = batches(noise=1.0)
+    made.features = torch.full_like(made.features, 0.0)
+    loud, _ = draw(made)
+    assert loud.abs().max() < 1e-3
+    made.features = torch.full_like(made.features, math.log(FRONT_END.floor))
+    quiet, _ = draw(made)
+    assert quiet.mean() > math.log(FRONT_END.floor) + 0.5
+
+
+def test_an_epoch_holds_every_clip_once_per_view():
+    made = batches(views=3)
+    order = made.order(torch.Generator().manual_seed(0))
+    assert order.bincount().tolist() == [3] * 15
+    assert sorted(order[:15].tolist()) == list(range(15))
+
+
+def test_statistics_are_of_every_frame_and_spare_constant_features():
+    features = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    mean, scale = feature_statistics(features)
+    assert mean.tolist() == [2.0, 5.0]
+    assert scale.tolist() == pytest.approx([1.0, 1.0])
