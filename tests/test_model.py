@@ -1,6 +1,7 @@
 """The network: the documented contract, padding, streaming."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,9 @@ def test_positional_arguments_keep_their_documented_order():
 
 
 def test_later_options_are_keyword_only():
+    values: list[Any] = [40, 64, 1, 7, 0.5, False, 3]
     with pytest.raises(TypeError):
-        LSTMClassifier(*(40, 64, 1, 7, 0.5, False, 3))
+        LSTMClassifier(*values)
 
 
 def test_layers_are_lstm_then_fully_connected_with_relu_and_dropout():
