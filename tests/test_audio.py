@@ -41,10 +41,10 @@ CUT_FORMATS = {
 }
 
 
-def fault_of(path, **options):
+def fault_of(path, rate_hz=16_000):
     """The one line about a file that cannot be used."""
     with pytest.raises(AudioError) as caught:
-        audio.read(path, 16_000, **options)
+        audio.read(path, rate_hz)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -151,6 +151,9 @@ def test_resampling_in_blocks_is_soxr_s_resampling_in_one_go(tone, rate_hz, fram
 @pytest.mark.parametrize("rate_hz", [4_000, 384_000])
 def test_the_shortest_files_are_read(tmp_path, samples, rate_hz, to_hz):
     soundfile.write(tmp_path / "a.wav", np.full(samples, 0.5), rate_hz)
+    if samples * to_hz < rate_hz / 2:  # less than half a sample would be left
+        assert fault_of(tmp_path / "a.wav", to_hz).startswith("is too short")
+        return
     given = audio.read(tmp_path / "a.wav", to_hz)
     assert abs(len(given) - samples * to_hz / rate_hz) <= 1
 
@@ -220,7 +223,9 @@ def test_a_file_of_no_samples_is_refused(tone, name):
 def test_a_silent_file_is_refused_unless_silence_is_allowed(tmp_path, options):
     silence = np.zeros((options["rate_hz"], options.get("channels", 1)))
     soundfile.write(tmp_path / "a.wav", silence, options["rate_hz"])
-    assert fault_of(tmp_path / "a.wav").startswith("is silent, every sample is zero")
+    assert fault_of(tmp_path / "a.wav").startswith(
+        "is silent, every sample of its mono mix is zero"
+    )
     samples = audio.read(tmp_path / "a.wav", 16_000, allow_silence=True)
     assert len(samples) == 16_000
     assert not samples.any()
@@ -308,7 +313,7 @@ def test_what_was_decoded_before_the_fault_has_been_yielded(tone):
     whole = audio.read(path, 16_000)
     path.write_bytes(data[: len(data) // 2])
     blocks = []
-    with pytest.raises(AudioError, match=r"damaged or truncated after 1\.\d s"):
+    with pytest.raises(AudioError, match=r"damaged or truncated somewhere after 1\.\d s"):
         for block in audio.read_blocks(path, 16_000, block_seconds=0.1):
             blocks.append(block)  # noqa: PERF402 - list() would lose them
     decoded = np.concatenate(blocks)

@@ -116,28 +116,34 @@ def read_blocks(
 
     Raises:
         AudioError: the file is missing, a folder, empty, not audio, of an unsupported rate,
-            truncated, silent, or holds NaN or infinite samples. What was decoded before the
-            fault has been yielded by then.
+            truncated, silent, too short for one sample, or holds NaN or infinite samples. What
+            was decoded before the fault has been yielded by then.
     """
-    file = _open(path)
-    with file:
+    with _open(path) as file:
+        file_frames = file.frames
         resampler = None
         if file.samplerate != rate_hz:
             resampler = soxr.ResampleStream(
                 file.samplerate, rate_hz, 1, dtype="float32", quality="HQ"
             )
-        heard = False
+        heard, given = False, 0
         for samples in _decode(file, path, max(1, round(block_seconds * file.samplerate))):
             heard = heard or bool(samples.any())
             block = samples if resampler is None else resampler.resample_chunk(samples)
+            given += len(block)
             if len(block):
                 yield block
         if resampler is not None:
             block = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            given += len(block)
             if len(block):
                 yield block
+    if given == 0:
+        raise AudioError(
+            f"{path}: is too short, its {file_frames} samples leave none at {rate_hz} Hz"
+        )
     if not heard and not allow_silence:
-        raise AudioError(f"{path}: is silent, every sample is zero; check the recording")
+        raise AudioError(f"{path}: is silent, every sample of its mono mix is zero; check it")
 
 
 def _decode(
@@ -151,13 +157,14 @@ def _decode(
         except soundfile.LibsndfileError as error:
             seconds = position / file.samplerate
             raise AudioError(
-                f"{path}: damaged or truncated after {seconds:.1f} s ({_reason(error)}); "
+                f"{path}: damaged or truncated somewhere after {seconds:.1f} s ({_reason(error)}); "
                 "copy or record it again"
             ) from None
         if len(block) == 0:
             break
         position += len(block)
-        samples = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):  # refused just below
+            samples = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         if not np.isfinite(samples).all():
             raise AudioError(f"{path}: holds NaN or infinite samples; export it again")
         yield np.ascontiguousarray(samples)

@@ -153,7 +153,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
     from earmark.data import synthetic
     from earmark.data.prepare import prepare, report
-    from earmark.data.readers import read_dataset
+    from earmark.data.readers import SYNTHETIC, read_dataset
     from earmark.errors import SettingsError
     from earmark.settings import FrontEndSettings
 
@@ -162,8 +162,8 @@ def _prepare(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise SettingsError(f"--seed must be at least 0, got {args.seed}")
     if args.dataset == "synthetic":
-        print(f"generating the built-in synthetic sounds in {synthetic.FOLDER}/", flush=True)
-        dataset = synthetic.write_dataset(Path(synthetic.FOLDER), seed=args.seed)
+        print(f"generating the built-in synthetic sounds in {SYNTHETIC}/", flush=True)
+        dataset = synthetic.write_dataset(Path(SYNTHETIC), seed=args.seed)
     else:
         dataset = read_dataset(Path(args.dataset), esc10_only=args.esc10)
 

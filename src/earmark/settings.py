@@ -31,6 +31,7 @@ def _check_types(settings: Any) -> None:
         value, hint = getattr(settings, field.name), hints[field.name]
         allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if float in allowed and type(value) is int:
+            _check(abs(value) < 2**1000, field.name, "a finite number", "a huge whole number")
             object.__setattr__(settings, field.name, value := float(value))
         if type(value) not in allowed:
             names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)

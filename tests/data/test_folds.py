@@ -233,6 +233,17 @@ def test_a_small_dataset_gets_a_validation_part_at_the_default_fraction(sources,
     assert not set(np.array(groups)[mask]) & set(np.array(groups)[~mask])
 
 
+def test_a_fold_that_would_take_a_class_whole_is_not_the_validation_part():
+    # Three sources of two classes each: a fold of sources a and c would take class 0 whole.
+    rows = [("a", 0, 1), ("a", 2, 2), ("b", 2, 3), ("b", 1, 2), ("c", 0, 5), ("c", 1, 2)]
+    labels = np.array([label for _, label, clips in rows for _ in range(clips)])
+    groups = [group for group, _, clips in rows for _ in range(clips)]
+    for seed in range(10):
+        mask = validation_mask(labels, groups, 0.5, seed)
+        assert mask.any()
+        assert set(labels[~mask]) == {0, 1, 2}
+
+
 def test_a_class_of_a_single_source_cannot_be_validated():
     labels, groups = np.array([0, 0, 0, 1, 1]), ["a", "b", "c", "d", "d"]
     with pytest.raises(DatasetError, match="a class has a single source recording"):

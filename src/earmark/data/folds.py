@@ -22,11 +22,13 @@ from earmark.errors import DatasetError
 def fold_names(clips: Sequence[Clip]) -> list[str]:
     """Return the official folds in natural order (2 before 10)."""
     names = {clip.fold for clip in clips if clip.fold is not None}
-    return sorted(names, key=lambda name: [int(p) if p.isdigit() else p for p in _pieces(name)])
+    return sorted(names, key=_natural)
 
 
-def _pieces(name: str) -> list[str]:
-    return ["", *re.split(r"(\d+)", name)] if not name[:1].isdigit() else re.split(r"(\d+)", name)
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key in which runs of digits count as numbers."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [(int(p), "") if place % 2 else (0, p) for place, p in enumerate(pieces)]
 
 
 def assign_folds(
@@ -46,6 +48,7 @@ def assign_folds(
     Raises:
         DatasetError: official folds leak, or a class has fewer sources than folds.
     """
+    _refuse_contradictions(clips, digests)
     if clips[0].fold is not None:
         assigned = [str(clip.fold) for clip in clips]
         refuse_leaks(clips, digests, assigned)
@@ -88,6 +91,18 @@ def merged_groups(clips: Sequence[Clip], digests: Sequence[str]) -> list[str]:
         other = first.setdefault(digest, clip.group)
         parent[root(clip.group)] = root(other)
     return [root(clip.group) for clip in clips]
+
+
+def _refuse_contradictions(clips: Sequence[Clip], digests: Sequence[str]) -> None:
+    """Refuse one audio file under two labels."""
+    seen: dict[str, Clip] = {}
+    for clip, digest in zip(clips, digests, strict=True):
+        other = seen.setdefault(digest, clip)
+        if other.label != clip.label:
+            raise DatasetError(
+                f"{other.path} and {clip.path} are the same audio, labelled {other.label!r} and "
+                f"{clip.label!r}; keep one of them"
+            )
 
 
 def refuse_leaks(clips: Sequence[Clip], digests: Sequence[str], folds: Sequence[str]) -> None:
@@ -149,7 +164,8 @@ def validation_mask(
             "a class has a single source recording in the training part, so none can be held out "
             "to choose the epoch; add recordings of other sources"
         )
-    numbers = grouped_folds(labels, groups, max(2, min(round(1 / fraction), len(groups))), seed)
+    most = min(len(set(groups)), int(np.bincount(labels).max()))  # what can be divided at all
+    numbers = grouped_folds(labels, groups, max(2, min(round(1 / fraction), most)), seed)
     for number in range(int(numbers.max()) + 1):
         mask: NDArray[np.bool_] = numbers == number
         if mask.any() and set(labels[~mask]) == set(labels):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from earmark import audio
 from earmark.data.folds import assign_folds, fold_names
 from earmark.data.readers import Clip, Dataset
-from earmark.data.splits import ClipSet, Split, write_split
+from earmark.data.splits import ClipSet, Split, split_path, write_split
 from earmark.errors import AudioError, DatasetError
 from earmark.features import LogMel
 from earmark.files import sha256_of_file, sha256_of_json
@@ -176,9 +176,10 @@ def prepare(
             fingerprint=fingerprint,
         )
         paths.append(write_split(out, split))
-    stale = {p for p in out.glob("split_*.pkl") if p not in paths}
-    for path in stale:  # of an earlier dataset with more folds; mixing the two would mislead
-        path.unlink()
+    number = len(paths)  # an earlier dataset with more folds must not stay beside this one
+    while (stale := split_path(out, number)).is_file():
+        stale.unlink()
+        number += 1
     return Prepared(dataset.name, classes, heard, assigned, failures, paths, fingerprint)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from earmark.audio import has_audio_suffix
 from earmark.errors import DatasetError
 
+SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the name is their mark
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
 _ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
 _ESC10_FILE = re.compile(r"(\d)-(\d+)-[A-Z]\d*\.\w+")
@@ -141,7 +142,8 @@ def _read_class_folders(path: Path) -> Dataset:
     if clips:
         odd += [f.name for f in sorted(path.iterdir()) if f.is_file() and has_audio_suffix(f)]
         _refuse_odd(path, "one folder per class", odd)
-    return Dataset(path.resolve().name, tuple(clips))
+    name = path.resolve().name
+    return Dataset(name, tuple(clips), name.startswith(SYNTHETIC))
 
 
 def _read_table(path: Path) -> Dataset:
@@ -154,7 +156,7 @@ def _read_table(path: Path) -> Dataset:
     without = sum(clip.fold is None for clip in clips)
     if 0 < without < len(clips):
         raise DatasetError(f"{path}: {without} of {len(clips)} rows have no fold; fill all or none")
-    return Dataset(path.stem, tuple(clips))
+    return Dataset(path.stem, tuple(clips), path.stem.startswith(SYNTHETIC))
 
 
 def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
@@ -191,8 +193,12 @@ def _folders(path: Path) -> list[Path]:
 
 def _audio_files(folder: Path) -> list[Path]:
     """Return the audio files in a folder and below, hidden ones left out, in a fixed order."""
-    found = (f for f in folder.rglob("*") if has_audio_suffix(f) and f.is_file())
-    return sorted(f for f in found if not f.name.startswith("."))
+    found = (f for f in folder.rglob("*") if has_audio_suffix(f) and not f.is_dir())
+    return sorted(
+        file
+        for file in found
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
 
 
 def _refuse_odd(path: Path, layout: str, odd: list[str]) -> None:

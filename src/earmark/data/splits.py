@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def read_split(folder: Path, index: int) -> Split:
 
 def _missing(folder: Path, index: int) -> str:
     numbers = sorted(
-        int(file.stem[6:]) for file in folder.glob("split_*.pkl") if file.stem[6:].isdigit()
+        int(file.stem[6:]) for file in folder.glob("split_*.pkl") if file.stem[6:].isdecimal()
     )
     if numbers:
         have = ", ".join(map(str, numbers))
@@ -268,6 +269,8 @@ def _classes(labels: list[int | str], names: Any) -> tuple[str, ...]:
     if min(numbers) < 0:
         raise SplitError(f"has label {min(numbers)}; labels count from 0")
     count = max(numbers) + 1
+    if names is None and count > max(1000, 10 * len(numbers)):
+        raise SplitError(f"has label {count - 1} for {len(numbers)} clips; number classes from 0")
     if names is not None and count > len(names):
         raise SplitError(f"has label {count - 1}, but names only {len(names)} classes")
     return tuple(str(n) for n in range(count)) if names is None else tuple(map(str, names))
@@ -286,15 +289,12 @@ def _pairs(part: Any, name: str) -> tuple[list[NDArray[np.float32]], list[int | 
             f"{name} is {_kind(part)}; (features, labels), a list of (feature, label) pairs or a "
             "TensorDataset is needed"
         )
-    two = len(part) == 2
-    is_arrays = two and np.ndim(part[1]) == 1 and np.ndim(_array(part[0], name)) == 3
-    is_lists = two and isinstance(part[0], list) and np.ndim(part[1]) == 1
-    if is_arrays or is_lists:
+    if len(part) == 2 and _is_labels(part[1]):
         features, labels = part
-    else:
-        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in part):
-            raise SplitError(f"{name} is {_kind(part)} whose items are not (feature, label) pairs")
+    elif all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in part):
         features, labels = [pair[0] for pair in part], [pair[1] for pair in part]
+    else:
+        raise SplitError(f"{name} is {_kind(part)} whose items are not (feature, label) pairs")
     if len(features) != len(labels):
         raise SplitError(f"{name} has {len(features)} features but {len(labels)} labels")
     clips = []
@@ -305,15 +305,25 @@ def _pairs(part: Any, name: str) -> tuple[list[NDArray[np.float32]], list[int | 
                 f"{name} clip {position} has shape {array.shape}; "
                 "(sequence_length, input_size) is needed"
             )
-        clips.append(array.astype(np.float32))
+        clips.append(array)
     return clips, [_label(label) for label in labels]
 
 
-def _array(value: Any, name: str) -> NDArray[Any]:
-    """Return an array, list or torch tensor as a numeric array."""
-    array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+def _is_labels(value: Any) -> bool:
+    """Tell whether something is a row of labels: one-dimensional, of numbers or strings."""
+    if hasattr(value, "ndim"):
+        return bool(value.ndim == 1)
+    return isinstance(value, (tuple, list)) and all(
+        isinstance(item, (int, float, str)) or getattr(item, "ndim", None) == 0 for item in value
+    )
+
+
+def _array(value: Any, name: str) -> NDArray[np.float32]:
+    """Return an array, list or torch tensor as numbers."""
+    array = value.detach().cpu().double().numpy() if hasattr(value, "detach") else value
     try:
-        return np.asarray(array, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused as such
+            return np.asarray(array).astype(np.float32)
     except (TypeError, ValueError):
         raise SplitError(f"{name} has features that are not numbers of one shape") from None
 
@@ -366,7 +376,7 @@ def read_inert(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _InertUnpickler(file).load()
+            return _resolved(_InertUnpickler(file).load())
     except SplitError as error:
         raise SplitError(f"{path}: {error}") from None
     except OSError as error:
@@ -378,11 +388,77 @@ def read_inert(path: Path) -> Any:
         ) from None
 
 
-def _latin1_only(text: str, encoding: str = "latin1") -> bytes:
+class _Name:
+    """Stands for a name in a pickle: calling it builds data, and no file can change it."""
+
+    __slots__ = ("_build",)
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_build", build)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._build(*args)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise SplitError(f"tries to change {name} of the program")
+
+    def __setstate__(self, state: object) -> None:
+        raise SplitError("tries to change a name of the program")
+
+
+class _Dtype:
+    """A NumPy dtype in a pickle, taken for its kind, size and byte order only.
+
+    NumPy's own dtype would accept any state a file gives it, fields and object flags included,
+    and then follow pointers out of the file's bytes.
+    """
+
+    def __init__(self, code: object, *_: object) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[biufSU]\d+|O8?", code):
+            raise SplitError(f"has an array of type {code!r}; numbers and strings are read")
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[2:5] != (None, None, None) or state[1] not in ("<", ">", "=", "|"):
+            raise SplitError("has an array of a structured type; numbers and strings are read")
+        self.order = state[1]
+
+    def real(self) -> np.dtype[Any]:
+        """Return the dtype it stands for, which holds no objects."""
+        if self.code.startswith("O"):
+            raise SplitError("has an array of objects where numbers are needed")
+        order = "" if self.order == "|" else self.order
+        return np.dtype(order + self.code)
+
+
+class _Array:
+    """A NumPy array in a pickle, rebuilt from plain bytes or, for objects, from a list."""
+
+    def __init__(self, *_: object) -> None:
+        self.value: NDArray[Any] | list[Any] = []
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, data = state
+        if isinstance(data, list):  # an array of objects is read as the list it is
+            self.value = data
+            return
+        flat = np.frombuffer(data, dtype.real())
+        self.value = flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
     """Stand in for `_codecs.encode`, which old NumPy pickles use for bytes, and only for that."""
     if encoding not in ("latin1", "latin-1"):
         raise SplitError(f"asks for the codec {encoding!r}, which arrays do not need")
     return text.encode("latin1")
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> Any:
+    return np.frombuffer(data, dtype.real(), count=1)[0]
+
+
+def _from_buffer(data: Any, dtype: _Dtype, shape: Any, order: str) -> NDArray[Any]:
+    return np.frombuffer(data, dtype.real()).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _torch_storage(data: bytes) -> Any:
@@ -392,63 +468,62 @@ def _torch_storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _numpy_name(name: str) -> Callable[[], Any]:
-    def find() -> Any:
-        import numpy._core as core
+def _torch_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> Any:
+    from torch._utils import _rebuild_tensor_v2
 
-        home = core.numeric if name == "_frombuffer" else core.multiarray
-        return getattr(home, name)
-
-    return find
+    return _rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
 
 
-def _torch_name(module: str, name: str) -> Callable[[], Any]:
-    def find() -> Any:
-        import importlib
-
-        return getattr(importlib.import_module(module), name)
-
-    return find
-
-
-# Each name builds data and calls nothing it is given. NumPy moved numpy.core to numpy._core in
-# version 2; files from both are read.
-_ALLOWED: dict[tuple[str, str], Callable[[], Any]] = {
-    ("numpy", "ndarray"): lambda: np.ndarray,
-    ("numpy", "dtype"): lambda: np.dtype,
-    ("_codecs", "encode"): lambda: _latin1_only,
-    ("collections", "OrderedDict"): lambda: OrderedDict,
-    ("torch.storage", "_load_from_bytes"): lambda: _torch_storage,
+# Every name is answered by code of ours that builds data and calls nothing it is given. NumPy
+# moved numpy.core to numpy._core in version 2; files from both are read.
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _latin1,
+    ("torch.storage", "_load_from_bytes"): _torch_storage,
+    ("torch._utils", "_rebuild_tensor_v2"): _torch_tensor,
     **{
-        (f"numpy.{core}.{home}", name): _numpy_name(name)
+        (f"numpy.{core}.{home}", name): build
         for core in ("core", "_core")
-        for home, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    },
-    **{
-        (module, name): _torch_name(module, name)
-        for module, name in (
-            ("torch._utils", "_rebuild_tensor_v2"),
-            ("torch.utils.data.dataset", "TensorDataset"),
+        for home, name, build in (
+            ("multiarray", "_reconstruct", _Array),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", _from_buffer),
         )
     },
 }
 
 
 class _InertUnpickler(pickle.Unpickler):
-    """An unpickler that resolves the names in `_ALLOWED` and no others."""
+    """An unpickler that answers the names in `_ALLOWED` with stand-ins, and no others."""
 
     def find_class(self, module: str, name: str) -> Any:
-        find = _ALLOWED.get((module, name))
-        if find is None:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict  # built in; a file cannot change it
+        if (module, name) == ("torch.utils.data.dataset", "TensorDataset"):
+            return type("TensorDataset", (), {})  # a class of this file's own
+        build = _ALLOWED.get((module, name))
+        if build is None:
             raise SplitError(
                 f"asks for {module}.{name}, which could run code; only arrays, tensors, strings "
                 "and numbers are read"
             )
-        return find()
+        return _Name(build)
+
+
+def _resolved(value: Any) -> Any:
+    """Replace the stand-ins in what was read by the arrays they hold."""
+    if isinstance(value, _Array):
+        return _resolved(value.value)
+    if isinstance(value, (_Name, _Dtype)):
+        raise SplitError("holds a name where data is needed")
+    if isinstance(value, dict):
+        return {_resolved(key): _resolved(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_resolved(item) for item in value)
+    if type(value).__name__ == "TensorDataset":
+        value.tensors = tuple(value.tensors)
+    return value
 
 
 def find_folder(given: str | None, beside: Path | None = None) -> Path:

@@ -20,11 +20,10 @@ import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from earmark.data.readers import Clip, Dataset
+from earmark.data.readers import SYNTHETIC, Clip, Dataset
 from earmark.files import write_text, write_whole
 
 NAME = "synthetic sounds (generated, not recorded)"
-FOLDER = "synthetic-sounds"
 RATE_HZ = 22_050
 CLIP_SECONDS = 5.0
 FOLDS = 5
@@ -36,7 +35,7 @@ _CLIP_SAMPLES = round(CLIP_SECONDS * RATE_HZ)
 
 
 def write_dataset(folder: Path, *, seed: int = 0) -> Dataset:
-    """Generate the built-in sounds as FLAC files with a table `clips.csv`.
+    """Generate the built-in sounds as FLAC files with a table `synthetic-sounds.csv`.
 
     Args:
         folder: where to write; files of an earlier call with this seed are written again alike.
@@ -59,7 +58,7 @@ def write_dataset(folder: Path, *, seed: int = 0) -> Dataset:
     for clip in clips:
         relative = clip.path.relative_to(folder).as_posix()
         writer.writerow((relative, clip.label, clip.fold, clip.group))
-    write_text(folder / "clips.csv", table.getvalue())
+    write_text(folder / f"{SYNTHETIC}.csv", table.getvalue())
     return Dataset(NAME, tuple(clips), synthetic=True)
 
 
@@ -113,11 +112,12 @@ def _formants(sound: Samples, centres_hz: NDArray[np.float64], width: float) -> 
 
 def _harmonics(pitch_hz: Samples, partials: int, slope: float) -> Samples:
     """Return partials of a moving pitch; partial k has amplitude k to the power of `-slope`."""
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
-    sound = np.zeros(len(pitch_hz))
+    turn = np.exp(2j * np.pi * np.cumsum(pitch_hz) / RATE_HZ)
+    sound, partial = np.zeros(len(pitch_hz)), np.ones_like(turn)
     for k in range(1, partials + 1):
+        partial *= turn
         audible = pitch_hz * k < 0.45 * RATE_HZ
-        sound += np.where(audible, np.sin(k * phase), 0.0) / k**slope
+        sound += np.where(audible, partial.imag, 0.0) / k**slope
     return sound
 
 
