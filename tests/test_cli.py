@@ -266,7 +266,7 @@ def test_an_output_folder_without_permission_is_said(work, tmp_path):
     assert_one_line(call(*words, cwd=work), locked, "use another --output_dir")
     words = ("lstm_inference.py", "--model_dir", next((work / "models").iterdir()))
     done = call(*words, "--output_file", locked / "r.json", cwd=work)
-    assert_one_line(done, locked)
+    assert_one_line(done, locked / "r.json", "permission denied")
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_part(work, tmp_path):

@@ -8,8 +8,8 @@ a stream's first frame comes after one hop. Each frame is
 
 which is librosa's `melspectrogram(center=False, power=2.0)` of the same settings over the same
 samples, then the logarithm. The transform is done in double precision: in single, quiet bands next
-to loud ones were off by up to 6e-4. No normalisation happens here: that needs training clips and is a
-buffer of the model.
+to loud ones were off by up to 6e-4. No normalisation happens here: that needs training clips and
+is a buffer of the model.
 """
 
 from __future__ import annotations

@@ -23,9 +23,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: the folder is not writable or the disk is full; `path` is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    name = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+        )
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
@@ -36,10 +39,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             Path(name).chmod(0o666 & ~mask)
         os.replace(name, path)  # noqa: PTH105 - Path.replace hides which of the two is missing
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # "No space left on device" alone names no file
+        if name:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+        if isinstance(error, OSError):  # name the file meant, not none or the temporary one
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -392,6 +392,7 @@ class _Name:
     """Stands for a name in a pickle: calling it builds data, and no file can change it."""
 
     __slots__ = ("_build",)
+    _build: Callable[..., Any]
 
     def __init__(self, build: Callable[..., Any]) -> None:
         object.__setattr__(self, "_build", build)
@@ -442,8 +443,7 @@ class _Array:
         if isinstance(data, list):  # an array of objects is read as the list it is
             self.value = data
             return
-        flat = np.frombuffer(data, dtype.real())
-        self.value = flat.reshape(shape, order="F" if fortran else "C")
+        self.value = _from_buffer(data, dtype, shape, "F" if fortran else "C")
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
@@ -458,7 +458,8 @@ def _scalar(dtype: _Dtype, data: bytes) -> Any:
 
 
 def _from_buffer(data: Any, dtype: _Dtype, shape: Any, order: str) -> NDArray[Any]:
-    return np.frombuffer(data, dtype.real()).reshape(shape, order="F" if order == "F" else "C")
+    flat = np.frombuffer(data, dtype.real()).copy()  # the file's bytes are not to be written to
+    return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _torch_storage(data: bytes) -> Any:
