@@ -66,6 +66,7 @@ _FOREIGN_STARTS = (
 _SHORT_CHUNK = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
+_SLACK_SECONDS = 0.05  # a header may miscount by an mp3's last frame
 _SLACK_BYTES = 256  # a trailing pad or tag; less than 3 ms of 44.1 kHz mono
 _UNKNOWN_BYTES = 0x7FFF_0000  # writers to a pipe declare this much or more, for "unknown"
 _OGG_END_OF_STREAM = 0x04  # header type flag of the last page, RFC 3533 section 6
@@ -168,7 +169,7 @@ def _decode(
         if not np.isfinite(samples).all():
             raise AudioError(f"{path}: holds NaN or infinite samples; export it again")
         yield np.ascontiguousarray(samples)
-    if position < file.frames:
+    if position < file.frames - _SLACK_SECONDS * file.samplerate:
         raise AudioError(
             f"{path}: truncated, {position / file.samplerate:.1f} s of the "
             f"{file.frames / file.samplerate:.1f} s it declares; copy or record it again"
@@ -256,4 +257,6 @@ def _is_cut(start: bytes, end: bytes, size: int) -> bool:
 def _reason(error: Exception) -> str:
     """Shorten libsndfile's message: without the path, which the caller names already."""
     text = getattr(error, "error_string", None) or str(error)
+    if "possibly a pipe" in text:  # what it says of an mp3 in which it finds no frame
+        return "no audio frame found"
     return str(text).strip().rstrip(".").removeprefix("Error : ")
