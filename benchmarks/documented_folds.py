@@ -99,9 +99,9 @@ def main() -> None:
         "",
         "The defaults behind the flags (40 mels, five frames a step, differences, mixing, averaged "
         "weights) were chosen on validation too: for each split, training on three of its four "
-        "training folds and validating on the fourth, one seed. No run was chosen by its own test "
-        "fold; but each fold is a training fold of the other splits, so over all splits that choice "
-        "has seen every clip.",
+        "training folds and validating on the fourth, one seed. No run was chosen by its own "
+        "test fold; but each fold is a training fold of the other splits, so over all splits that "
+        "choice has seen every clip.",
         "",
         *table(rows, args.seeds, args.splits),
         "",

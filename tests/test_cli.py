@@ -312,7 +312,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(work, tmp_p
         shutil.copytree(work / "splits", folder / "splits")
     assert call("lstm_classifier_train.py", *LONG, cwd=whole).returncode == 0
     process, folder = start_training(cut, *LONG)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     load_model(folder)  # usable as it is
     early = call("lstm_inference.py", "--model_dir", folder, cwd=cut)
@@ -327,6 +327,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(work, tmp_p
     assert_one_line(again, "it finished")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles")
 def test_ctrl_c_leaves_the_best_model_and_says_how_to_go_on(work, tmp_path):
     shutil.copytree(work / "splits", tmp_path / "splits")
     process, folder = start_training(tmp_path, *LONG)
