@@ -152,7 +152,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from earmark.data import synthetic
-    from earmark.data.prepare import prepare, report
+    from earmark.data.prepare import hear_dataset, report, write_splits
     from earmark.data.readers import SYNTHETIC, read_dataset
     from earmark.errors import SettingsError
     from earmark.settings import FrontEndSettings
@@ -171,19 +171,14 @@ def _prepare(args: argparse.Namespace) -> int:
         total = len(dataset.clips)
         return tqdm(results, total=total, unit="clip", desc="reading", disable=None)
 
-    prepared = prepare(
-        dataset,
-        Path(args.out),
-        FrontEndSettings(),
-        folds=args.folds,
-        seed=args.seed,
-        progress=bar,
+    prepared = hear_dataset(
+        dataset, FrontEndSettings(), folds=args.folds, seed=args.seed, progress=bar
     )
+    paths = write_splits(prepared, Path(args.out))
     print(report(prepared))
     for failure in prepared.failures:
         print(f"unreadable: {failure}", file=sys.stderr)
-    first, last = prepared.paths[0], prepared.paths[-1]
-    print(f"wrote {first} to {last.name}")
+    print(f"wrote {paths[0]} to {paths[-1].name}")
     if prepared.failures and not args.allow_unreadable:
         raise EarmarkError(
             f"{len(prepared.failures)} of {len(dataset.clips)} files were left out; the splits "

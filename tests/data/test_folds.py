@@ -7,9 +7,9 @@ import pytest
 
 from earmark.data.folds import (
     assign_folds,
-    fold_names,
     grouped_folds,
     merged_groups,
+    natural_order,
     refuse_leaks,
     validation_mask,
 )
@@ -59,12 +59,7 @@ def folds_of(values, folds):
     ids=str,
 )
 def test_fold_names_come_in_natural_order(names):
-    clips, _ = clips_of([("dog", "g", name) for name in [*reversed(names), *names]])
-    assert fold_names(clips) == names
-
-
-def test_clips_without_folds_have_no_fold_names():
-    assert fold_names(clips_of([("dog", "g")])[0]) == []
+    assert natural_order([*reversed(names), *names]) == names
 
 
 # --- folds that are made ------------------------------------------------------------------------

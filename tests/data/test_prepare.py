@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from earmark import audio
-from earmark.data.prepare import file_frames, hear, prepare, report
+from earmark.data.prepare import file_frames, hear, hear_dataset, report, write_splits
 from earmark.data.readers import read_dataset
 from earmark.data.splits import read_split
 from earmark.errors import AudioError, DatasetError
@@ -42,18 +42,20 @@ def sounds(tone, tmp_path):
     return tmp_path / "sounds"
 
 
-def splits_of(prepared):
-    return [read_split(path.parent, index) for index, path in enumerate(prepared.paths)]
+def splits_of(heard, folder):
+    """The splits of a dataset, written to a folder and read back."""
+    paths = write_splits(heard, folder / "out")
+    assert [path.name for path in paths] == [f"split_{n}.pkl" for n in range(len(paths))]
+    return [read_split(folder / "out", index) for index in range(len(paths))]
 
 
 def test_real_recordings_become_a_split_for_each_official_fold(small_esc10, tmp_path):
     dataset = read_dataset(small_esc10)
-    prepared = prepare(dataset, tmp_path / "out", SETTINGS)
+    prepared = hear_dataset(dataset, SETTINGS)
     assert prepared.classes == ("Dog bark", "Rain", "Rooster")
     assert len(prepared.heard) == 15
     assert not prepared.failures
-    assert [path.name for path in prepared.paths] == [f"split_{n}.pkl" for n in range(5)]
-    for index, split in enumerate(splits_of(prepared)):
+    for index, split in enumerate(splits_of(prepared, tmp_path)):
         assert (split.index, split.test_fold) == (index, str(index + 1))
         assert (split.dataset, split.synthetic) == ("ESC-10", False)
         assert (split.front_end, split.fingerprint) == (SETTINGS, prepared.fingerprint)
@@ -67,8 +69,8 @@ def test_real_recordings_become_a_split_for_each_official_fold(small_esc10, tmp_
 
 
 def test_the_features_of_a_split_are_the_frames_of_the_files(small_esc10, tmp_path):
-    prepared = prepare(read_dataset(small_esc10), tmp_path / "out", SETTINGS)
-    split = splits_of(prepared)[0]
+    prepared = hear_dataset(read_dataset(small_esc10), SETTINGS)
+    split = splits_of(prepared, tmp_path)[0]
     for part in (split.train, split.test):
         for number, path in enumerate(part.paths):
             frames, _ = file_frames(Path(path), LogMel(SETTINGS))
@@ -114,8 +116,8 @@ def test_heard_clips_keep_their_order_length_and_digest(sounds):
 
 
 def test_folds_are_made_where_there_are_none(sounds, tmp_path):
-    prepared = prepare(read_dataset(sounds), tmp_path / "out", SETTINGS, folds=3, seed=4)
-    splits = splits_of(prepared)
+    prepared = hear_dataset(read_dataset(sounds), SETTINGS, folds=3, seed=4)
+    splits = splits_of(prepared, tmp_path)
     assert [split.test_fold for split in splits] == ["1", "2", "3"]
     tested = [path for split in splits for path in split.test.paths]
     assert sorted(tested) == sorted(str(item.clip.path) for item in prepared.heard)
@@ -124,22 +126,20 @@ def test_folds_are_made_where_there_are_none(sounds, tmp_path):
 
 
 def test_the_same_dataset_and_seed_give_the_same_bytes(sounds, tmp_path):
-    made = [
-        prepare(read_dataset(sounds), tmp_path / name, SETTINGS, folds=3, seed=seed)
-        for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    ]
-    data = [[path.read_bytes() for path in prepared.paths] for prepared in made]
+    made = [hear_dataset(read_dataset(sounds), SETTINGS, folds=3, seed=n) for n in (1, 1, 2)]
+    paths = [write_splits(heard, tmp_path / str(place)) for place, heard in enumerate(made)]
+    data = [[path.read_bytes() for path in written] for written in paths]
     assert data[0] == data[1]
     assert made[0].fingerprint == made[1].fingerprint
     assert made[0].fingerprint != made[2].fingerprint
 
 
 def test_the_fingerprint_tells_contents_apart_but_not_places(sounds, tmp_path, tone):
-    first = prepare(read_dataset(sounds), tmp_path / "a", SETTINGS, folds=2)
+    first = hear_dataset(read_dataset(sounds), SETTINGS, folds=2)
     moved = sounds.rename(tmp_path / "moved")
-    second = prepare(read_dataset(moved), tmp_path / "a", SETTINGS, folds=2)
+    second = hear_dataset(read_dataset(moved), SETTINGS, folds=2)
     tone("moved/class 0/0.wav", seconds=0.2, rate_hz=8_000, seed=99)
-    third = prepare(read_dataset(moved), tmp_path / "a", SETTINGS, folds=2)
+    third = hear_dataset(read_dataset(moved), SETTINGS, folds=2)
     assert first.fingerprint == second.fingerprint != third.fingerprint
 
 
@@ -147,14 +147,14 @@ def test_bad_files_are_listed_with_their_reasons_and_left_out(small_esc10, tmp_p
     rain = sorted((small_esc10 / "002 - Rain").iterdir())
     rain[0].write_bytes(rain[0].read_bytes()[:5_000])
     rain[1].write_bytes(b"")
-    prepared = prepare(read_dataset(small_esc10), tmp_path / "out", SETTINGS)
+    prepared = hear_dataset(read_dataset(small_esc10), SETTINGS)
     assert len(prepared.heard) == 13
     assert len(prepared.failures) == 2
     for line, path in zip(prepared.failures, rain[:2], strict=True):
         assert line.startswith(f"{path}: ")
     assert "truncated" in prepared.failures[0]
     assert "empty" in prepared.failures[1]
-    split = splits_of(prepared)[0]
+    split = splits_of(prepared, tmp_path)[0]
     assert (len(split.train), len(split.test)) == (11, 2)
     assert split.classes == ("Dog bark", "Rain", "Rooster")
 
@@ -163,7 +163,7 @@ def test_a_table_s_missing_file_is_listed_and_left_out(sounds, tmp_path):
     rows = [f"sounds/class {label}/{n}.wav,{label}" for label in range(2) for n in range(7)]
     table = tmp_path / "clips.csv"
     table.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
-    prepared = prepare(read_dataset(table), tmp_path / "out", SETTINGS, folds=2)
+    prepared = hear_dataset(read_dataset(table), SETTINGS, folds=2)
     assert len(prepared.heard) == 12
     assert prepared.failures == [
         f"{sounds / f'class {label}' / '6.wav'}: no such file; check the path" for label in range(2)
@@ -174,7 +174,7 @@ def test_a_dataset_of_bad_files_only_is_an_error_and_writes_nothing(touch, tmp_p
     folder = touch("S/dog/a.wav", "S/rain/b.ogg") / "S"
     message = r"none of the 2 files of S can be read; the first: .*a\.wav: is empty"
     with pytest.raises(DatasetError, match=message):
-        prepare(read_dataset(folder), tmp_path / "out", SETTINGS)
+        hear_dataset(read_dataset(folder), SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -182,7 +182,7 @@ def test_a_class_of_bad_files_only_is_an_error_and_writes_nothing(sounds, touch,
     touch("sounds/broken/a.wav", "sounds/broken/b.wav")
     message = r"no file of class 'broken' can be read \(2 unreadable files; the first: .*a\.wav"
     with pytest.raises(DatasetError, match=message):
-        prepare(read_dataset(sounds), tmp_path / "out", SETTINGS)
+        hear_dataset(read_dataset(sounds), SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -190,14 +190,14 @@ def test_official_folds_that_leak_are_an_error_and_write_nothing(small_esc10, tm
     source = next((small_esc10 / "002 - Rain").glob("1-*.ogg"))
     shutil.copy(source, source.with_name("2-99999-A.ogg"))
     with pytest.raises(DatasetError, match=r"the folds leak: .* have the same audio"):
-        prepare(read_dataset(small_esc10), tmp_path / "out", SETTINGS)
+        hear_dataset(read_dataset(small_esc10), SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
 def test_copies_of_a_file_are_never_on_both_sides(sounds, tmp_path):
     for number in range(3):
         shutil.copy(sounds / f"class 0/{number}.wav", sounds / f"class 0/copy {number}.wav")
-    prepared = prepare(read_dataset(sounds), tmp_path / "out", SETTINGS, folds=3)
+    prepared = hear_dataset(read_dataset(sounds), SETTINGS, folds=3)
     folds: dict[str, set[str]] = {}
     for item, fold in zip(prepared.heard, prepared.folds, strict=True):
         folds.setdefault(item.digest, set()).add(fold)
@@ -207,9 +207,9 @@ def test_copies_of_a_file_are_never_on_both_sides(sounds, tmp_path):
 
 def test_splits_of_an_earlier_dataset_with_more_folds_are_removed(sounds, tmp_path):
     out = tmp_path / "out"
-    prepare(read_dataset(sounds), out, SETTINGS, folds=5)
+    write_splits(hear_dataset(read_dataset(sounds), SETTINGS, folds=5), out)
     (out / "notes.txt").touch()
-    prepare(read_dataset(sounds), out, SETTINGS, folds=2)
+    write_splits(hear_dataset(read_dataset(sounds), SETTINGS, folds=2), out)
     assert sorted(path.name for path in out.iterdir()) == [
         *("notes.txt", "split_0.pkl", "split_1.pkl")
     ]
@@ -217,8 +217,8 @@ def test_splits_of_an_earlier_dataset_with_more_folds_are_removed(sounds, tmp_pa
 
 def test_generated_clips_stay_marked_as_synthetic(sounds, tmp_path):
     dataset = dataclasses.replace(read_dataset(sounds), synthetic=True)
-    prepared = prepare(dataset, tmp_path / "out", SETTINGS, folds=2)
-    assert all(split.synthetic for split in splits_of(prepared))
+    prepared = hear_dataset(dataset, SETTINGS, folds=2)
+    assert all(split.synthetic for split in splits_of(prepared, tmp_path))
 
 
 def test_ten_folds_are_numbered_in_natural_order(sounds, tmp_path):
@@ -229,14 +229,14 @@ def test_ten_folds_are_numbered_in_natural_order(sounds, tmp_path):
     ]
     table = tmp_path / "clips.csv"
     table.write_text("\n".join(["path,label,fold", *rows]), encoding="utf-8")
-    prepared = prepare(read_dataset(table), tmp_path / "out", SETTINGS)
-    names = [split.test_fold for split in splits_of(prepared)]
+    prepared = hear_dataset(read_dataset(table), SETTINGS)
+    names = [split.test_fold for split in splits_of(prepared, tmp_path)]
     assert names == ["fold1", "fold2", "fold3", "fold10", "fold11"]
 
 
 def test_the_report_counts_clips_durations_and_bad_files(sounds, touch, tmp_path):
     touch("sounds/class 1/bad.wav")
-    prepared = prepare(read_dataset(sounds), tmp_path / "out", SETTINGS, folds=3)
+    prepared = hear_dataset(read_dataset(sounds), SETTINGS, folds=3)
     lines = report(prepared).splitlines()
     assert lines[0] == "sounds: 2 classes, 12 clips, 3 folds"
     assert lines[1].split() == ["class", "clips", "fold", "1", "fold", "2", "fold", "3"]

@@ -10,7 +10,7 @@ import math
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,9 @@ from earmark.data.readers import Clip
 from earmark.errors import DatasetError
 
 
-def fold_names(clips: Sequence[Clip]) -> list[str]:
-    """Return the official folds in natural order (2 before 10)."""
-    names = {clip.fold for clip in clips if clip.fold is not None}
-    return sorted(names, key=_natural)
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Return the distinct names in natural order (2 before 10)."""
+    return sorted(set(names), key=_natural)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

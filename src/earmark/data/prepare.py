@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.data.folds import assign_folds, fold_names
+from earmark.data.folds import assign_folds, natural_order
 from earmark.data.readers import Clip, Dataset
 from earmark.data.splits import ClipSet, Split, split_path, write_split
 from earmark.errors import AudioError, DatasetError
@@ -47,26 +47,59 @@ class HeardClip:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What `prepare` found and wrote.
+class HeardDataset:
+    """A dataset in memory: features, folds, and what could not be read.
 
     Attributes:
         dataset: name of the dataset.
+        synthetic: the clips are generated, not recorded.
         classes: class names.
         heard: readable clips.
         folds: the fold of each readable clip.
         failures: one line for each unreadable file.
-        paths: the split files written.
+        front_end: how the features were made.
         fingerprint: SHA-256 over contents, labels and folds.
     """
 
     dataset: str
+    synthetic: bool
     classes: tuple[str, ...]
     heard: Sequence[HeardClip]
     folds: Sequence[str]
     failures: Sequence[str]
-    paths: Sequence[Path]
+    front_end: FrontEndSettings
     fingerprint: str
+
+    @property
+    def fold_names(self) -> list[str]:
+        """The folds in natural order; split N tests on the one at place N."""
+        return natural_order(self.folds)
+
+    def split(self, index: int) -> Split:
+        """Return the split that tests on fold number `index` and trains on the others."""
+        name = self.fold_names[index]
+        inside = [fold == name for fold in self.folds]
+        return Split(
+            self._clips(inside, False),
+            self._clips(inside, True),
+            self.classes,
+            dataset=self.dataset,
+            synthetic=self.synthetic,
+            index=index,
+            test_fold=name,
+            front_end=self.front_end,
+            fingerprint=self.fingerprint,
+        )
+
+    def _clips(self, inside: Sequence[bool], wanted: bool) -> ClipSet:
+        items = [item for item, i in zip(self.heard, inside, strict=True) if i == wanted]
+        return ClipSet(
+            np.concatenate([item.frames for item in items]),
+            np.array([len(item.frames) for item in items], np.int64),
+            np.array([self.classes.index(item.clip.label) for item in items], np.int64),
+            [str(item.clip.path) for item in items],
+            [item.clip.group for item in items],
+        )
 
 
 def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], float]:
@@ -115,20 +148,18 @@ def hear(
     return heard, [result for result in results if isinstance(result, str)]
 
 
-def prepare(
+def hear_dataset(
     dataset: Dataset,
-    out: Path,
     settings: FrontEndSettings,
     *,
     folds: int = 5,
     seed: int = 0,
     progress: Progress = iter,
-) -> Prepared:
-    """Write one split file for each fold of a dataset.
+) -> HeardDataset:
+    """Decode a dataset and divide it into folds.
 
     Args:
         dataset: the clips.
-        out: folder of the split files.
         settings: the front end.
         folds: how many folds to make where the dataset has none.
         seed: seed of the folds that are made.
@@ -154,48 +185,31 @@ def prepare(
     fingerprint = sha256_of_json(
         sorted([d, c.label, f] for d, c, f in zip(digests, clips, assigned, strict=True))
     )
-    label_numbers = {label: number for number, label in enumerate(classes)}
-    names = fold_names([Clip(Path(), "", "", fold) for fold in assigned])
-    paths = []
-    for index, name in enumerate(names):
-        inside = [fold == name for fold in assigned]
-        parts = {
-            part: _clip_set(
-                [h for h, i in zip(heard, inside, strict=True) if i == t], label_numbers
-            )
-            for part, t in (("train", False), ("test", True))
-        }
-        split = Split(
-            **parts,
-            classes=classes,
-            dataset=dataset.name,
-            synthetic=dataset.synthetic,
-            index=index,
-            test_fold=name,
-            front_end=settings,
-            fingerprint=fingerprint,
-        )
-        paths.append(write_split(out, split))
-    number = len(paths)  # an earlier dataset with more folds must not stay beside this one
-    while (stale := split_path(out, number)).is_file():
-        stale.unlink()
-        number += 1
-    return Prepared(dataset.name, classes, heard, assigned, failures, paths, fingerprint)
-
-
-def _clip_set(heard: Sequence[HeardClip], label_numbers: dict[str, int]) -> ClipSet:
-    return ClipSet(
-        np.concatenate([item.frames for item in heard]),
-        np.array([len(item.frames) for item in heard], np.int64),
-        np.array([label_numbers[item.clip.label] for item in heard], np.int64),
-        [str(item.clip.path) for item in heard],
-        [item.clip.group for item in heard],
+    return HeardDataset(
+        dataset.name,
+        dataset.synthetic,
+        classes,
+        heard,
+        assigned,
+        failures,
+        settings,
+        fingerprint,
     )
 
 
-def report(prepared: Prepared) -> str:
+def write_splits(heard: HeardDataset, out: Path) -> list[Path]:
+    """Write one split file for each fold, and remove those of an earlier, larger dataset."""
+    paths = [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
+    number = len(paths)
+    while (stale := split_path(out, number)).is_file():
+        stale.unlink()
+        number += 1
+    return paths
+
+
+def report(prepared: HeardDataset) -> str:
     """Describe a prepared dataset: clips of each class in each fold, durations, faults."""
-    names = fold_names([Clip(Path(), "", "", fold) for fold in prepared.folds])
+    names = prepared.fold_names
     counts = Counter(
         (item.clip.label, fold) for item, fold in zip(prepared.heard, prepared.folds, strict=True)
     )
