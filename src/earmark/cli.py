@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import accelerate
 
     from earmark.inference.recognizer import Prediction, Recognizer
+    from earmark.training.state import ResumeState
 
 _DEFAULTS = TrainingSettings()
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -270,7 +271,8 @@ def _train(args: argparse.Namespace) -> int:
     from earmark.data.splits import find_folder, read_split
     from earmark.training.loop import Run, refuse_other_data, resumable
 
-    state = None
+    state: ResumeState | None = None
+    source: dict[str, Any] = {}
     splits_dir, index = find_folder(args.splits_dir, args.beside), args.split_index or 0
     if args.resume:
         settings, source, state = resumable(Path(args.resume))
@@ -278,8 +280,12 @@ def _train(args: argparse.Namespace) -> int:
         if args.splits_dir is None:
             splits_dir = Path(source["splits_dir"])
     split = read_split(splits_dir, index)
-    accelerator = _accelerator(args)
-    source = {"splits_dir": str(splits_dir.resolve()), "split_index": index}
+    accelerator = _accelerator(args.cuda, args.precision or source.get("precision"))
+    source = {
+        "splits_dir": str(splits_dir.resolve()),
+        "split_index": index,
+        "precision": str(accelerator.mixed_precision),
+    }
     run = Run(split, settings, accelerator, source=source)
     if state:
         refuse_other_data(state, split, Path(args.resume))
@@ -304,17 +310,17 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _accelerator(args: argparse.Namespace) -> accelerate.Accelerator:
+def _accelerator(cuda: bool, precision: str | None) -> accelerate.Accelerator:
     """Set up device, precision and processes; say so when CUDA is missing."""
     import accelerate
     import torch
 
-    cuda = args.cuda and torch.cuda.is_available()
+    there = cuda and torch.cuda.is_available()
     try:
-        accelerator = accelerate.Accelerator(cpu=not cuda, mixed_precision=args.precision)
+        accelerator = accelerate.Accelerator(cpu=not there, mixed_precision=precision)
     except ValueError as error:
-        raise RunError(f"--precision {args.precision}: {error}") from None
-    if args.cuda and not cuda:
+        raise RunError(f"--precision {precision}: {error}") from None
+    if cuda and not there:
         accelerator.print("CUDA is not available; going on with the CPU")
     return accelerator
 
