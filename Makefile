@@ -32,4 +32,4 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) splits models synthetic-sounds
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

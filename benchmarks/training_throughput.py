@@ -86,7 +86,7 @@ def main() -> None:
     for number in range(args.rounds + 1):  # the first round warms up
         one = literal.epoch()
         begin = time.perf_counter()
-        run._epoch(number + 1, tqdm(disable=True))
+        run.train_epoch(number + 1, tqdm(disable=True))
         two = views / (time.perf_counter() - begin)
         if number:
             literal_speed.append(one)

@@ -20,6 +20,8 @@ LAYERS = {
     "features": 2,
     "data.readers": 3,
     "data.folds": 3.1,
+    "data.inert": 3,
+    "data.foreign": 3,
     "data.splits": 3.1,
     "data.synthetic": 3.1,
     "data.prepare": 3.2,
@@ -31,7 +33,12 @@ LAYERS = {
     "training.batches": 6,
     "training.state": 6,
     "training.loop": 6.5,
-    "cli": 7,
+    "commands.flags": 7,
+    "commands.prepare": 7.1,
+    "commands.train": 7.1,
+    "commands.predict": 7.1,
+    "commands.evaluate": 7.2,
+    "cli": 8,
 }
 # Above these layers lies torch; what is below stays light, and cli imports late.
 WITHOUT_TORCH = [name for name, layer in LAYERS.items() if layer <= 1 or name == "data.readers"]

@@ -51,6 +51,10 @@ _KEYS = frozenset(
         "fingerprint",
     ]
 )
+_TYPES = {
+    **{"classes": list, "model": dict, "training": dict, "data": dict, "versions": dict},
+    **{"created": str, "weights": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class TrainedModel:
 def installed_versions() -> dict[str, str]:
     """Return the versions of Python, Earmark and the libraries that shape its numbers."""
     found = {"python": platform.python_version()}
-    for name in ("earmark", "torch", "numpy", "soundfile", "soxr"):
+    for name in ("earmark", "torch", "accelerate", "numpy", "soundfile", "soxr", "scikit-learn"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -135,18 +139,21 @@ def load_model(folder: Path) -> TrainedModel:
             pickle, or its weights do not fit its description.
     """
     manifest = _read_manifest(folder)
-    carried = sorted(f.name for f in folder.iterdir() if f.suffix.lower() in _PICKLE_SUFFIXES)
+    carried = sorted(f.name for f in folder.rglob("*") if f.suffix.lower() in _PICKLE_SUFFIXES)
     if carried:
         raise ModelError(
             f"{folder}: carries {carried[0]}, a pickle, which could run code; "
             "remove it, Earmark's models have none"
         )
+    for key, kind in _TYPES.items():
+        if not isinstance(manifest[key], kind):
+            raise ModelError(f"{folder / MANIFEST}: {key} is not a {kind.__name__}; train again")
     try:
         front_end = manifest["front_end"]
         settings = from_json(ModelSettings, manifest["model"])
         trained = TrainedModel(
             LSTMClassifier.from_settings(settings),
-            tuple(manifest["classes"]),
+            tuple(map(str, manifest["classes"])),
             from_json(FrontEndSettings, front_end) if front_end is not None else None,
             manifest["training"],
             manifest["data"],

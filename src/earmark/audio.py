@@ -2,15 +2,16 @@
 
 Takes any file libsndfile decodes, at 4 to 384 kHz and with any number of channels; gives mono
 float32 blocks at the rate asked for, so that a day-long file never sits in memory. This module is
-the gatekeeper: whatever passes it is finite, complete and not silent.
+the gatekeeper: a file read to its end was finite, complete and not silent.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
@@ -45,6 +46,16 @@ DECODED_SUFFIXES = frozenset(
         ".w64",
         ".rf64",
         ".voc",
+        ".bwf",
+        ".sph",
+        ".nist",
+        ".ircam",
+        ".sf",
+        ".mp1",
+        ".mp2",
+        ".avr",
+        ".paf",
+        ".pvf",
     ]
 )
 FOREIGN_SUFFIXES = frozenset(
@@ -181,8 +192,10 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.is_dir():
         raise AudioError(f"{path}: is a folder where an audio file is needed")
     try:
+        if path.exists() and not path.is_file():
+            raise AudioError(f"{path}: is not a regular file; save the audio to one first")
         with path.open("rb") as raw:
-            start = raw.read(4096)
+            start = _without_id3(raw)
             size = raw.seek(0, 2)
             raw.seek(max(0, size - 2**17))
             end = raw.read()
@@ -200,7 +213,8 @@ def _open(path: Path) -> soundfile.SoundFile:
     if _is_cut(start, end, size):
         raise AudioError(f"{path}: truncated, its end is missing; copy or record it again")
     try:
-        file = soundfile.SoundFile(path)
+        # as bytes, because soundfile refuses names that are not UTF-8
+        file = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless .raw
         raise AudioError(
             f"{path}: is not audio that can be decoded, or is damaged ({_reason(error)})"
@@ -220,6 +234,16 @@ def _open(path: Path) -> soundfile.SoundFile:
         file.close()
         raise AudioError(f"{path}: {fault}")
     return file
+
+
+def _without_id3(raw: BinaryIO) -> bytes:
+    """Return the file's first bytes, those after an ID3v2 tag where it has one."""
+    start = raw.read(4096)
+    if start[:3] == b"ID3" and len(start) > 10:  # the tag's length is in four bytes of 7 bits
+        length = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
+        raw.seek(10 + length)
+        start = raw.read(4096) or start
+    return start
 
 
 def _foreign_format(start: bytes) -> str | None:
@@ -243,14 +267,13 @@ def _is_cut(start: bytes, end: bytes, size: int) -> bool:
         table = end[page + 27 : page + 27 + segments]
         complete = len(table) == segments and len(end) >= page + 27 + segments + sum(table)
         return not (complete and end[page + 5] & _OGG_END_OF_STREAM)
-    for mark in (b"Xing", b"Info"):  # the VBR header that states an mp3's size in bytes
-        at = start.find(mark)
-        if at > 0 and (start[:3] == b"ID3" or start[0] == 0xFF):
+    if start[:1] == b"\xff":  # an mp3 frame; the first may state the file's size in bytes
+        for mark in (b"Xing", b"Info"):
+            at = start.find(mark, 0, 200)
             flags = int.from_bytes(start[at + 4 : at + 8], "big")
-            if flags & 0x2:
+            if at > 0 and flags & 0x2:
                 field = at + 8 + (4 if flags & 0x1 else 0)
-                stated = int.from_bytes(start[field : field + 4], "big")
-                return size < 0.99 * stated
+                return size < 0.99 * int.from_bytes(start[field : field + 4], "big")
     return False
 
 

@@ -8,10 +8,11 @@ goes on after a kill, never meets half a file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,31 +21,43 @@ from typing import Any, BinaryIO
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` puts into the open binary file it is given.
 
+    A link is followed. A pipe or device is written to, because it cannot be replaced.
+
     Raises:
         OSError: the folder is not writable or the disk is full; `path` is then as it was.
     """
-    name = ""
+    target = path.resolve() if path.is_symlink() else path
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-        )
-        with os.fdopen(descriptor, "wb") as file:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                write(file)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if os.name == "posix":  # mkstemp makes 0600; give what open() would have given
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-        os.replace(name, path)  # noqa: PTH105 - Path.replace hides which of the two is missing
+        part.replace(target)
     except BaseException as error:
-        if name:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
+        with contextlib.suppress(OSError):
+            part.unlink()
         if isinstance(error, OSError):  # name the file meant, not none or the temporary one
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Find out before long work that its result could not be written.
+
+    Raises:
+        OSError: `path` is a folder, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+    if not path.exists():
+        write_bytes(path, b"")
+        path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,7 +67,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Mel frames -> class scores: the documented LSTM classifier. Layer 3: imports settings.
+"""Mel frames -> class scores: the documented LSTM classifier. Layer 4: imports settings.
 
 The network, with shapes for `x (batch, frames, input_size)`:
 

@@ -30,6 +30,8 @@ def _check_types(settings: Any) -> None:
     for field in dataclasses.fields(settings):
         value, hint = getattr(settings, field.name), hints[field.name]
         allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if type(value).__module__ == "numpy" and hasattr(value, "item"):  # one of its numbers
+            object.__setattr__(settings, field.name, value := value.item())
         if float in allowed and type(value) is int:
             _check(abs(value) < 2**1000, field.name, "a finite number", "a huge whole number")
             object.__setattr__(settings, field.name, value := float(value))

@@ -9,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,10 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from earmark.data.inert import read_inert
 from earmark.data.splits import (
     ClipSet,
     Split,
-    find_folder,
-    read_inert,
     read_split,
     split_path,
     write_split,
@@ -332,7 +330,7 @@ def test_every_documented_form_is_read(tmp_path, form, container):
     assert_clips(split.train, "train", CLIPS)
     assert_clips(split.test, "test", CLIPS)
     assert (split.classes, split.index, split.front_end) == (("0", "1", "2"), 2, None)
-    assert (split.dataset, split.fingerprint, split.synthetic) == ("split_2", "", False)
+    assert (split.dataset, len(split.fingerprint), split.synthetic) == ("split_2", 64, False)
 
 
 @pytest.mark.parametrize("form", UNEVEN_FORMS)
@@ -549,7 +547,7 @@ def test_a_hostile_file_is_refused_and_runs_nothing(tmp_path, case):
             ("codecs", "encode"),
         ),
         *(("numpy", "load"), ("numpy", "ndarray.tofile"), ("torch", "load"), ("os", "system")),
-        *(("torch.storage", "torch.load"), ("earmark.data.splits", "read_inert")),
+        *(("torch.storage", "torch.load"), ("earmark.data.inert", "read_inert")),
     ],
 )
 def test_a_name_that_is_not_needed_is_refused_by_name(tmp_path, module, name):
@@ -584,7 +582,7 @@ def test_a_file_cannot_change_the_program_s_own_classes_and_functions(tmp_path, 
     path = tmp_path / "split_0.pkl"
     path.write_bytes(setting(module, name, "planted"))
     code = (
-        "import sys, pathlib, torch.utils.data as d, earmark.data.splits as s, contextlib\n"
+        "import sys, pathlib, torch.utils.data as d, earmark.data.inert as s, contextlib\n"
         "with contextlib.suppress(s.SplitError): s.read_inert(pathlib.Path(sys.argv[1]))\n"
         "sys.exit(hasattr(d.TensorDataset, 'planted') or hasattr(s._latin1, 'planted'))"
     )
@@ -611,35 +609,13 @@ def test_a_forged_dtype_cannot_make_numpy_follow_a_pointer_of_the_file(tmp_path,
     )
     save(tmp_path, {"train": (array, [0]), "test": FORMS["arrays"]})
     code = (
-        "import sys, pathlib, earmark.data.splits as s\n"
-        "try: s.read_split(pathlib.Path(sys.argv[1]), 0)\n"
+        "import sys, pathlib, earmark.data.inert as s\n"
+        "try: s.read_inert(pathlib.Path(sys.argv[1]) / 'split_0.pkl')\n"
         "except s.SplitError: sys.exit(7)"
     )
     # In a process of its own, because what must not happen is a crash.
     done = subprocess.run([sys.executable, "-c", code, tmp_path], timeout=60, capture_output=True)
     assert done.returncode == 7, done.stderr.decode()
-
-
-# --- where the splits are -----------------------------------------------------------------------
-
-
-def test_the_folder_given_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "splits").mkdir()
-    assert find_folder("else/where", tmp_path) == Path("else/where")
-
-
-def test_splits_here_go_before_splits_beside_the_scripts(tmp_path, monkeypatch):
-    here, beside = tmp_path / "here", tmp_path / "beside"
-    (beside / "splits").mkdir(parents=True)
-    here.mkdir()
-    monkeypatch.chdir(here)
-    assert find_folder(None, beside).resolve() == beside / "splits"
-    assert not find_folder(None, beside).is_absolute()
-    assert find_folder(None, here) == Path("splits")
-    assert find_folder(None) == Path("splits")
-    (here / "splits").mkdir()
-    assert find_folder(None, beside) == Path("splits")
 
 
 def test_parts_know_their_number_of_clips():

@@ -24,5 +24,5 @@ def test_curves_of_one_epoch_and_of_many(tmp_path):
     }
     for epochs in (1, 30):
         history = [{"epoch": epoch + 1, **row} for epoch in range(epochs)]
-        draw_curves(tmp_path / "c.png", history, 1)
+        draw_curves(tmp_path / "c.png", history, 1, "a title")
         assert image.imread(tmp_path / "c.png").shape[1] > 800

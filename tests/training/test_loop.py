@@ -20,6 +20,7 @@ def make_run(recipe=None, split=None):
         split or small_split(),
         recipe or small_recipe(),
         accelerate.Accelerator(cpu=True),
+        source={"splits_dir": "splits", "split_index": 0},
         show_progress=False,
     )
 

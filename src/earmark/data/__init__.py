@@ -1,1 +1,1 @@
-"""Labelled clips: readers, folds, split files, the built-in sounds and augmentation."""
+"""Labelled clips: readers, folds, split files and the built-in sounds."""

@@ -59,9 +59,10 @@ def assign_folds(
         for label in sorted(set(labels)):
             sources = len({g for g, name in zip(groups, labels, strict=True) if name == label})
             if sources < folds:
+                fewer = f", or use --folds {sources}" if sources > 2 else ""
                 raise DatasetError(
                     f"class {label!r} has {sources} source recordings, too few for {folds} folds; "
-                    f"add recordings or use --folds {max(2, sources)}"
+                    f"add recordings of other sources{fewer}"
                 )
         numbers = grouped_folds(labels, groups, folds, seed)
         assigned = [str(number + 1) for number in numbers]

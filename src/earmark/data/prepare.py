@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.data.folds import assign_folds, natural_order
+from earmark.data.folds import assign_folds, merged_groups, natural_order
+from earmark.data.inert import read_inert
 from earmark.data.readers import Clip, Dataset
-from earmark.data.splits import ClipSet, Split, split_path, write_split
+from earmark.data.splits import ClipSet, Split, is_own, split_path, write_split
 from earmark.errors import AudioError, DatasetError
 from earmark.features import LogMel
 from earmark.files import sha256_of_file, sha256_of_json
@@ -55,6 +56,7 @@ class HeardDataset:
         synthetic: the clips are generated, not recorded.
         classes: class names.
         heard: readable clips.
+        groups: their source recordings; clips of one source, or of equal content, share one.
         folds: the fold of each readable clip.
         failures: one line for each unreadable file.
         front_end: how the features were made.
@@ -65,6 +67,7 @@ class HeardDataset:
     synthetic: bool
     classes: tuple[str, ...]
     heard: Sequence[HeardClip]
+    groups: Sequence[str]
     folds: Sequence[str]
     failures: Sequence[str]
     front_end: FrontEndSettings
@@ -92,13 +95,14 @@ class HeardDataset:
         )
 
     def _clips(self, inside: Sequence[bool], wanted: bool) -> ClipSet:
-        items = [item for item, i in zip(self.heard, inside, strict=True) if i == wanted]
+        chosen = [place for place, i in enumerate(inside) if i == wanted]
+        items = [self.heard[place] for place in chosen]
         return ClipSet(
             np.concatenate([item.frames for item in items]),
             np.array([len(item.frames) for item in items], np.int64),
             np.array([self.classes.index(item.clip.label) for item in items], np.int64),
             [str(item.clip.path) for item in items],
-            [item.clip.group for item in items],
+            [self.groups[place] for place in chosen],
         )
 
 
@@ -190,6 +194,7 @@ def hear_dataset(
         dataset.synthetic,
         classes,
         heard,
+        merged_groups(clips, digests),
         assigned,
         failures,
         settings,
@@ -198,13 +203,22 @@ def hear_dataset(
 
 
 def write_splits(heard: HeardDataset, out: Path) -> list[Path]:
-    """Write one split file for each fold, and remove those of an earlier, larger dataset."""
-    paths = [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
-    number = len(paths)
-    while (stale := split_path(out, number)).is_file():
-        stale.unlink()
+    """Write one split file for each fold, in place of those of an earlier dataset.
+
+    Raises:
+        DatasetError: the folder holds split files that Earmark did not write.
+    """
+    number, stale = 0, []
+    while (path := split_path(out, number)).is_file():
+        if not is_own(read_inert(path)):
+            raise DatasetError(
+                f"{path}: was not written by Earmark and would be lost; move it or use --out"
+            )
+        stale.append(path)
         number += 1
-    return paths
+    for path in reversed(stale):  # a kill leaves splits missing, never two datasets mixed
+        path.unlink()
+    return [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
 
 
 def report(prepared: HeardDataset) -> str:

@@ -70,6 +70,8 @@ def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
     Raises:
         DatasetError: nothing there is a dataset, or it contradicts itself.
     """
+    if (path / f"{SYNTHETIC}.csv").is_file():
+        path = path / f"{SYNTHETIC}.csv"
     if path.is_file():
         if path.suffix.lower() != ".csv":
             raise DatasetError(f"{path}: is neither a folder nor a .csv table of clips")

@@ -44,7 +44,9 @@ def draw_confusion(
     _save(figure, path)
 
 
-def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int) -> None:
+def draw_curves(
+    path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, title: str
+) -> None:
     """Draw loss and accuracy over the epochs, and mark the epoch whose weights were kept."""
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(8.5, 3.4), dpi=130, layout="constrained")
@@ -57,9 +59,11 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: in
         )
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(f"{what} ({unit})")
         axes.grid(alpha=0.3)
         if what == "accuracy":
             axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right", fontsize=8)
+    figure.suptitle(title, fontsize=10)
     _save(figure, path)

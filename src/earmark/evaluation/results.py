@@ -55,8 +55,9 @@ def evaluate(
     scores = score_clips(trained.model, split.test, batch_size=batch_size)
     seconds = time.perf_counter() - begin
     metrics = classification_metrics(split.test.labels, scores, split.classes)
-    same_data = trained.data.get("fingerprint") == split.fingerprint and bool(split.fingerprint)
-    seen = same_data and trained.data.get("split_index") != split.index
+    seen: bool | None = None  # other data: nobody knows
+    if trained.data.get("fingerprint") == split.fingerprint:
+        seen = trained.data.get("split_index") != split.index
     return {
         "dataset": split.dataset,
         "synthetic": split.synthetic,

@@ -110,12 +110,17 @@ class Recognizer:
     def predict_samples(
         self, samples: NDArray[Any], rate_hz: int, *, name: str = "samples"
     ) -> Prediction:
-        """Name the sound in samples `(samples,)` or `(samples, channels)`, full scale at -1 to 1.
+        """Name the sound in samples `(samples,)` or `(samples, channels)`.
+
+        Floats have full scale at -1 to 1; whole numbers at the ends of their type, as int16.
 
         Raises:
-            AudioError: no samples, NaN or infinite samples, or an unsupported rate.
+            AudioError: no samples, silence, NaN or infinite samples, or an unsupported rate.
         """
-        values = np.asarray(samples, dtype=np.float32)
+        raw = np.asarray(samples)
+        values = raw.astype(np.float32)
+        if np.issubdtype(raw.dtype, np.signedinteger):
+            values /= -float(np.iinfo(raw.dtype).min)
         mono = values.mean(axis=1) if values.ndim == 2 else values
         if mono.ndim != 1 or mono.size == 0:
             raise AudioError(
@@ -123,6 +128,8 @@ class Recognizer:
             )
         if not np.isfinite(mono).all():
             raise AudioError(f"{name}: holds NaN or infinite samples")
+        if not mono.any():
+            raise AudioError(f"{name}: is silent, every sample is zero")
         if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
             raise AudioError(f"{name}: has an unsupported sample rate of {rate_hz} Hz")
         if rate_hz != self.rate_hz:

@@ -140,6 +140,13 @@ class Run:
 
     def resume(self, state: ResumeState) -> None:
         """Go on from a state between two epochs."""
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"the resume state is not usable ({reason}); start a new run") from None
+
+    def _restore(self, state: ResumeState) -> None:
         self.model.load_state_dict(state.tensors["weights"])
         self.average.load_state_dict(state.tensors["average"])
         self.best = {k: v.to(self.average.mean.device) for k, v in state.tensors["best"].items()}
@@ -163,19 +170,23 @@ class Run:
             unit="step",
             disable=None if self.show_progress and self.accelerator.is_main_process else True,
         )
-        with bar:
+        try:
             while done.epochs_done < self.settings.num_epochs and not done.stopped:
-                row = self._epoch(done.epochs_done + 1, bar)
+                row = self.train_epoch(done.epochs_done + 1, bar)
                 self._validate(row)
                 if self.accelerator.is_main_process:
                     self._record(folder, bar)
+        finally:  # interrupted or not, what was learnt so far is shown
+            bar.close()
+            if self.accelerator.is_main_process and done.best_epoch:
+                title = f"{self.split.dataset}, split {self.split.index}"
+                draw_curves(folder / CURVES, done.history, done.best_epoch, title)
         trained = self._trained(finished=True)
         if self.accelerator.is_main_process:
             save_model(folder, trained)
-            draw_curves(folder / CURVES, done.history, done.best_epoch)
         return trained
 
-    def _epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
+    def train_epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
         """Train one epoch and return the start of its history row."""
         recipe, processes = self.settings, self.accelerator.num_processes
         rank = self.accelerator.process_index
@@ -201,7 +212,12 @@ class Run:
             bar.update()
             if not bar.disable and step % 5 == 4:
                 mean = total / (step + 1)
-                bar.set_postfix(epoch=epoch, loss=f"{mean[0]:.3f}", acc=f"{mean[1]:.3f}")
+                shown = {"epoch": epoch, "loss": f"{mean[0]:.3f}", "acc": f"{mean[1]:.3f}"}
+                if self.progress.history:
+                    last = self.progress.history[-1]
+                    shown["val_loss"] = f"{last['validation_loss']:.3f}"
+                    shown["val_acc"] = f"{last['validation_accuracy']:.3f}"
+                bar.set_postfix(shown)
         mean = (self.accelerator.reduce(total, reduction="mean") / self.steps).tolist()
         if not math.isfinite(mean[0]):
             raise RunError(
@@ -229,12 +245,17 @@ class Run:
         The main process measures and decides, the others follow it.
         """
         if self.accelerator.is_main_process:
-            scores = score_clips(self.average, self.validation)
+            scores = score_clips(self.average, self.validation, batch_size=self.settings.batch_size)
             labels = self.validation.labels
             row["validation_loss"] = round(cross_entropy(labels, scores), 6)
             row["validation_accuracy"] = round(float((scores.argmax(1) == labels).mean()), 6)
         done = self.progress
         (row,) = broadcast_object_list([row])
+        if not math.isfinite(row["validation_loss"]):
+            raise RunError(
+                f"the weights are no longer numbers after epoch {row['epoch']}; "
+                "use a lower --learning_rate"
+            )
         done.history.append(row)
         best = done.history[done.best_epoch - 1] if done.best_epoch else None
         if best is None or row["validation_loss"] < best["validation_loss"]:
@@ -333,9 +354,15 @@ def resumable(folder: Path) -> tuple[TrainingSettings, dict[str, Any], ResumeSta
     state = read_state(folder)
     try:
         settings = from_json(TrainingSettings, state.record["settings"])
-        return settings, dict(state.record["source"]), state
-    except KeyError as error:
-        raise RunError(f"{folder}: its resume state lacks {error}; start a new run") from None
+        source = dict(state.record["source"])
+        needed = (source["split_index"], source["splits_dir"], state.record["data"]["fingerprint"])
+        if [type(value) for value in needed] != [int, str, str]:
+            raise TypeError("a value of another type")
+        return settings, source, state
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder}: its resume state is not usable ({error}); start a new run"
+        ) from None
 
 
 def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:

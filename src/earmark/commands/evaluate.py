@@ -1,0 +1,79 @@
+"""`earmark evaluate` and `lstm_inference.py`: score a split, or one audio file. Layer 7."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from earmark.commands.flags import add_cuda, add_splits_dir, choose_device, splits_folder
+from earmark.commands.predict import model_json, synthetic_note
+from earmark.errors import SettingsError
+
+if TYPE_CHECKING:
+    from earmark.inference.recognizer import Prediction, Recognizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of evaluation; the documented ones keep their names and defaults."""
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="a run of training")
+    parser.add_argument("--audio_file", metavar="FILE", help="predict this file instead")
+    parser.add_argument(
+        "--split_index",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="split to score, 0-4 (%(default)s)",
+    )
+    parser.add_argument("--output_file", metavar="FILE", help="write the results as JSON")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, metavar="INT", help="clips at a time (%(default)s)"
+    )
+    add_cuda(parser)
+    add_splits_dir(parser)
+    parser.epilog = (
+        "examples:\n"
+        "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --output_file r.json\n"
+        "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --audio_file dog.wav"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score a split or one file, print and write the results; return the exit code."""
+    from earmark.artifact import load_model
+    from earmark.data.splits import read_split
+    from earmark.evaluation.results import evaluate, summary, write_results
+    from earmark.files import refuse_unwritable, write_json
+    from earmark.inference.recognizer import Recognizer
+
+    if args.batch_size < 1:
+        raise SettingsError(f"batch_size must be at least 1, got {args.batch_size}")
+    if args.output_file:
+        refuse_unwritable(Path(args.output_file))
+    model_dir = Path(args.model_dir)
+    if args.audio_file is not None:
+        recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
+        prediction = recognizer.predict(args.audio_file)
+        print(_ranking(prediction, recognizer))
+        if args.output_file:
+            model = model_json(recognizer, model_dir)
+            write_json(Path(args.output_file), {**prediction.to_json(), "model": model})
+        return 0
+    trained = load_model(model_dir)
+    split = read_split(splits_folder(args.splits_dir, args.beside), args.split_index)
+    trained.model.to(choose_device(args.cuda))
+    results = evaluate(trained, split, batch_size=args.batch_size, model_name=model_dir.name)
+    print(summary(results))
+    if args.output_file:
+        picture = write_results(Path(args.output_file), results)
+        print(f"wrote {args.output_file} and {picture}")
+    return 0
+
+
+def _ranking(prediction: Prediction, recognizer: Recognizer, top: int = 5) -> str:
+    """Lay out the most likely classes of one clip with their scores as bars."""
+    width = max(len(name) for name in prediction.scores)
+    lines = [f"{prediction.path} ({prediction.seconds:.2f} s): {prediction.label}"]
+    for name, score in list(prediction.scores.items())[:top]:
+        lines.append(f"  {name:<{width}}  {score:6.3f}  {'#' * round(30 * score)}")
+    return "\n".join([*lines, *synthetic_note(recognizer)])

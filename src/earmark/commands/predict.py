@@ -1,0 +1,181 @@
+"""`earmark predict`: name the sounds in files, folders and globs. Layer 7."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import glob
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earmark.audio import has_audio_suffix
+from earmark.commands.flags import add_cuda, choose_device
+from earmark.errors import AudioError, EarmarkError, SettingsError
+
+if TYPE_CHECKING:
+    from earmark.inference.recognizer import Prediction, Recognizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `predict`."""
+    parser.add_argument("files", nargs="+", help="audio files, folders of them, or globs")
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="a run of training")
+    parser.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--top", type=int, default=3, metavar="INT", help="classes in a table (%(default)s)"
+    )
+    parser.add_argument("--output_file", metavar="FILE", help="write there, not to the terminal")
+    add_cuda(parser)
+    parser.epilog = (
+        "A file that cannot be read is named on stderr; the others are finished, and the exit\n"
+        "code is then 1.\n\n"
+        "examples:\n"
+        "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
+        "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every file, report those that cannot be read; return the exit code."""
+    from earmark.files import refuse_unwritable, write_text
+    from earmark.inference.recognizer import Recognizer
+
+    if args.top < 1:
+        raise SettingsError(f"--top must be at least 1, got {args.top}")
+    paths = _audio_paths(args.files)
+    if not paths:
+        raise EarmarkError("no audio files among what was given")
+    if args.output_file:
+        refuse_unwritable(Path(args.output_file))
+    model_dir = Path(args.model_dir)
+    recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
+    text: list[str] = []
+    emit: Callable[[str], object] = text.append if args.output_file else _print_line
+    writer = _Writer(args.format, emit, recognizer, model_dir, args.top)
+    failures: list[str] = []
+    try:
+        for path in paths:
+            try:
+                writer.add(recognizer.predict(path))
+            except AudioError as error:
+                failures.append(str(error))
+                print(f"unreadable: {error}", file=sys.stderr)
+    finally:  # interrupted or not, what is finished is handed over
+        writer.close(failures)
+        if args.output_file:
+            write_text(Path(args.output_file), "".join(line + "\n" for line in text))
+    if failures:
+        raise EarmarkError(f"{len(failures)} of {len(paths)} files could not be predicted")
+    return 0
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+class _Writer:
+    """Writes predictions as a table, CSV or one JSON document, line by line."""
+
+    def __init__(
+        self,
+        layout: str,
+        emit: Callable[[str], object],
+        recognizer: Recognizer,
+        model_dir: Path,
+        top: int,
+    ) -> None:
+        self._layout, self._emit, self._top = layout, emit, top
+        self._recognizer, self._model_dir = recognizer, model_dir
+        self._predictions: list[dict[str, Any]] = []
+        if layout == "csv":
+            names = recognizer.classes
+            self._row(["path", "seconds", "prediction", "score", *names])
+        if layout != "json":  # the document says it in its model
+            for line in synthetic_note(recognizer):
+                print(line, file=sys.stderr)
+
+    def _row(self, values: Sequence[object]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(values)
+        self._emit(line.getvalue())
+
+    def add(self, prediction: Prediction) -> None:
+        """Take the next prediction."""
+        if self._layout == "json":
+            self._predictions.append(prediction.to_json())
+        elif self._layout == "csv":
+            scores = [f"{prediction.scores[name]:.6f}" for name in self._recognizer.classes]
+            self._row(
+                [
+                    *(prediction.path, f"{prediction.seconds:.3f}", prediction.label),
+                    *(f"{prediction.score:.6f}", *scores),
+                ]
+            )
+        else:
+            best = list(prediction.scores.items())[: self._top]
+            self._emit(
+                f"{prediction.path}  " + "  ".join(f"{name} {score:.3f}" for name, score in best)
+            )
+
+    def close(self, failures: Sequence[str]) -> None:
+        """Write what belongs at the end."""
+        if self._layout == "json":
+            document = {
+                "model": model_json(self._recognizer, self._model_dir),
+                "predictions": self._predictions,
+                "failures": list(failures),
+            }
+            self._emit(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _audio_paths(arguments: Sequence[str]) -> list[Path]:
+    """Expand folders and globs into files, each once, in order."""
+    found: dict[Path, None] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = _files_below(path)
+            if not inside:
+                raise EarmarkError(f"{argument}: holds no audio files")
+            found.update(dict.fromkeys(inside))
+        elif path.exists() or not glob.has_magic(argument):
+            found[path] = None  # a missing file is reported with the others
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
+            if not matches:
+                raise EarmarkError(f"{argument}: no file matches")
+            for match in matches:  # a folder that matches stands for the files in it
+                found.update(dict.fromkeys(_files_below(match) if match.is_dir() else [match]))
+    return list(found)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if has_audio_suffix(file) and file.is_file() and not file.name.startswith(".")
+    )
+
+
+def synthetic_note(recognizer: Recognizer) -> list[str]:
+    """Return a line of warning when the model was trained on synthetic sounds, else none."""
+    if not recognizer.trained.data.get("synthetic"):
+        return []
+    return ["This model was trained on synthetic sounds; do not trust it on real ones."]
+
+
+def model_json(recognizer: Recognizer, model_dir: Path) -> dict[str, Any]:
+    """Say which model made a prediction, as plain values."""
+    trained = recognizer.trained
+    return {
+        "name": model_dir.name,
+        "fingerprint": trained.fingerprint,
+        "trained_on": trained.data.get("dataset"),
+        "synthetic": trained.data.get("synthetic"),
+    }
