@@ -1,6 +1,9 @@
 """Every format, rate and channel count is decoded alike, and every bad file is one clear line."""
 
+import os
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -361,3 +364,26 @@ def test_a_wrong_riff_size_around_complete_samples_is_no_damage(tone):
     data[4:8] = (len(data) + 5_000).to_bytes(4, "little")
     path.write_bytes(data)
     assert np.array_equal(audio.read(path, 16_000), expected)
+
+
+@pytest.mark.parametrize("title", [b"Infomercials and more", b"Xing boom \xff\xff\xff\xff\xff\xff"])
+def test_text_in_an_id3_tag_does_not_pass_for_an_mp3_s_header(tone, title):
+    path = tone("a.mp3")
+    expected = audio.read(path, 16_000)
+    frame = b"TIT2" + (len(title) + 1).to_bytes(4, "big") + b"\0\0\0" + title
+    size = bytes((len(frame) >> shift) & 0x7F for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
+    assert len(audio.read(path, 16_000)) == len(expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    assert "not a regular file" in fault_of(tmp_path / "a.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a system of byte file names")
+def test_a_name_that_is_not_utf_8_is_read_like_any_other(tone, tmp_path):
+    path = tone("a.wav")
+    odd = path.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/clip\xff.wav")))
+    assert len(audio.read(odd, 16_000)) > 0

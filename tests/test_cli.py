@@ -168,6 +168,27 @@ def test_predict_takes_files_folders_and_globs(work, run, layout):
             assert len(done.stdout.splitlines()) == 2 + (layout == "csv")
 
 
+def test_predict_takes_a_glob_that_matches_folders_and_skips_hidden_files(work, run, tmp_path):
+    shutil.copytree(work / "sounds", tmp_path / "group")
+    shutil.copy(work / "sounds" / "b.wav", tmp_path / "group" / "._b.wav")
+    done = call("earmark", "predict", "--model_dir", run, "g*", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_names_that_the_terminal_cannot_show_stop_nothing(work, run, tmp_path):
+    shutil.copy(work / "sounds" / "b.wav", tmp_path / "犬.wav")
+    odd = os.fsencode(tmp_path) + b"/clip\xff.wav"
+    if sys.platform == "linux":
+        shutil.copy(work / "sounds" / "b.wav", odd)
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    words = ("predict", "--model_dir", run, tmp_path, "--format")
+    for layout in ("table", "csv", "json"):
+        done = call("earmark", *words, layout, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert "clip" in done.stdout or sys.platform != "linux"
+
+
 def test_predict_finishes_the_others_when_a_file_is_bad(work, run, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"no audio at all")
@@ -358,6 +379,39 @@ def test_several_processes_train_one_model(work, tmp_path):
     trained = load_model(folder)
     assert trained.training["processes"] == 2
     assert done.stdout.count("wrote models") == 1
+
+
+def test_resuming_on_changed_arrays_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    splits = tmp_path / "splits"
+    splits.mkdir()
+
+    def write():
+        part = (rng.normal(size=(30, 9, 5)).astype(np.float32), np.arange(30) % 3)
+        (splits / "split_0.pkl").write_bytes(pickle.dumps((part, part)))
+
+    write()
+    process, folder = start_training(tmp_path, *LONG)
+    process.kill()
+    process.wait()
+    write()
+    done = call("lstm_classifier_train.py", "--resume", folder, cwd=tmp_path)
+    assert_one_line(done, "other data")
+
+
+def test_an_incomplete_known_dataset_is_a_loud_error(esc10, tmp_path):
+    for name in ("001 - Dog bark", "002 - Rain"):
+        shutil.copytree(esc10 / name, tmp_path / "ESC-10" / name)
+    done = call("earmark", "prepare", "ESC-10", cwd=tmp_path)
+    assert_one_line(done, "80 of the 400 clips", "--allow_incomplete")
+    assert not (tmp_path / "splits").exists()
+    done = call("earmark", "prepare", "ESC-10", "--allow_incomplete", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_model_too_large_for_memory_is_one_line(work):
+    flags = ("--hidden_size", 10_000_000, "--num_layers", 1)
+    assert_one_line(call("lstm_classifier_train.py", *flags, cwd=work), "memory")
 
 
 def test_the_whole_job_on_real_recordings(esc10, tmp_path):

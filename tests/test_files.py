@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,25 @@ def test_the_digest_of_json_ignores_key_order_but_no_value():
     assert digest == files.sha256_of_json({"b": {"d": "ü", "c": [1, 2]}, "a": 1})
     assert digest != files.sha256_of_json({"a": 1, "b": {"c": [2, 1], "d": "ü"}})
     assert len(digest) == 64
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
+def test_a_link_is_followed_and_a_device_is_written_to(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    files.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    device = Path("/dev/null")
+    files.write_text(device, "gone")
+    assert device.is_char_device()
+
+
+def test_an_unwritable_place_is_found_before_the_work(tmp_path):
+    files.refuse_unwritable(tmp_path / "fine.json")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(IsADirectoryError):
+        files.refuse_unwritable(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        files.refuse_unwritable(tmp_path / "file" / "below.json")

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -153,3 +154,10 @@ def test_a_bidirectional_model_refuses_to_stream():
 def test_fewer_frames_than_one_step_still_give_a_score():
     model = small_model(stack=5, delta=3)
     assert model(torch.randn(2, 1, 5)).shape == (2, 3)
+
+
+def test_sizes_may_be_numpy_s_numbers():
+    labels = np.array([0, 4])
+    model = LSTMClassifier(5, np.int64(8), 1, labels.max() + 1, dropout=np.float32(0.5))
+    assert model.settings.num_classes == 5
+    assert type(model.settings.num_classes) is int

@@ -1,6 +1,7 @@
 """A dataset becomes split files; a bad file is listed and left out, a bad dataset stops."""
 
 import dataclasses
+import pickle
 import shutil
 from pathlib import Path
 
@@ -245,3 +246,23 @@ def test_the_report_counts_clips_durations_and_bad_files(sounds, touch, tmp_path
     # Twelve clips of 0.20 to 0.50 s: 4.2 s.
     assert lines[4] == "durations: 0.20 to 0.50 s, median 0.35 s, together 0.1 min"
     assert lines[5:] == ["unreadable files: 1"]
+
+
+def test_copies_of_a_file_share_a_source_so_that_validation_does_not_leak(sounds, tmp_path):
+    for number in range(6):
+        shutil.copy(sounds / f"class 0/{number}.wav", sounds / f"class 0/copy {number}.wav")
+    heard = hear_dataset(read_dataset(sounds), SETTINGS, folds=2)
+    train = heard.split(0).train
+    contents = [clip.tobytes() for clip in map(train.clip, range(len(train)))]
+    assert len(set(train.groups)) == len(set(contents)) < len(contents)
+
+
+def test_split_files_of_others_are_not_overwritten(sounds, tmp_path):
+    mine = tmp_path / "out" / "split_0.pkl"
+    mine.parent.mkdir()
+    mine.write_bytes(pickle.dumps({"train": ([[[1.0]]], [0]), "test": ([[[1.0]]], [0])}))
+    before = mine.read_bytes()
+    with pytest.raises(DatasetError, match="was not written by Earmark"):
+        write_splits(hear_dataset(read_dataset(sounds), SETTINGS, folds=2), mine.parent)
+    assert mine.read_bytes() == before
+    assert len(list(mine.parent.iterdir())) == 1

@@ -621,3 +621,29 @@ def test_a_forged_dtype_cannot_make_numpy_follow_a_pointer_of_the_file(tmp_path,
 def test_parts_know_their_number_of_clips():
     part = ClipSet(np.zeros((3, 2), np.float32), np.array([1, 2]), np.array([0, 1]), "ab", "cd")
     assert len(part) == 2
+
+
+def test_a_file_of_torch_save_is_named_for_what_it_is(tmp_path):
+    torch.save({"train": torch.zeros(1)}, tmp_path / "split_0.pkl")
+    with pytest.raises(SplitError, match=r"torch\.save"):
+        read_split(tmp_path, 0)
+
+
+def test_a_split_under_another_number_or_with_a_shared_source_is_refused(tmp_path):
+    write_split(tmp_path, small_split())
+    split_path(tmp_path, 0).rename(split_path(tmp_path, 3))
+    with pytest.raises(SplitError, match="split 0 under another name"):
+        read_split(tmp_path, 3)
+    split = small_split()
+    write_split(tmp_path, dataclasses.replace(split, test=split.train))
+    with pytest.raises(SplitError, match="leaks"):
+        read_split(tmp_path, 0)
+
+
+def test_other_arrays_have_another_fingerprint(tmp_path):
+    prints = []
+    for value in (1.0, 1.0, 2.0):
+        part = (np.full((2, 3, 4), value, np.float32), [0, 1])
+        save(tmp_path, {"train": part, "test": part})
+        prints.append(read_split(tmp_path, 0).fingerprint)
+    assert prints[0] == prints[1] != prints[2]

@@ -87,6 +87,10 @@ def test_the_written_dataset_is_marked_synthetic_and_complete(two_classes, tmp_p
 
 def test_the_written_table_lists_the_same_clips(two_classes, tmp_path):
     dataset = synthetic.write_dataset(tmp_path / "sounds")
+    # the folder itself is read by its table, or its takes would lose their sources
+    assert read_dataset(tmp_path / "sounds") == read_dataset(
+        tmp_path / "sounds" / "synthetic-sounds.csv"
+    )
     assert read_dataset(tmp_path / "sounds" / "synthetic-sounds.csv") == dataclasses.replace(
         dataset, name="synthetic-sounds"
     )

@@ -82,3 +82,12 @@ def test_real_recordings_get_the_scores_of_their_split(esc10):
     prediction = Recognizer(made).predict(clip)
     for name, score in zip(CLASSES, expected, strict=True):
         assert prediction.scores[name] == pytest.approx(score, abs=1e-5)
+
+
+def test_whole_numbers_are_scaled_and_silence_is_refused():
+    recognizer = Recognizer(trained())
+    floats = np.round(noise(1.0) * 32768) / 32768
+    whole = recognizer.predict_samples((floats * 32768).astype(np.int16), 8_000)
+    assert whole.scores == pytest.approx(recognizer.predict_samples(floats, 8_000).scores)
+    with pytest.raises(AudioError, match="silent"):
+        recognizer.predict_samples(np.zeros(100), 8_000)
