@@ -1,6 +1,6 @@
 """A model directory: everything needed to predict, complete and inert. Layer 4.
 
-    model.json                 what the model is; every field is checked when it is read
+    model.json                 what the model is; checked strictly when it is read
     weights-DIGEST.safetensors its numbers, named after the first 16 digits of their SHA-256
 
 The JSON names the weights file and carries its digest, and its own digest over everything else.

@@ -1,7 +1,8 @@
 """Audio files -> class scores. Layer 5: torch.
 
 A file of any length is heard block by block through the front end's and the model's state, so
-memory does not grow with it and the scores are those of one pass.
+memory does not grow with it and the scores are those of one pass. Only a bidirectional model needs
+the whole file at once.
 """
 
 from __future__ import annotations
