@@ -14,6 +14,7 @@ is a buffer of the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,6 +100,24 @@ class LogMel(nn.Module):
         power = (spectrum.real.square() + spectrum.imag.square()).float()
         mel = power @ self.filters.T  # (batch, frames, mels)
         return torch.log(mel + self.settings.floor), joined[:, frames * hop :]
+
+    def clip_frames(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Tensor]:
+        """Turn one clip, given in blocks of samples, into its frames, in bounded memory.
+
+        Args:
+            blocks: the clip's samples in order, `(samples,)` each.
+
+        Yields:
+            The frames each block completes, `(1, frames, mels)`; joined, what `forward` gives.
+        """
+        state, given = self.initial_state(), 0
+        for block in blocks:
+            samples = torch.from_numpy(block)[None].to(state.device)
+            frames, state = self.step(samples, state)
+            given += frames.shape[1]
+            yield frames
+        if given == 0:
+            yield self(state[:, self.settings.window_samples - self.settings.hop_samples :])
 
     def forward(self, samples: Tensor) -> Tensor:
         """Turn whole clips `(batch, samples)` into log-mel frames `(batch, frames, mels)`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,16 +112,16 @@ def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], flo
     Raises:
         AudioError: see `earmark.audio.read_blocks`.
     """
-    state, parts, samples = front_end.initial_state(), [], 0
-    with torch.inference_mode():
+    lengths: list[int] = []
+
+    def counted() -> Iterator[NDArray[np.float32]]:
         for block in audio.read_blocks(path, front_end.settings.rate_hz):
-            samples += len(block)
-            frames, state = front_end.step(torch.from_numpy(block)[None], state)
-            parts.append(frames[0].numpy())
-        if samples < front_end.settings.hop_samples:  # filled up with zeros to one frame
-            rest = torch.zeros(1, front_end.settings.hop_samples - samples)
-            parts.append(front_end.step(rest, state)[0][0].numpy())
-    return np.concatenate(parts), samples / front_end.settings.rate_hz
+            lengths.append(len(block))
+            yield block
+
+    with torch.inference_mode():
+        frames = torch.cat(list(front_end.clip_frames(counted())), dim=1)[0].numpy()
+    return frames, sum(lengths) / front_end.settings.rate_hz
 
 
 def hear(

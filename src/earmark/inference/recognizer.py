@@ -2,7 +2,7 @@
 
 A file of any length is heard block by block through the front end's and the model's state, so
 memory does not grow with it and the scores are those of one pass. Only a bidirectional model needs
-the whole file at once.
+all frames at once.
 """
 
 from __future__ import annotations
@@ -140,29 +140,23 @@ class Recognizer:
     @torch.inference_mode()
     def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:
         counted = _Counted(blocks)
+        frames = self._front_end.clip_frames(counted)
         if self._model.settings.bidirectional:
-            clip = torch.from_numpy(np.concatenate(list(counted)))[None].to(self._device)
-            logits = self._model.logits(self._front_end(clip))
+            logits = self._model.logits(torch.cat(list(frames), dim=1))
         else:
-            logits = self._heard(counted)
+            logits = self._heard(frames)
         scores = torch.softmax(logits[0], dim=0).tolist()
         ranked = sorted(zip(self.classes, scores, strict=True), key=lambda pair: -pair[1])
         return Prediction(name, counted.samples / self.rate_hz, dict(ranked))
 
-    def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> torch.Tensor:
-        """Return the logits after the last block, with bounded memory."""
-        front_state, state = self._front_end.initial_state(), self._model.initial_state()
-        logits = None
-        for block in blocks:
-            samples = torch.from_numpy(block)[None].to(self._device)
-            frames, front_state = self._front_end.step(samples, front_state)
+    def _heard(self, blocks: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Return the logits after the last block of frames, with bounded memory."""
+        logits, state = None, self._model.initial_state()
+        for frames in blocks:
             logits, state = self._model.step(frames, state)
-        if logits is not None:
-            return logits
-        if state.frames.shape[1] == 0:  # less than one hop: fill it up with zeros
-            context = self._front_end.initial_state().shape[1]
-            return self._model.logits(self._front_end(front_state[:, context:]))
-        return self._model.logits(state.frames[:, self._model.settings.delta :])
+        if logits is None:  # fewer frames than one step
+            logits = self._model.logits(state.frames[:, self._model.settings.delta :])
+        return logits
 
 
 class _Counted:
