@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +131,13 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if accelerator.is_main_process and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    accelerator.end_training()
+    training.close()
+    if accelerator.num_processes > 1:
+        # Everything is written and closed. An ordinary exit would now tear down the threads of
+        # torch's process group in any order, and now and then abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

@@ -186,6 +186,18 @@ class Run:
             save_model(folder, trained)
         return trained
 
+    def close(self) -> None:
+        """End the run in all processes together.
+
+        What holds the process group is freed first and the group is left by all at once: a process
+        that left early, or reached its exit with the group's threads alive, now and then aborted.
+        """
+        self.objective, self.prepared_optimizer = self.accelerator.free_memory(
+            self.objective, self.prepared_optimizer
+        )
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+
     def train_epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
         """Train one epoch and return the start of its history row."""
         recipe, processes = self.settings, self.accelerator.num_processes
