@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     setting("hidden_size", int, "units of each LSTM layer")
     setting("num_layers", int, "LSTM layers")
     setting("dropout", float, "share of units dropped while training")
-    setting(
-        "patience",
-        int,
-        "epochs without progress before stopping, in the second half",
-    )
+    setting("patience", int, "epochs without progress, in the second half, before stopping")
     add_cuda(parser)
     add_splits_dir(parser)
     setting("seed", int, "seed of weights, order, augmentation and dropout")
