@@ -1,5 +1,6 @@
 """The network: the documented contract, padding, streaming."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -17,6 +18,9 @@ def small_model(**options):
     model = LSTMClassifier(5, 8, 2, 3, **options).eval()
     model.mean.uniform_(-1, 1)
     model.scale.uniform_(0.5, 2)
+    for layer in model.convolutions:  # statistics of a trained model are not 0 and 1
+        layer.norm.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+        layer.norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     return model
 
 
@@ -77,20 +81,21 @@ def test_input_of_another_shape_is_refused(shape):
         small_model()(torch.zeros(shape))
 
 
-OPTIONS = [
+CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1), (7, 3, 1, 1, 2))
+OPTIONS: list[dict[str, Any]] = [
     {"pooling": pooling, "stack": stack, "delta": delta, "bidirectional": both}
     for pooling, (stack, delta), both in itertools.product(
         POOLINGS, [(1, 0), (3, 0), (3, 4)], [False, True]
     )
     if not (both and pooling == "last")
-]
+] + [{"convolutions": CONVOLUTIONS}, {"convolutions": CONVOLUTIONS[:1], "pooling": "meanmax"}]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_padding_changes_no_score(options):
     model = small_model(**options)
     clips = [torch.randn(frames, 5) for frames in (3, 8, 20, 31)]
-    padded = torch.full((4, 31, 5), 99.0)
+    padded = torch.full((4, 31, 5), 9.0)
     for row, clip in zip(padded, clips, strict=True):
         row[: len(clip)] = clip
     together = model.logits(padded, torch.tensor([len(clip) for clip in clips]))
@@ -99,7 +104,7 @@ def test_padding_changes_no_score(options):
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 
-STREAMING = [options for options in OPTIONS if not options["bidirectional"]]
+STREAMING = [options for options in OPTIONS if not options.get("bidirectional")]
 
 
 @pytest.mark.parametrize("options", STREAMING, ids=str)
@@ -111,7 +116,7 @@ def test_chunks_give_the_scores_of_one_pass(options, chunk):
     for start in range(0, 50, chunk):
         heard = x[:, : start + chunk]
         logits, state = model.step(x[:, start : start + chunk], state)
-        if heard.shape[1] < options["stack"]:
+        if heard.shape[1] < model.frames_per_step:
             assert logits is None
         else:
             # measured below 4e-7
@@ -128,10 +133,11 @@ def test_an_empty_chunk_changes_nothing():
     assert after.steps == state.steps == 4
 
 
-def test_a_state_is_a_value_that_later_steps_do_not_change():
-    model = small_model()
+@pytest.mark.parametrize("options", [{}, {"convolutions": CONVOLUTIONS}], ids=str)
+def test_a_state_is_a_value_that_later_steps_do_not_change(options):
+    model = small_model(**options)
     _, state = model.step(torch.randn(1, 8, 5), model.initial_state())
-    kept = [part.clone() if isinstance(part, torch.Tensor) else part for part in state]
+    kept = copy.deepcopy(state)
     model.step(torch.randn(1, 8, 5), state)
     for before, after in zip(kept, state, strict=True):
         torch.testing.assert_close(before, after)
@@ -151,9 +157,44 @@ def test_a_bidirectional_model_refuses_to_stream():
         small_model(bidirectional=True).initial_state()
 
 
-def test_fewer_frames_than_one_step_still_give_a_score():
-    model = small_model(stack=5, delta=3)
-    assert model(torch.randn(2, 1, 5)).shape == (2, 3)
+@pytest.mark.parametrize("options", [{"stack": 5, "delta": 3}, {"convolutions": CONVOLUTIONS}])
+def test_fewer_frames_than_one_step_still_give_a_score(options):
+    model, x = small_model(**options), torch.randn(2, 3, 5)
+    state = model.initial_state(2)
+    for frame in range(3):
+        logits, state = model.step(x[:, frame : frame + 1], state)
+        assert logits is None
+    torch.testing.assert_close(model.finish(state), model.logits(x))
+    with pytest.raises(SettingsError, match="fewer frames"):
+        model.finish(model.initial_state(2))
+
+
+def test_with_every_stride_of_frames_a_step_comes_out_at_once():
+    model = small_model(convolutions=CONVOLUTIONS)
+    assert model.frames_per_step == 4
+    _, state = model.step(torch.randn(1, 11, 5), model.initial_state())
+    assert state.steps == 2
+    _, state = model.step(torch.randn(1, 1, 5), state)
+    assert state.steps == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"convolutions": [[4, 3, 3, 1]]},
+        {"convolutions": [[4, 3, 3, 4, 1]]},
+        {"convolutions": [[4, 0, 3, 1, 1]]},
+        {"convolutions": [[4, 3, 3, 1, 1.0]]},
+        {"convolutions": 3},
+        {"convolutions": CONVOLUTIONS, "stack": 2},
+        {"convolutions": CONVOLUTIONS, "delta": 2},
+        {"convolutions": [[4, 1, 8, 1, 8]] * 3},
+    ],
+    ids=str,
+)
+def test_convolutions_that_cannot_be_are_refused(options):
+    with pytest.raises(SettingsError, match="convolution"):
+        small_model(**options)
 
 
 def test_sizes_may_be_numpy_s_numbers():

@@ -5,6 +5,8 @@ The network, with shapes for `x (batch, frames, input_size)`:
     normalise   (x - mean) / scale            statistics of the training clips, kept as buffers
     delta       (batch, frames, 2 * input_size): each frame, and its change over `delta` frames
     stack       (batch, steps, stack * 2 * input_size), steps = frames // stack
+    or, in place of both,
+    convolve    (batch, steps, channels * bands), steps = frames // the product of the strides
     LSTM        (batch, steps, hidden_size)   Hochreiter and Schmidhuber 1997
     pool        (batch, hidden_size)          over the steps so far; each pooling has a running form
     head        fully connected, ReLU, dropout, fully connected -> (batch, num_classes)
@@ -15,13 +17,15 @@ after every chunk what one pass over all frames so far would give.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from earmark.errors import ModelError, SettingsError
-from earmark.settings import ModelSettings
+from earmark.settings import Convolutions, ModelSettings
 
 
 class ModelState(NamedTuple):
@@ -30,6 +34,8 @@ class ModelState(NamedTuple):
     Attributes:
         frames: input frames still needed, `(batch, kept, input_size)`: the last `delta` ones, then
             those that do not fill a step yet. None kept before the first frame.
+        contexts: what each convolution still needs of its input,
+            `(batch, input channels, kept, bands)` each.
         hidden: LSTM output per layer, `(num_layers, batch, hidden_size)`.
         cell: LSTM cell per layer, `(num_layers, batch, hidden_size)`.
         total: sum of the outputs so far, `(batch, hidden_size)`.
@@ -38,11 +44,59 @@ class ModelState(NamedTuple):
     """
 
     frames: Tensor
+    contexts: tuple[Tensor, ...]
     hidden: Tensor
     cell: Tensor
     total: Tensor
     largest: Tensor
     steps: int
+
+
+class CausalConvolution(nn.Module):
+    """A convolution over frames and mel bands that never looks ahead, then batch norm and ReLU.
+
+    Output frame j covers the `frames` input frames that end with number `(j + 1) * stride - 1`:
+    with every `stride` frames one comes out at once. Before the first stand zeros; along the bands
+    zeros stand on both sides.
+    """
+
+    def __init__(
+        self, inputs: int, channels: int, frames: int, mels: int, stride: int, mel_stride: int
+    ) -> None:
+        super().__init__()
+        self.frames, self.stride = frames, stride
+        self.convolution = nn.Conv2d(
+            *(inputs, channels, (frames, mels), (stride, mel_stride), (0, mels // 2)), bias=False
+        )
+        self.norm = nn.BatchNorm2d(channels)
+
+    def bands(self, bands: int) -> int:
+        """Return the bands that come out where `bands` go in."""
+        width, stride = self.convolution.kernel_size[1], self.convolution.stride[1]
+        return (bands + 2 * (width // 2) - width) // stride + 1
+
+    def initial_state(self, batch: int, bands: int) -> Tensor:
+        """Return zeros `(batch, input channels, frames - stride, bands)`."""
+        inputs = self.convolution.in_channels
+        return self.norm.running_mean.new_zeros(batch, inputs, self.frames - self.stride, bands)  # type: ignore[union-attr]
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve the next frames.
+
+        Args:
+            x: `(batch, input channels, frames, bands)`, any number of frames, none included.
+            state: from `initial_state` or the step before.
+
+        Returns:
+            `(batch, channels, frames completed, bands)` and the new state.
+        """
+        joined = torch.cat([state, x], dim=2)
+        done = max(0, (joined.shape[2] - self.frames) // self.stride + 1)
+        state = joined[:, :, done * self.stride :]
+        if done == 0:
+            bands = self.bands(x.shape[3])
+            return joined.new_zeros(len(x), self.convolution.out_channels, 0, bands), state
+        return torch.relu(self.norm(self.convolution(joined))), state
 
 
 class LSTMClassifier(nn.Module):
@@ -61,9 +115,11 @@ class LSTMClassifier(nn.Module):
             first frame standing in for those before the clip; 0: do not.
         pooling: how the LSTM's outputs become one vector: `mean`, `max`, `meanmax` (both, side
             by side) or `last`.
+        convolutions: causal convolutions before the LSTM, each (channels, frames, mels, frame
+            stride, mel stride), with `stack` 1 and `delta` 0.
 
     Raises:
-        SettingsError: a size is below 1, or dropout outside 0 to 1.
+        SettingsError: a size is below 1, dropout outside 0 to 1, or the convolutions leave no band.
 
     Example:
         >>> model = LSTMClassifier(input_size=40, hidden_size=128, num_layers=2, num_classes=10)
@@ -86,16 +142,30 @@ class LSTMClassifier(nn.Module):
         stack: int = 1,
         delta: int = 0,
         pooling: str = "mean",
+        convolutions: Convolutions = (),
     ) -> None:
         super().__init__()
         self.settings = settings = ModelSettings(
             *(input_size, hidden_size, num_layers, num_classes, dropout, bidirectional),
-            *(stack, delta, pooling),
+            *(stack, delta, pooling, convolutions),
         )
         self.register_buffer("mean", torch.zeros(settings.input_size))
         self.register_buffer("scale", torch.ones(settings.input_size))
+        inputs = settings.input_size * settings.stack * (2 if settings.delta else 1)
+        layers: list[CausalConvolution] = []
+        channels, bands = 1, settings.input_size
+        for layer in settings.convolutions:
+            layers.append(CausalConvolution(channels, *layer))
+            channels, bands = layer[0], layers[-1].bands(bands)
+            inputs = channels * bands
+        if inputs < 1:
+            raise SettingsError(
+                f"the convolutions leave none of {settings.input_size} mel bands; use fewer"
+            )
+        self.convolutions: Sequence[CausalConvolution] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.frames_per_step = settings.stack * math.prod(c[3] for c in settings.convolutions)
         self.lstm = nn.LSTM(
-            settings.input_size * settings.stack * (2 if settings.delta else 1),
+            inputs,
             settings.hidden_size,
             settings.num_layers,
             batch_first=True,
@@ -125,6 +195,7 @@ class LSTMClassifier(nn.Module):
             stack=settings.stack,
             delta=settings.delta,
             pooling=settings.pooling,
+            convolutions=settings.convolutions,
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -155,19 +226,22 @@ class LSTMClassifier(nn.Module):
         Raises:
             SettingsError: `x` has another shape.
         """
-        size, stack = self.settings.input_size, self.settings.stack
+        size, needed = self.settings.input_size, self.frames_per_step
         if x.ndim != 3 or x.shape[2] != size or x.shape[1] == 0:
             raise SettingsError(
                 f"the model takes (batch, frames, {size}) with at least one frame, "
                 f"got {tuple(x.shape)}"
             )
-        if x.shape[1] < stack:  # too short for one step: hold the last frame
-            x = torch.cat([x, x[:, -1:].expand(-1, stack - x.shape[1], -1)], dim=1)
-        steps = self._stacked(self._with_past(x))  # (batch, steps, LSTM inputs)
+        if x.shape[1] < needed:  # too short for one step: hold the last frame
+            x = torch.cat([x, x[:, -1:].expand(-1, needed - x.shape[1], -1)], dim=1)
+        if self.convolutions:  # steps: (batch, steps, LSTM inputs)
+            steps, _ = self._convolved(x, self._contexts(len(x)))
+        else:
+            steps = self._stacked(self._with_past(x))
         if lengths is None:
             outputs, _ = self.lstm(steps)
             return self._head(outputs.sum(1), outputs.amax(1), outputs[:, -1], outputs.shape[1])
-        counts = (lengths // stack).clamp(1, steps.shape[1])
+        counts = (lengths // needed).clamp(1, steps.shape[1])
         if self.settings.bidirectional:  # padding must not be read backwards into a clip
             packed = nn.utils.rnn.pack_padded_sequence(
                 steps, counts.cpu(), batch_first=True, enforce_sorted=False
@@ -192,7 +266,7 @@ class LSTMClassifier(nn.Module):
         hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
         frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
         lowest = torch.full_like(hidden[0], -torch.inf)
-        return ModelState(frames, hidden, hidden, hidden[0], lowest, 0)
+        return ModelState(frames, self._contexts(batch), hidden, hidden, hidden[0], lowest, 0)
 
     def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
         """Hear the next frames of a stream.
@@ -203,15 +277,10 @@ class LSTMClassifier(nn.Module):
 
         Returns:
             Logits `(batch, num_classes)` over everything heard so far, or None while fewer than
-            `stack` frames have come, and the new state.
+            `frames_per_step` frames have come, and the new state.
         """
-        first = state.steps == 0 and state.frames.shape[1] == 0
-        joined = torch.cat([state.frames, self._with_past(frames) if first else frames], dim=1)
-        past, stack = self.settings.delta, self.settings.stack
-        whole = max(0, joined.shape[1] - past) // stack * stack
-        state = state._replace(frames=joined[:, whole:])
-        if whole:
-            steps = self._stacked(joined[:, : past + whole])
+        steps, state = self._next_steps(frames, state)
+        if steps.shape[1]:
             outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
             state = state._replace(
                 hidden=hidden,
@@ -224,6 +293,52 @@ class LSTMClassifier(nn.Module):
             return None, state
         last = state.hidden[-1]
         return self._head(state.total, state.largest, last, state.steps), state
+
+    def finish(self, state: ModelState) -> Tensor:
+        """Return the logits `(batch, num_classes)` of a stream that ended before its first step.
+
+        Raises:
+            SettingsError: the stream has no frame, or has had a step, whose logits stand.
+        """
+        if state.steps or not state.frames.shape[1]:
+            raise SettingsError("only a stream of fewer frames than one step needs finishing")
+        return self.logits(state.frames[:, self.settings.delta :])
+
+    def _next_steps(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Return the LSTM steps `(batch, steps, LSTM inputs)` that the next frames complete."""
+        if self.convolutions:
+            # Kept until the first step only, for a stream that ends before it.
+            kept = torch.cat([state.frames, frames], dim=1)[:, : self.frames_per_step]
+            steps, contexts = self._convolved(frames, state.contexts)
+            if state.steps or steps.shape[1]:
+                kept = kept[:, :0]
+            return steps, state._replace(frames=kept, contexts=contexts)
+        first = state.steps == 0 and state.frames.shape[1] == 0
+        joined = torch.cat([state.frames, self._with_past(frames) if first else frames], dim=1)
+        past, stack = self.settings.delta, self.settings.stack
+        whole = max(0, joined.shape[1] - past) // stack * stack
+        state = state._replace(frames=joined[:, whole:])
+        return self._stacked(joined[:, : past + whole]), state
+
+    def _contexts(self, batch: int) -> tuple[Tensor, ...]:
+        """Return the state of each convolution before the first frame."""
+        contexts, bands = [], self.settings.input_size
+        for layer in self.convolutions:
+            contexts.append(layer.initial_state(batch, bands))
+            bands = layer.bands(bands)
+        return tuple(contexts)
+
+    def _convolved(
+        self, x: Tensor, contexts: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Normalise the next frames `(batch, frames, input_size)` and convolve them."""
+        x = ((x - self.mean) / self.scale)[:, None].contiguous(memory_format=torch.channels_last)
+        after = []
+        for layer, context in zip(self.convolutions, contexts, strict=True):
+            x, context = layer.step(x, context)
+            after.append(context)
+        steps = x.transpose(1, 2).flatten(2)  # (batch, steps, channels * bands)
+        return nn.functional.dropout(steps, self.settings.dropout, self.training), tuple(after)
 
     def _with_past(self, x: Tensor) -> Tensor:
         """Put `delta` copies of the first frame before a clip or stream."""
@@ -241,7 +356,9 @@ class LSTMClassifier(nn.Module):
             `(batch, frames // stack, LSTM inputs)`.
         """
         past, stack = self.settings.delta, self.settings.stack
-        steps = (x.shape[1] - past) // stack
+        steps = max(0, x.shape[1] - past) // stack
+        if steps == 0:
+            return x.new_zeros(len(x), 0, self.lstm.input_size)
         frames = (x[:, : past + steps * stack] - self.mean) / self.scale
         if past:
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)

@@ -17,6 +17,24 @@ from earmark.errors import SettingsError
 Settings = TypeVar("Settings")
 
 POOLINGS = ("mean", "max", "meanmax", "last")
+Convolutions = tuple[tuple[int, int, int, int, int], ...]
+
+
+def _setting(default: Any, text: str) -> Any:
+    """Return a dataclass field whose meaning can be read from it."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+def _convolutions(value: object) -> Convolutions:
+    """Return lists of lists, as JSON and TOML give them, as tuples."""
+    try:
+        layers = tuple(tuple(layer) for layer in value)  # type: ignore[attr-defined]
+    except TypeError:
+        layers = ((),)
+    whole = all(len(layer) == 5 and all(type(n) is int for n in layer) for layer in layers)
+    rule = "a list of [channels, frames, mels, frame stride, mel stride]"
+    _check(whole, "convolutions", rule, value)
+    return layers
 
 
 def _check(ok: bool, name: str, rule: str, value: object) -> None:
@@ -29,6 +47,9 @@ def _check_types(settings: Any) -> None:
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value, hint = getattr(settings, field.name), hints[field.name]
+        if hint == Convolutions:
+            object.__setattr__(settings, field.name, _convolutions(value))
+            continue
         allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if type(value).__module__ == "numpy" and hasattr(value, "item"):  # one of its numbers
             object.__setattr__(settings, field.name, value := value.item())
@@ -96,6 +117,8 @@ class ModelSettings:
         stack: consecutive frames joined into one LSTM step.
         delta: frames back to which each frame's change is added as features; 0: none.
         pooling: how LSTM outputs become one vector: mean, max, meanmax or last.
+        convolutions: causal convolutions before the LSTM, none by default; each is (channels,
+            frames, mels, frame stride, mel stride). They take the place of `stack` and `delta`.
     """
 
     input_size: int
@@ -107,84 +130,96 @@ class ModelSettings:
     stack: int = 1
     delta: int = 0
     pooling: str = "mean"
+    convolutions: Convolutions = ()
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("input_size", "hidden_size", "num_layers", "num_classes", "stack"):
+        for name in ("input_size", "hidden_size", "num_layers", "num_classes"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _check(self.delta >= 0, "delta", "at least 0", self.delta)
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
-        _check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
+        _check_shape(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
     """A training recipe: the documented flags first, then what the documented command fixes.
 
-    Attributes:
-        batch_size: clips in one step, over all processes.
-        num_epochs: passes over the training clips, `views` augmented views of each per pass.
-        learning_rate: highest rate of the one-cycle schedule (rise, then cosine to zero).
-        hidden_size: units of each LSTM layer.
-        num_layers: LSTM layers.
-        dropout: share of units dropped while training.
-        patience: epochs without a lower validation loss or a higher accuracy after which training
-            stops; counted in the second half of the schedule.
-        seed: seed of weights, order, augmentation and dropout.
-        bidirectional: train a model that also reads backwards and cannot stream.
-        stack: consecutive frames joined into one LSTM step.
-        delta: frames back to which each frame's change is added as features; 0: none.
-        pooling: how LSTM outputs become one vector: mean, max, meanmax or last.
-        views: augmented views of each clip in an epoch.
-        clip_seconds: length of the circular crop that a view is.
-        validation_fraction: share of the training clips held out to choose the epoch.
-        warmup: share of all steps in which the rate rises.
-        weight_decay: AdamW's decay.
-        clip_norm: gradients longer than this are scaled down to it.
-        average: decay of the running average of the weights that is validated and saved; 0: off.
-        label_smoothing: share of the target spread evenly over all classes.
-        mix_probability: share of views that are two clips mixed, with a label in proportion.
-        gain: largest level change, natural log of power, either way.
-        tilt: spread of the random smooth filter, natural log of power.
-        mel_shift: largest shift along the mel axis, in bands, either way.
-        time_mask: longest stretch of time blanked, as a share of the view, twice a view.
-        mel_mask: widest range of mel bands blanked, twice a view.
-        noise: highest level of added noise above the floor, natural log of power; 0: none.
-        stretch: largest change of tempo, natural log, either way.
+    What each setting means stands beside it, where `--help` and the recipes read it too.
     """
 
-    batch_size: int = 32
-    num_epochs: int = 50
-    learning_rate: float = 0.001
-    hidden_size: int = 128
-    num_layers: int = 2
-    dropout: float = 0.3
-    patience: int = 5
-    seed: int = 0
-    bidirectional: bool = False
-    stack: int = 5
-    delta: int = 5
-    pooling: str = "mean"
-    views: int = 6
-    clip_seconds: float = 5.0
-    validation_fraction: float = 0.15
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    average: float = 0.998
-    label_smoothing: float = 0.0
-    mix_probability: float = 0.5
-    gain: float = 2.0
-    tilt: float = 0.5
-    mel_shift: int = 2
-    time_mask: float = 0.12
-    mel_mask: int = 8
-    noise: float = 0.0
-    stretch: float = 0.0
+    batch_size: int = _setting(32, "clips in one step, over all processes")
+    num_epochs: int = _setting(50, "most passes over the training clips")
+    learning_rate: float = _setting(
+        0.001, "highest rate of the one-cycle schedule (a rise, then a half cosine to zero)"
+    )
+    hidden_size: int = _setting(128, "units of each LSTM layer")
+    num_layers: int = _setting(2, "LSTM layers")
+    dropout: float = _setting(0.3, "share of units dropped while training")
+    patience: int = _setting(
+        5,
+        "epochs with neither a lower validation loss nor a higher accuracy before training stops, "
+        "counted in the second half of the schedule",
+    )
+    seed: int = _setting(0, "seed of weights, order, augmentation and dropout")
+    bidirectional: bool = _setting(False, "also read backwards; such a model cannot stream")
+    stack: int = _setting(5, "consecutive frames joined into one LSTM step")
+    delta: int = _setting(
+        5, "frames back to which each frame's change is added as features; 0: none"
+    )
+    pooling: str = _setting(
+        "mean", "how LSTM outputs become one vector: mean, max, meanmax or last"
+    )
+    convolutions: Convolutions = _setting(
+        (),
+        "causal convolutions before the LSTM, as [[channels, frames, mels, frame stride, mel "
+        "stride], ...]; they need stack 1 and delta 0",
+    )
+    views: int = _setting(6, "augmented views of each clip in an epoch")
+    clip_seconds: float = _setting(5.0, "length of the circular crop that a view is")
+    validation_fraction: float = _setting(
+        0.15, "share of the training clips held out, by source recording, to choose the epoch"
+    )
+    refit: bool = _setting(
+        False,
+        "train once more on all training clips, validation included, for the whole schedule; "
+        "calibration stays that of the validated run",
+    )
+    warmup: float = _setting(0.1, "share of all steps in which the rate rises")
+    weight_decay: float = _setting(0.01, "AdamW's decay")
+    clip_norm: float = _setting(1.0, "gradients longer than this are scaled down to it")
+    average: float = _setting(
+        0.998, "decay of the running average of the weights that is validated and saved; 0: off"
+    )
+    label_smoothing: float = _setting(0.0, "share of the target spread evenly over all classes")
+    balance: float = _setting(
+        0.0,
+        "how far rare classes weigh more in the loss: (1 / clips of the class) ** balance, from "
+        "the original counts; 0: not at all, 1: every class alike",
+    )
+    mix_probability: float = _setting(
+        0.5, "share of views that are two clips mixed, with a label in proportion"
+    )
+    gain: float = _setting(2.0, "largest level change, natural log of power, either way")
+    tilt: float = _setting(0.5, "spread of the random smooth filter, natural log of power")
+    mel_shift: int = _setting(2, "largest shift along the mel axis, in bands, either way")
+    pitch: float = _setting(0.0, "largest change of pitch, natural log of frequency, either way")
+    stretch: float = _setting(0.0, "largest change of tempo, natural log, either way")
+    time_mask: float = _setting(
+        0.12, "longest stretch of time blanked, as a share of the view, twice a view"
+    )
+    mel_mask: int = _setting(8, "widest range of mel bands blanked, twice a view")
+    noise: float = _setting(
+        0.0, "highest level of added noise above the floor, natural log of power; 0: none"
+    )
+    backgrounds: float = _setting(
+        0.0,
+        "share of views that are generated noises, tones, hums, clicks and silence, whose target "
+        "is every class alike, so that such input is not taken for a class",
+    )
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("batch_size", "num_epochs", "patience", "views", "stack"):
+        for name in ("batch_size", "num_epochs", "patience", "views"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("hidden_size", "num_layers"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
@@ -192,19 +227,35 @@ class TrainingSettings:
             _check(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1", self.seed)
-        _check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
-        for name in ("average", "label_smoothing", "warmup"):
+        _check_shape(self)
+        for name in ("average", "label_smoothing", "warmup", "backgrounds"):
             value = getattr(self, name)
             _check(0 <= value < 1, name, "at least 0 and below 1", value)
         rule = "above 0 and at most 0.5"
         share = self.validation_fraction
         _check(0 < share <= 0.5, "validation_fraction", rule, share)
-        _check(0 <= self.mix_probability <= 1, "mix_probability", "0 to 1", self.mix_probability)
+        for name in ("mix_probability", "balance"):
+            _check(0 <= getattr(self, name) <= 1, name, "0 to 1", getattr(self, name))
         for name in (
-            *("delta", "weight_decay", "gain", "tilt", "mel_shift", "time_mask", "mel_mask"),
-            *("noise", "stretch"),
+            *("weight_decay", "gain", "tilt", "mel_shift", "time_mask", "mel_mask"),
+            *("noise", "stretch", "pitch"),
         ):
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+
+
+def _check_shape(settings: ModelSettings | TrainingSettings) -> None:
+    """Check what a recipe and a model say of the path from frames to one vector."""
+    _check(settings.stack >= 1, "stack", "at least 1", settings.stack)
+    _check(settings.delta >= 0, "delta", "at least 0", settings.delta)
+    rule = f"one of {', '.join(POOLINGS)}"
+    _check(settings.pooling in POOLINGS, "pooling", rule, settings.pooling)
+    for layer in settings.convolutions:
+        _, frames, _, stride, _ = layer
+        rule = "five whole numbers, each at least 1, the frame stride at most the frames"
+        _check(min(layer) >= 1 and stride <= frames, "each convolution", rule, list(layer))
+    rule = "used without convolutions, which stride and look back themselves (stack 1, delta 0)"
+    alone = not settings.convolutions or (settings.stack, settings.delta) == (1, 0)
+    _check(alone, "stack and delta", rule, (settings.stack, settings.delta))
 
 
 def to_json(settings: Any) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Recognizer:
         for frames in blocks:
             logits, state = self._model.step(frames, state)
         if logits is None:  # fewer frames than one step
-            logits = self._model.logits(state.frames[:, self._model.settings.delta :])
+            logits = self._model.finish(state)
         return logits
 
 
