@@ -119,7 +119,7 @@ class LSTMClassifier(nn.Module):
             stride, mel stride), with `stack` 1 and `delta` 0.
 
     Raises:
-        SettingsError: a size is below 1, dropout outside 0 to 1, or the convolutions leave no band.
+        SettingsError: a size is below 1 or dropout outside 0 to 1.
 
     Example:
         >>> model = LSTMClassifier(input_size=40, hidden_size=128, num_layers=2, num_classes=10)
@@ -158,10 +158,6 @@ class LSTMClassifier(nn.Module):
             layers.append(CausalConvolution(channels, *layer))
             channels, bands = layer[0], layers[-1].bands(bands)
             inputs = channels * bands
-        if inputs < 1:
-            raise SettingsError(
-                f"the convolutions leave none of {settings.input_size} mel bands; use fewer"
-            )
         self.convolutions: Sequence[CausalConvolution] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.frames_per_step = settings.stack * math.prod(c[3] for c in settings.convolutions)
         self.lstm = nn.LSTM(
@@ -203,7 +199,8 @@ class LSTMClassifier(nn.Module):
 
         Args:
             x: features `(batch, frames, input_size)`.
-            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end.
+            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end; a
+                clip of fewer frames than one step by repeating its last frame.
 
         Returns:
             Probabilities `(batch, num_classes)`; each row sums to 1.
@@ -218,7 +215,8 @@ class LSTMClassifier(nn.Module):
 
         Args:
             x: features `(batch, frames, input_size)`.
-            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end.
+            lengths: frames of each clip `(batch,)` when shorter clips are padded at the end; a
+                clip of fewer frames than one step by repeating its last frame.
 
         Returns:
             Logits `(batch, num_classes)`.
