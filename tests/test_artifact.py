@@ -12,7 +12,7 @@ from earmark.artifact import TrainedModel, load_model, save_model
 from earmark.errors import ModelError
 from earmark.files import sha256_of_json
 from earmark.model import LSTMClassifier
-from earmark.settings import FrontEndSettings
+from earmark.settings import Calibration, FrontEndSettings
 
 
 def trained_model(**options):
@@ -25,6 +25,7 @@ def trained_model(**options):
         model.eval(),
         ("dog", "rain", "Füße"),
         front_end,
+        Calibration(1.5, (0.25, 0.5, 0.75), 0.02, 40, 240),
         training={"seed": 1},
         data={"dataset": "d", "synthetic": True},
         versions={"torch": "x"},
@@ -56,6 +57,7 @@ def rewrite(folder, change, *, sign=True):
         {"bidirectional": True, "dropout": 0.5},
         {"stack": 3, "delta": 2, "pooling": "meanmax"},
         {"pooling": "last"},
+        {"convolutions": ((4, 3, 3, 2, 2), (5, 3, 3, 1, 2))},
     ],
     ids=str,
 )
@@ -122,11 +124,20 @@ FAULTS = {
         lambda f: rewrite(f, lambda m: m["classes"].reverse(), sign=False),
         "was edited",
     ),
-    "newer schema": (lambda f: rewrite(f, lambda m: m.update(schema=2)), "upgrade"),
+    "newer schema": (lambda f: rewrite(f, lambda m: m.update(schema=3)), "upgrade"),
     "schema of no number": (lambda f: rewrite(f, lambda m: m.update(schema="x")), "schema"),
     "another kind": (lambda f: rewrite(f, lambda m: m.update(kind="x")), "does not describe"),
     "missing field": (lambda f: rewrite(f, lambda m: m.pop("classes")), "classes"),
     "unknown field": (lambda f: rewrite(f, lambda m: m.update(more=1)), "more"),
+    "other thresholds": (
+        lambda f: rewrite(f, lambda m: m["calibration"]["thresholds"].pop()),
+        "2 thresholds for 3",
+    ),
+    "bad threshold": (
+        lambda f: rewrite(f, lambda m: m["calibration"].update(thresholds=[0.1, 2.0, 0.3])),
+        "thresholds must be",
+    ),
+    "no calibration": (lambda f: rewrite(f, lambda m: m.pop("calibration")), "calibration"),
     "fewer classes": (lambda f: rewrite(f, lambda m: m["classes"].pop()), "2 classes for 3"),
     "other shape": (lambda f: rewrite(f, lambda m: m["model"].update(hidden_size=9)), "shape"),
     "bad setting": (lambda f: rewrite(f, lambda m: m["model"].update(dropout=2.0)), "dropout"),
@@ -175,3 +186,14 @@ def test_weights_that_are_a_pickle_in_disguise_are_not_read(folder, tmp_path):
 def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(ModelError, match="no such model directory"):
         load_model(tmp_path / "nowhere")
+
+
+def test_a_directory_of_schema_1_is_read_without_calibration(folder):
+    def earlier(manifest):
+        manifest["schema"] = 1
+        del manifest["calibration"], manifest["model"]["convolutions"]
+
+    rewrite(folder, earlier)
+    trained = load_model(folder)
+    assert trained.calibration == Calibration()
+    assert trained.model.settings.convolutions == ()

@@ -30,9 +30,9 @@ from safetensors.torch import save as save_tensors
 from earmark.errors import ModelError, SettingsError
 from earmark.files import sha256_of_json, write_bytes, write_json
 from earmark.model import LSTMClassifier
-from earmark.settings import FrontEndSettings, ModelSettings, from_json, to_json
+from earmark.settings import Calibration, FrontEndSettings, ModelSettings, from_json, to_json
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "model.json"
 _WEIGHTS_NAME = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 _PICKLE_SUFFIXES = frozenset([".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"])
@@ -43,6 +43,7 @@ _KEYS = frozenset(
         "classes",
         "front_end",
         "model",
+        "calibration",
         "training",
         "data",
         "versions",
@@ -53,7 +54,7 @@ _KEYS = frozenset(
 )
 _TYPES = {
     **{"classes": list, "model": dict, "training": dict, "data": dict, "versions": dict},
-    **{"created": str, "weights": dict},
+    **{"created": str, "weights": dict, "calibration": dict},
 }
 
 
@@ -65,6 +66,7 @@ class TrainedModel:
         model: the network, in evaluation mode.
         classes: class names in the order of the scores.
         front_end: how to make its input from audio; None when it was trained on other features.
+        calibration: temperature and thresholds of its scores.
         training: recipe, seed, how the epoch was chosen, validation scores.
         data: dataset, split, fingerprint, whether it is synthetic.
         versions: of Earmark and the libraries that made it.
@@ -75,6 +77,7 @@ class TrainedModel:
     model: LSTMClassifier
     classes: tuple[str, ...]
     front_end: FrontEndSettings | None
+    calibration: Calibration = field(default_factory=Calibration)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +119,7 @@ def save_model(folder: Path, trained: TrainedModel) -> str:
         "classes": list(trained.classes),
         "front_end": to_json(trained.front_end) if trained.front_end else None,
         "model": to_json(trained.model.settings),
+        "calibration": to_json(trained.calibration),
         "training": dict(trained.training),
         "data": dict(trained.data),
         "versions": dict(trained.versions) or installed_versions(),
@@ -155,6 +159,7 @@ def load_model(folder: Path) -> TrainedModel:
             LSTMClassifier.from_settings(settings),
             tuple(map(str, manifest["classes"])),
             from_json(FrontEndSettings, front_end) if front_end is not None else None,
+            from_json(Calibration, manifest["calibration"]),
             manifest["training"],
             manifest["data"],
             manifest["versions"],
@@ -164,6 +169,12 @@ def load_model(folder: Path) -> TrainedModel:
         weights, digest = manifest["weights"]["file"], manifest["weights"]["sha256"]
     except (SettingsError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST}: is not valid ({error}); train again") from None
+    thresholds = len(trained.calibration.thresholds)
+    if thresholds not in (0, settings.num_classes):
+        raise ModelError(
+            f"{folder / MANIFEST}: has {thresholds} thresholds for {settings.num_classes} classes; "
+            "train again"
+        )
     if len(trained.classes) != settings.num_classes:
         raise ModelError(
             f"{folder / MANIFEST}: names {len(trained.classes)} classes for "
@@ -196,8 +207,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
         )
-    if schema != SCHEMA or manifest.keys() != _KEYS:
-        odd = sorted(map(str, manifest.keys() ^ _KEYS)) or [f"schema {schema!r}"]
+    keys = _KEYS if schema == SCHEMA else _KEYS - {"calibration"}
+    if schema not in (1, SCHEMA) or manifest.keys() != keys:
+        odd = sorted(map(str, manifest.keys() ^ keys)) or [f"schema {schema!r}"]
         raise ModelError(f"{path}: is incomplete or edited (look at {', '.join(odd)}); train again")
     if sha256_of_json({k: v for k, v in manifest.items() if k != "fingerprint"}) != manifest.get(
         "fingerprint"
@@ -205,6 +217,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: was edited after it was written (its fingerprint does not fit); train again"
         )
+    if schema == 1 and isinstance(manifest["model"], dict):  # before calibration and convolutions
+        manifest["calibration"] = to_json(Calibration())
+        manifest["model"].setdefault("convolutions", [])
     return manifest
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from earmark import __version__
-from earmark.commands import evaluate, predict, prepare, train
+from earmark.commands import crossval, evaluate, predict, prepare, train
 from earmark.errors import EarmarkError
 
 _FREE_SPACE = "; free space or choose another place"
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, module, text in (
         ("prepare", prepare, "turn a dataset into split files"),
         ("train", train, "train a model on one split"),
+        ("crossval", crossval, "train and test every fold of a dataset"),
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
     ):
@@ -65,7 +66,7 @@ def train_main(argv: Sequence[str] | None = None, *, beside: Path | None = None)
         description="Train the LSTM classifier on one split.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_arguments(parser)
+    train.add_arguments(parser, dataset=False)
     parser.set_defaults(run=train.run, beside=beside)
     return _guarded(parser, argv)
 

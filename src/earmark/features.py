@@ -62,6 +62,23 @@ def mel_filters(settings: FrontEndSettings) -> NDArray[np.float32]:
     return (triangles * (2.0 / (right - left))).astype(np.float32)
 
 
+def band_positions(settings: FrontEndSettings, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where each band's centre, times `ratio`, lies among the bands.
+
+    Args:
+        settings: the front end.
+        ratio: factors of frequency, `(views, 1)`.
+
+    Returns:
+        Fractional band numbers `(views, mels)`, within 0 to `mels - 1`.
+    """
+    low, high = hz_to_mel(np.array([settings.low_hz, settings.high_hz]))
+    step = (high - low) / (settings.mels + 1)
+    centres_hz = mel_to_hz(low + step * np.arange(1, settings.mels + 1))
+    places = (hz_to_mel(centres_hz * ratio) - low) / step - 1
+    return np.clip(places, 0, settings.mels - 1)
+
+
 class LogMel(nn.Module):
     """The front end: samples in, log-mel frames out, with an explicit state for streams."""
 

@@ -50,6 +50,11 @@ def _check_types(settings: Any) -> None:
         if hint == Convolutions:
             object.__setattr__(settings, field.name, _convolutions(value))
             continue
+        if hint == tuple[float, ...]:
+            numbers = isinstance(value, (list, tuple)) and all(type(v) is float for v in value)
+            _check(numbers, field.name, "a list of numbers", value)
+            object.__setattr__(settings, field.name, tuple(value))
+            continue
         allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if type(value).__module__ == "numpy" and hasattr(value, "item"):  # one of its numbers
             object.__setattr__(settings, field.name, value := value.item())
@@ -138,6 +143,35 @@ class ModelSettings:
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check_shape(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What turns a model's scores into decisions; fitted on validation clips.
+
+    Attributes:
+        temperature: the logits are divided by it before the softmax.
+        thresholds: score from which each class counts as heard, in class order; when no class
+            reaches its own, the clip is none of these. Empty: nothing is rejected.
+        false_alarm_rate: share of the backgrounds, and of clips of other classes, that reached the
+            thresholds when they were fitted.
+        clips: validation clips they were fitted on.
+        backgrounds: generated clips of no class they were fitted on.
+    """
+
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
+    false_alarm_rate: float = 0.0
+    clips: int = 0
+    backgrounds: int = 0
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(self.temperature > 0, "temperature", "above 0", self.temperature)
+        inside = all(0 <= value <= 1 for value in self.thresholds)
+        _check(inside, "thresholds", "numbers from 0 to 1", self.thresholds)
+        rate = self.false_alarm_rate
+        _check(0 <= rate < 1, "false_alarm_rate", "at least 0 and below 1", rate)
 
 
 @dataclasses.dataclass(frozen=True)

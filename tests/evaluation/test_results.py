@@ -9,8 +9,9 @@ import torch
 
 from earmark.artifact import TrainedModel
 from earmark.errors import SplitError
+from earmark.evaluation.calibration import cross_entropy
 from earmark.evaluation.results import evaluate, summary, write_results
-from earmark.evaluation.scoring import cross_entropy, score_clips
+from earmark.evaluation.scoring import score_clips
 from earmark.model import LSTMClassifier
 from tests.builders import CLASSES, FRONT_END, clip_set, small_split
 
@@ -20,7 +21,9 @@ def trained():
     torch.manual_seed(0)
     model = LSTMClassifier(FRONT_END.mels, 8, 1, 3, stack=2, delta=2).eval()
     data = {"fingerprint": "f" * 64, "split_index": 0}
-    return TrainedModel(model, CLASSES, FRONT_END, {"seed": 5}, data, fingerprint="m" * 64)
+    return TrainedModel(
+        model, CLASSES, FRONT_END, training={"seed": 5}, data=data, fingerprint="m" * 64
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])

@@ -11,7 +11,9 @@ import torch
 from earmark.artifact import load_model
 from earmark.errors import DatasetError, RunError
 from earmark.evaluation.results import evaluate
-from earmark.training.loop import Run, refuse_other_data, resumable
+from earmark.training.fit import resumable
+from earmark.training.loop import Run, refuse_other_data
+from earmark.training.state import read_state
 from tests.builders import clip_set, small_recipe, small_split
 
 
@@ -76,9 +78,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, e
     with pytest.raises(KeyboardInterrupt):
         run.train(tmp_path / "cut")
     load_model(tmp_path / "cut")  # a whole model is there already
-    settings, _, state = resumable(tmp_path / "cut")
+    settings, _ = resumable(tmp_path / "cut")
     again = make_run(settings)
-    again.resume(state)
+    again.resume(read_state(tmp_path / "cut"))
     again.train(tmp_path / "cut")
     torch.testing.assert_close(
         weights(tmp_path / "whole"), weights(tmp_path / "cut"), atol=0, rtol=0
@@ -171,6 +173,6 @@ def test_the_resume_state_holds_no_pickle_and_stands_apart_from_the_model(tmp_pa
 
 def test_resuming_on_other_data_is_refused(tmp_path):
     make_run(small_recipe(num_epochs=1)).train(tmp_path)
-    _, _, state = resumable(tmp_path)
+    state = read_state(tmp_path)
     with pytest.raises(RunError, match="other data"):
         refuse_other_data(state, small_split(fingerprint="0" * 64), tmp_path)

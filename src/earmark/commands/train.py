@@ -1,8 +1,10 @@
-"""`earmark train` and `lstm_classifier_train.py`: train on a split, test once. Layer 7."""
+"""`earmark train` and `lstm_classifier_train.py`: train a model, test it once. Layer 7."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import sys
 import time
@@ -10,49 +12,63 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.commands.flags import add_cuda, add_splits_dir, splits_folder
-from earmark.errors import RunError
-from earmark.settings import TrainingSettings
+from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.errors import RunError, SettingsError
+from earmark.recipe import Recipe, read_recipe
+from earmark.settings import FrontEndSettings, TrainingSettings, from_json
 
 if TYPE_CHECKING:
     import accelerate
 
     from earmark.artifact import TrainedModel
     from earmark.data.splits import Split
-    from earmark.training.state import ResumeState
 
-_DEFAULTS = TrainingSettings()
+_DOCUMENTED = (
+    *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
+    *("patience", "seed", "bidirectional"),
+)
+_SHAPE = ("hidden_size", "num_layers", "bidirectional", "stack", "delta", "pooling", "convolutions")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of training; the documented ones keep their names and defaults."""
+def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> None:
+    """Add the flags of training; the documented ones keep their names and defaults.
 
-    def setting(name: str, kind: type, text: str) -> None:
-        default = getattr(_DEFAULTS, name)
+    Args:
+        parser: where to add them.
+        dataset: also take a dataset in place of split files.
+    """
+    if dataset:
         parser.add_argument(
-            f"--{name}", type=kind, metavar=kind.__name__.upper(), help=f"{text} ({default})"
+            "dataset", nargs="?", help=f"{DATASETS}; without it, the split files are used"
         )
-
     parser.add_argument(
-        "--split_index", type=int, default=None, metavar="INT", help="split to train on, 0-4 (0)"
+        "--split_index", type=int, metavar="INT", help="split, or fold to test on, from 0 on (0)"
     )
     parser.add_argument("--output_dir", metavar="DIR", help="folder of the runs (models)")
-    setting("batch_size", int, "clips in one step, over all processes")
-    setting("num_epochs", int, "most epochs")
-    setting("learning_rate", float, "highest learning rate")
-    setting("hidden_size", int, "units of each LSTM layer")
-    setting("num_layers", int, "LSTM layers")
-    setting("dropout", float, "share of units dropped while training")
-    setting("patience", int, "epochs without progress, in the second half, before stopping")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="named recipe, or a .toml file (documented)"
+    )
+    fields = {field.name: field for field in dataclasses.fields(TrainingSettings)}
+    for name in _DOCUMENTED:
+        _add_setting(parser, fields[name])
     add_cuda(parser)
     add_splits_dir(parser)
-    setting("seed", int, "seed of weights, order, augmentation and dropout")
-    parser.add_argument(
-        "--bidirectional", action="store_true", help="also read backwards; cannot stream"
-    )
     parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, with its own settings"
     )
+    parser.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="start from the weights of this model directory, or of the model in the box "
+        "(the word box), with a new last layer",
+    )
+    if dataset:
+        parser.add_argument(
+            "--all_clips", action="store_true", help="train on every fold; nothing is tested"
+        )
+        add_dataset_flags(parser)
+    add_settings(parser, without=_DOCUMENTED)
     parser.epilog = (
         "Writes OUTPUT_DIR/lstm-HIDDEN-LAYERS-UNIXTIME/ with the model, its history and curves,\n"
         "and the results on the test part, which is scored once, at the end.\n\n"
@@ -60,66 +76,190 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  python lstm_classifier_train.py --split_index 0\n"
         "  python lstm_classifier_train.py --hidden_size 64 --num_epochs 20 --seed 1\n"
         "  python lstm_classifier_train.py --resume models/lstm-128-2-1767225600\n"
-        "  accelerate launch --num_processes 2 lstm_classifier_train.py --cuda       # two GPUs\n"
+        + (
+            "  earmark train my_sounds/ --recipe causal\n"
+            "  earmark train my_sounds/ --init box --num_epochs 60 --all_clips\n"
+            if dataset
+            else ""
+        )
+        + "  accelerate launch --num_processes 2 lstm_classifier_train.py --cuda       # two GPUs\n"
         "  accelerate launch --multi_gpu --num_processes 2 lstm_classifier_train.py  # two CPUs"
     )
 
 
-def _recipe(args: argparse.Namespace) -> tuple[TrainingSettings, list[str]]:
-    """Return the recipe with the flags that were given, and the names of those flags."""
-    given = {
-        name: getattr(args, name)
-        for name in (
-            *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers"),
-            *("dropout", "patience", "seed"),
+def add_settings(parser: argparse.ArgumentParser, *, without: tuple[str, ...]) -> None:
+    """Add a flag for every setting of a recipe, but for some."""
+    group = parser.add_argument_group(
+        "settings of the recipe", "in brackets the documented defaults; a recipe has its own"
+    )
+    for field in dataclasses.fields(TrainingSettings):
+        if field.name not in without:
+            _add_setting(group, field)
+
+
+def _add_setting(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, field: dataclasses.Field[Any]
+) -> None:
+    """Add the flag of one setting of the recipe."""
+    text = str(field.metadata["help"]).replace("%", "%%")
+    if field.name == "convolutions":
+        parser.add_argument(
+            "--convolutions", type=_layers, metavar="JSON", help=f"{text} (none)", default=None
         )
-        if getattr(args, name) is not None
-    }
-    if args.bidirectional:
-        given["bidirectional"] = True
-    return TrainingSettings(**given), list(given)
+    elif isinstance(field.default, bool):
+        parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
+        parser.add_argument(
+            f"--no_{field.name}", dest=field.name, action="store_false", help="the opposite"
+        )
+    else:
+        kind = type(field.default)
+        parser.add_argument(
+            f"--{field.name}",
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help=f"{text} ({field.default})",
+        )
+
+
+def _layers(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [[24,3,3,2,2]]") from None
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the recipe that were given as flags."""
+    names = [field.name for field in dataclasses.fields(TrainingSettings)]
+    return {name: v for name in names if (v := getattr(args, name, None)) is not None}
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training, then score the test part once; return the exit code."""
-    settings, given = _recipe(args)
-    given += [n for n in ("split_index", "output_dir") if getattr(args, n) is not None]
-    if args.resume and given:
-        flags = [f"--{name}" for name in given]
+    given = given_settings(args)
+    if args.resume:
+        return _resume(args, [*given, *_given_sources(args)])
+    recipe = read_recipe(args.recipe or "documented")
+    settings = dataclasses.replace(recipe.training, **given)
+    recipe = dataclasses.replace(recipe, training=settings)
+    start = None
+    if args.init:
+        recipe, start = _started(recipe, given, args.init)
+    index = args.split_index or 0
+    dataset, all_clips = getattr(args, "dataset", None), getattr(args, "all_clips", False)
+    if dataset is None and all_clips:
+        raise RunError("--all_clips needs a dataset; split files have a test part each")
+    if all_clips and args.split_index is not None:
+        raise RunError("--all_clips tests on nothing; leave out --split_index")
+    source = {
+        "dataset": str(Path(dataset).resolve()) if dataset not in (None, "synthetic") else dataset,
+        "splits_dir": str(splits_folder(args.splits_dir, args.beside).resolve()),
+        "split_index": -1 if all_clips else index,
+        "folds": getattr(args, "folds", 5),
+        "esc10": getattr(args, "esc10", False),
+        "allow_incomplete": getattr(args, "allow_incomplete", False),
+        "front_end": dataclasses.asdict(recipe.front_end),
+        "recipe": recipe.name,
+        "init": args.init,
+    }
+    split = _split(source)
+    if start and start.front_end != split.front_end:
+        raise RunError(
+            f"--init {args.init}: hears with another front end than the split files; "
+            "give the dataset itself in place of the splits"
+        )
+    accelerator = accelerator_for(args.cuda, args.precision)
+    source["precision"] = str(accelerator.mixed_precision)
+    folder = _new_run(args, recipe.training, accelerator)
+    return _train(folder, split, recipe.training, accelerator, source, start)
+
+
+def _given_sources(args: argparse.Namespace) -> list[str]:
+    names = ("split_index", "output_dir", "recipe", "init", "dataset", "all_clips")
+    return [name for name in names if getattr(args, name, None) not in (None, False)]
+
+
+def _resume(args: argparse.Namespace, given: list[str]) -> int:
+    if given:
+        flags = [name if name == "dataset" else f"--{name}" for name in given]
         raise RunError(
             f"--resume goes on with the run's own settings; leave out {', '.join(flags)}"
         )
-    from earmark.data.splits import read_split
-    from earmark.training.loop import Run, refuse_other_data, resumable
+    from earmark.training.fit import resumable
 
-    state: ResumeState | None = None
-    source: dict[str, Any] = {}
-    splits_dir, index = splits_folder(args.splits_dir, args.beside), args.split_index or 0
-    if args.resume:
-        settings, source, state = resumable(Path(args.resume))
-        index = int(source["split_index"])
-        if args.splits_dir is None:
-            splits_dir = Path(source["splits_dir"])
-    split = read_split(splits_dir, index)
-    accelerator = _accelerator(args.cuda, args.precision or source.get("precision"))
-    source = {
-        "splits_dir": str(splits_dir.resolve()),
-        "split_index": index,
-        "precision": str(accelerator.mixed_precision),
-    }
-    training = Run(split, settings, accelerator, source=source)
-    if state:
-        refuse_other_data(state, split, Path(args.resume))
-        training.resume(state)
-        accelerator.print(f"going on after epoch {training.progress.epochs_done}")
-    accelerator.print(
-        f"training on {split.dataset}, split {split.index}: {len(training.batches.labels)} clips, "
-        f"{len(training.validation)} for validation, {len(split.test)} for the test; "
-        f"device {accelerator.device.type}, {accelerator.num_processes} process(es)"
-    )
-    folder = Path(args.resume) if args.resume else _new_run(args, settings, accelerator)
+    folder = Path(args.resume)
+    settings, source = resumable(folder)
+    if args.splits_dir is not None:
+        source["splits_dir"] = args.splits_dir
     try:
-        trained = training.train(folder)
+        split = _split(source)
+        start = _initial(str(source["init"])) if source["init"] else None
+    except KeyError as error:
+        raise RunError(
+            f"{folder}: its resume state is not usable (it lacks {error}); start a new run"
+        ) from None
+    accelerator = accelerator_for(args.cuda, args.precision or source.get("precision"))
+    source["precision"] = str(accelerator.mixed_precision)
+    return _train(folder, split, settings, accelerator, source, start)
+
+
+def _initial(name: str) -> TrainedModel:
+    from earmark.artifact import load_model
+    from earmark.commands.flags import model_folder
+
+    return load_model(model_folder(None if name == "box" else name))
+
+
+def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, TrainedModel]:
+    """Return the recipe with the front end and the shape of the model to start from."""
+    start = _initial(name)
+    if start.front_end is None:
+        raise RunError(f"--init {name}: was trained on ready-made features and hears no audio")
+    if wrong := [flag for flag in _SHAPE if flag in given]:
+        raise SettingsError(
+            f"--init takes the shape of {name}; leave out {', '.join('--' + n for n in wrong)}"
+        )
+    shape = {flag: getattr(start.model.settings, flag) for flag in _SHAPE}
+    training = dataclasses.replace(recipe.training, **shape)
+    return Recipe(recipe.name, start.front_end, training), start
+
+
+def _split(source: dict[str, Any]) -> Split:
+    """Read the split file, or hear the dataset, that a run was started on."""
+    index = int(source["split_index"])
+    if source["dataset"] is None:
+        from earmark.data.splits import read_split
+
+        return read_split(Path(source["splits_dir"]), index)
+    reading = argparse.Namespace(
+        **{name: source[name] for name in ("folds", "esc10", "allow_incomplete")}
+    )
+    front_end = from_json(FrontEndSettings, source["front_end"])
+    heard = hear(source["dataset"], reading, front_end, 0)
+    refuse_failures(heard, reading, "nothing was trained")
+    if index < 0:
+        return heard.whole()
+    if index >= len(heard.fold_names):
+        raise SettingsError(
+            f"{source['dataset']}: has {len(heard.fold_names)} folds; "
+            f"--split_index may be 0 to {len(heard.fold_names) - 1}"
+        )
+    return heard.split(index)
+
+
+def _train(
+    folder: Path,
+    split: Split,
+    settings: TrainingSettings,
+    accelerator: accelerate.Accelerator,
+    source: dict[str, Any],
+    start: TrainedModel | None,
+) -> int:
+    """Train into a folder, test once, and end all processes together."""
+    from earmark.training.fit import fit
+
+    try:
+        trained = fit(split, settings, accelerator, folder, source=source, start=start)
         if accelerator.is_main_process:
             _test_once(folder, trained, split, accelerator.device.type)
     except KeyboardInterrupt:
@@ -127,7 +267,10 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if accelerator.is_main_process and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    training.close()
+    # Left by all at once: a process that left early, or reached its exit with the group's threads
+    # alive, now and then aborted.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
     if accelerator.num_processes > 1:
         # Everything is written and closed. An ordinary exit would now tear down the threads of
         # torch's process group in any order, and now and then abort.
@@ -137,7 +280,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _accelerator(cuda: bool, precision: str | None) -> accelerate.Accelerator:
+def accelerator_for(cuda: bool, precision: str | None) -> accelerate.Accelerator:
     """Set up device, precision and processes; say so when CUDA is missing."""
     import accelerate
     import torch
@@ -183,28 +326,28 @@ def _new_run(
 
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
-    from earmark.artifact import load_model
-    from earmark.evaluation.results import evaluate, summary, write_results
-    from earmark.training.state import remove_state
+    from earmark.evaluation.results import summary, write_results
+    from earmark.training.fit import end, test
 
     training = trained.training
-    print(
-        f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}: "
-        f"validation accuracy {100 * training['validation_accuracy']:.1f} %"
-    )
-    tested = load_model(folder)
-    tested.model.to(device)
-    results = evaluate(
-        tested, split, batch_size=training["recipe"]["batch_size"], model_name=folder.name
-    )
-    write_results(folder / "results.json", results)
-    remove_state(folder)
-    print(summary(results))
+    kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
+    if training["validation_accuracy"] is not None:
+        kept += f": validation accuracy {100 * training['validation_accuracy']:.1f} %"
+    print(kept)
+    if len(split.test):
+        results = test(folder, split, device)
+        write_results(folder / "results.json", results)
+        print(summary(results))
+    end(folder)
     print(f"wrote {folder}")
 
 
 def _left_behind(folder: Path) -> str:
     """Say what an interrupted run leaves and how to go on."""
-    if not (folder / "resume" / "state.safetensors").is_file():
+    from earmark.training.fit import VALIDATED
+    from earmark.training.state import has_state
+
+    if not has_state(folder) and not has_state(folder / VALIDATED):
         return " before the first epoch ended; start again"
-    return f"; the best model so far stays in {folder}; go on with --resume {folder}"
+    model = folder if (folder / "model.json").is_file() else folder / VALIDATED
+    return f"; the best model so far stays in {model}; go on with --resume {folder}"

@@ -6,18 +6,21 @@ every result wrong stops the whole: folds that leak, a class that vanished, noth
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from earmark import audio
+from earmark.data.backgrounds import backgrounds
 from earmark.data.folds import assign_folds, merged_groups, natural_order
 from earmark.data.inert import read_inert
 from earmark.data.readers import Clip, Dataset
@@ -83,8 +86,8 @@ class HeardDataset:
         name = self.fold_names[index]
         inside = [fold == name for fold in self.folds]
         return Split(
-            self._clips(inside, False),
-            self._clips(inside, True),
+            self._clips([not i for i in inside]),
+            self._clips(inside),
             self.classes,
             dataset=self.dataset,
             synthetic=self.synthetic,
@@ -94,11 +97,42 @@ class HeardDataset:
             fingerprint=self.fingerprint,
         )
 
-    def _clips(self, inside: Sequence[bool], wanted: bool) -> ClipSet:
-        chosen = [place for place, i in enumerate(inside) if i == wanted]
+    def whole(self) -> Split:
+        """Return all clips as a training part, with nothing to test on; its index is -1."""
+        return Split(
+            self._clips([True] * len(self.heard)),
+            self._clips([False] * len(self.heard)),
+            self.classes,
+            dataset=self.dataset,
+            synthetic=self.synthetic,
+            index=-1,
+            front_end=self.front_end,
+            fingerprint=self.fingerprint,
+        )
+
+    def without(self, classes: Sequence[str]) -> tuple[HeardDataset, ClipSet]:
+        """Return the dataset without some classes, and all clips of these, labelled 0."""
+        kept = [item.clip.label not in classes for item in self.heard]
+
+        def those(values: Sequence[Any]) -> list[Any]:
+            return [value for value, k in zip(values, kept, strict=True) if k]
+
+        rest = dataclasses.replace(
+            self,
+            classes=tuple(name for name in self.classes if name not in classes),
+            heard=those(self.heard),
+            groups=those(self.groups),
+            folds=those(self.folds),
+        )
+        unknown = self._clips([not k for k in kept])
+        return rest, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels))
+
+    def _clips(self, wanted: Sequence[bool]) -> ClipSet:
+        chosen = [place for place, i in enumerate(wanted) if i]
         items = [self.heard[place] for place in chosen]
+        none = np.zeros((0, self.front_end.mels), np.float32)
         return ClipSet(
-            np.concatenate([item.frames for item in items]),
+            np.concatenate([none, *(item.frames for item in items)]),
             np.array([len(item.frames) for item in items], np.int64),
             np.array([self.classes.index(item.clip.label) for item in items], np.int64),
             [str(item.clip.path) for item in items],
@@ -150,6 +184,25 @@ def hear(
         results = list(progress(pool.map(one, clips)))
     heard = [result for result in results if isinstance(result, HeardClip)]
     return heard, [result for result in results if isinstance(result, str)]
+
+
+def backgrounds_as_clips(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
+    """Return generated clips of no class, labelled 0."""
+    heard = hear_backgrounds(settings, count, seed)
+    names = [f"background {number}" for number in range(count)]
+    labels, frames = np.zeros(count, np.int64), np.full(count, heard.shape[1], np.int64)
+    return ClipSet(heard.reshape(-1, settings.mels), frames, labels, names, names)
+
+
+def hear_backgrounds(
+    settings: FrontEndSettings, count: int, seed: int, seconds: float = 5.0
+) -> NDArray[np.float32]:
+    """Return generated clips of no class as log-mel frames, `(count, frames, mels)`."""
+    front_end = LogMel(settings)
+    clips = backgrounds(count, seed, settings.rate_hz, seconds)
+    with torch.inference_mode():
+        frames = [front_end(torch.from_numpy(samples)[None])[0] for _, samples in clips]
+    return torch.stack(frames).numpy()
 
 
 def hear_dataset(

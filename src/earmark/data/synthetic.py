@@ -21,16 +21,25 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from earmark.data.readers import SYNTHETIC, Clip, Dataset
+from earmark.data.synthesis import (
+    RATE_HZ,
+    Samples,
+    band,
+    contour,
+    formants,
+    harmonics,
+    noise,
+    place,
+    swell,
+)
 from earmark.files import write_text, write_whole
 
 NAME = "synthetic sounds (generated, not recorded)"
-RATE_HZ = 22_050
 CLIP_SECONDS = 5.0
 FOLDS = 5
 SOURCES_PER_FOLD = 4
 TAKES = 2
 
-Samples = NDArray[np.float64]
 _CLIP_SAMPLES = round(CLIP_SECONDS * RATE_HZ)
 
 
@@ -76,67 +85,11 @@ def generate(seed: int = 0) -> Iterator[tuple[str, int, int, int, NDArray[np.flo
 def _with_background(clean: Samples, voice: Generator, timing: Generator) -> NDArray[np.float32]:
     """Add coloured noise 15 to 45 dB below the sound and set the level to -30 to -3 dB peak."""
     colour = voice.uniform(0.0, 2.0)
-    noise = _noise(timing, len(clean), colour)
+    hiss = noise(timing, len(clean), colour)
     level = 10 ** (-voice.uniform(15, 45) / 20)
-    mixed = clean / (np.abs(clean).max() + 1e-9) + level * noise / (np.abs(noise).max() + 1e-9)
+    mixed = clean / (np.abs(clean).max() + 1e-9) + level * hiss / (np.abs(hiss).max() + 1e-9)
     peak = 10 ** (-voice.uniform(3, 30) / 20)
     return (mixed * (peak / np.abs(mixed).max())).astype(np.float32)
-
-
-# --- building blocks ----------------------------------------------------------------------------
-
-
-def _noise(rng: Generator, samples: int, colour: float) -> Samples:
-    """Return noise whose power falls with frequency to the power of `colour` (0 white, 2 brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
-    return np.fft.irfft(spectrum * np.maximum(hz, 20.0) ** (-colour / 2), samples)
-
-
-def _band(sound: Samples, low_hz: float, high_hz: float) -> Samples:
-    """Keep the range from `low_hz` to `high_hz`, with soft edges of a fifth of an octave."""
-    spectrum = np.fft.rfft(sound)
-    hz = np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE_HZ), 1.0)
-    low = 1 / (1 + (low_hz / hz) ** 10)
-    high = 1 / (1 + (hz / high_hz) ** 10)
-    return np.fft.irfft(spectrum * low * high, len(sound))
-
-
-def _formants(sound: Samples, centres_hz: NDArray[np.float64], width: float) -> Samples:
-    """Raise the ranges around `centres_hz`, each `width` of its centre wide."""
-    spectrum = np.fft.rfft(sound)
-    hz = np.fft.rfftfreq(len(sound), 1 / RATE_HZ)
-    gain = 0.08 + sum(np.exp(-(((hz - c) / (width * c)) ** 2)) for c in centres_hz)
-    return np.fft.irfft(spectrum * gain, len(sound))
-
-
-def _harmonics(pitch_hz: Samples, partials: int, slope: float) -> Samples:
-    """Return partials of a moving pitch; partial k has amplitude k to the power of `-slope`."""
-    turn = np.exp(2j * np.pi * np.cumsum(pitch_hz) / RATE_HZ)
-    sound, partial = np.zeros(len(pitch_hz)), np.ones_like(turn)
-    for k in range(1, partials + 1):
-        partial *= turn
-        audible = pitch_hz * k < 0.45 * RATE_HZ
-        sound += np.where(audible, partial.imag, 0.0) / k**slope
-    return sound
-
-
-def _swell(samples: int, attack: float, release: float) -> Samples:
-    """Return an envelope that rises over `attack` and falls over `release` of its length."""
-    at = np.linspace(0, 1, samples)
-    return np.minimum(1, at / max(attack, 1e-6)) * np.minimum(1, (1 - at) / max(release, 1e-6))
-
-
-def _contour(points: list[float], samples: int) -> Samples:
-    """Return a curve through evenly spaced points."""
-    return np.interp(np.linspace(0, 1, samples), np.linspace(0, 1, len(points)), points)
-
-
-def _place(clip: Samples, sound: Samples, at_seconds: float) -> None:
-    """Add a sound to a clip; what reaches past the end is cut."""
-    start = round(at_seconds * RATE_HZ)
-    part = sound[: max(0, len(clip) - start)]
-    clip[start : start + len(part)] += part
 
 
 def _clicks(timing: Generator, per_second: float, decay_s: float, spread: float) -> Samples:
@@ -145,7 +98,7 @@ def _clicks(timing: Generator, per_second: float, decay_s: float, spread: float)
     length = round(6 * decay_s * RATE_HZ)
     fall = np.exp(-np.arange(length) / (decay_s * RATE_HZ))
     for at in timing.uniform(0, CLIP_SECONDS, timing.poisson(per_second * CLIP_SECONDS) + 1):
-        _place(clip, timing.lognormal(0, spread) * timing.standard_normal(length) * fall, at)
+        place(clip, timing.lognormal(0, spread) * timing.standard_normal(length) * fall, at)
     return clip
 
 
@@ -154,46 +107,46 @@ def _clicks(timing: Generator, per_second: float, decay_s: float, spread: float)
 
 def _dog(voice: Generator, timing: Generator) -> Samples:
     pitch, length = voice.uniform(280, 900), voice.uniform(0.09, 0.25)
-    formants = voice.uniform(0.8, 1.3) * np.array([700.0, 1500.0, 2600.0])
+    vowels = voice.uniform(0.8, 1.3) * np.array([700.0, 1500.0, 2600.0])
     gap = voice.uniform(0.25, 0.9)
     clip, at = np.zeros(_CLIP_SAMPLES), timing.uniform(0, 1.0)
     for _ in range(timing.integers(1, 7)):
         samples = round(length * timing.uniform(0.8, 1.2) * RATE_HZ)
-        curve = _contour([0.7, 1.15, 1.0, 0.6], samples) * pitch * timing.uniform(0.93, 1.07)
-        bark = _harmonics(curve, 24, 0.8) + 0.5 * timing.standard_normal(samples)
-        _place(clip, _formants(bark, formants, 0.25) * _swell(samples, 0.1, 0.6), at)
+        curve = contour([0.7, 1.15, 1.0, 0.6], samples) * pitch * timing.uniform(0.93, 1.07)
+        bark = harmonics(curve, 24, 0.8) + 0.5 * timing.standard_normal(samples)
+        place(clip, formants(bark, vowels, 0.25) * swell(samples, 0.1, 0.6), at)
         at += gap * timing.uniform(0.7, 1.4) + length
     return clip
 
 
 def _rain(voice: Generator, timing: Generator) -> Samples:
-    steady = _band(_noise(timing, _CLIP_SAMPLES, voice.uniform(0, 0.8)), 400, 10_000)
+    steady = band(noise(timing, _CLIP_SAMPLES, voice.uniform(0, 0.8)), 400, 10_000)
     drops = _clicks(timing, voice.uniform(20, 150), voice.uniform(0.001, 0.004), 0.6)
     low = voice.uniform(800, 2500)
-    return steady / steady.std() + voice.uniform(0.3, 1.5) * _band(drops, low, 9000) / drops.std()
+    return steady / steady.std() + voice.uniform(0.3, 1.5) * band(drops, low, 9000) / drops.std()
 
 
 def _sea_waves(voice: Generator, timing: Generator) -> Samples:
     at = np.arange(_CLIP_SAMPLES) / RATE_HZ
     period, depth = voice.uniform(2.5, 7.0), voice.uniform(0.6, 0.95)
     swell = 0.5 - 0.5 * np.cos(2 * np.pi * (at / period + timing.uniform()))
-    low = _noise(timing, _CLIP_SAMPLES, voice.uniform(1.2, 1.8))
-    foam = _band(_noise(timing, _CLIP_SAMPLES, 0.6), 700, voice.uniform(4000, 9000))
+    low = noise(timing, _CLIP_SAMPLES, voice.uniform(1.2, 1.8))
+    foam = band(noise(timing, _CLIP_SAMPLES, 0.6), 700, voice.uniform(4000, 9000))
     surge = 1 - depth + depth * swell**2
     return surge * low / low.std() + 0.6 * surge**2 * foam / foam.std()
 
 
 def _baby_cry(voice: Generator, timing: Generator) -> Samples:
     pitch, vibrato = voice.uniform(330, 560), voice.uniform(4, 8)
-    formants = voice.uniform(0.85, 1.2) * np.array([1100.0, 2900.0, 4500.0])
+    vowels = voice.uniform(0.85, 1.2) * np.array([1100.0, 2900.0, 4500.0])
     length = voice.uniform(0.5, 1.3)
     clip, at = np.zeros(_CLIP_SAMPLES), timing.uniform(0, 0.5)
     while at < CLIP_SECONDS - 0.3:
         samples = round(length * timing.uniform(0.7, 1.3) * RATE_HZ)
         wobble = 1 + 0.025 * np.sin(2 * np.pi * vibrato * np.arange(samples) / RATE_HZ)
-        curve = _contour([0.85, 1.08, 1.1, 1.0, 0.8], samples) * wobble * pitch
-        cry = _formants(_harmonics(curve, 20, 0.6), formants, 0.2)
-        _place(clip, cry * _swell(samples, 0.12, 0.25), at)
+        curve = contour([0.85, 1.08, 1.1, 1.0, 0.8], samples) * wobble * pitch
+        cry = formants(harmonics(curve, 20, 0.6), vowels, 0.2)
+        place(clip, cry * swell(samples, 0.12, 0.25), at)
         at += samples / RATE_HZ + timing.uniform(0.15, 0.5)
     return clip
 
@@ -208,7 +161,7 @@ def _clock_tick(voice: Generator, timing: Generator) -> Samples:
         tick = (np.sin(2 * np.pi * tone * time) + 0.7 * timing.standard_normal(len(time))) * np.exp(
             -time / decay
         )
-        _place(clip, tick * timing.uniform(0.85, 1.0), at)
+        place(clip, tick * timing.uniform(0.85, 1.0), at)
         at, beat = at + interval, beat + 1
     return clip
 
@@ -216,13 +169,13 @@ def _clock_tick(voice: Generator, timing: Generator) -> Samples:
 def _sneeze(voice: Generator, timing: Generator) -> Samples:
     clip, at = np.zeros(_CLIP_SAMPLES), timing.uniform(0, 2.5)
     inhale, burst = (round(s * RATE_HZ) for s in (voice.uniform(0.3, 0.8), voice.uniform(0.2, 0.5)))
-    breath = _band(timing.standard_normal(inhale), 600, 4000) * np.linspace(0, 1, inhale) ** 2
-    _place(clip, 0.25 * breath, at)
+    breath = band(timing.standard_normal(inhale), 600, 4000) * np.linspace(0, 1, inhale) ** 2
+    place(clip, 0.25 * breath, at)
     at += inhale / RATE_HZ + timing.uniform(0.02, 0.15)
-    pitch = _contour([1.3, 1.0, 0.7], burst) * voice.uniform(180, 420)
-    hiss = _band(timing.standard_normal(burst), voice.uniform(900, 2500), 10_000)
-    sneeze = hiss / hiss.std() + 0.5 * _harmonics(pitch, 12, 1.0)
-    _place(clip, sneeze * _swell(burst, 0.04, 0.85), at)
+    pitch = contour([1.3, 1.0, 0.7], burst) * voice.uniform(180, 420)
+    hiss = band(timing.standard_normal(burst), voice.uniform(900, 2500), 10_000)
+    sneeze = hiss / hiss.std() + 0.5 * harmonics(pitch, 12, 1.0)
+    place(clip, sneeze * swell(burst, 0.04, 0.85), at)
     return clip
 
 
@@ -231,43 +184,43 @@ def _helicopter(voice: Generator, timing: Generator) -> Samples:
     blades = voice.uniform(9, 24)
     turn = (at * blades + timing.uniform()) % 1.0
     chop = np.exp(-turn * voice.uniform(4, 9))
-    rotor = _noise(timing, _CLIP_SAMPLES, voice.uniform(1.0, 1.7))
-    engine = _harmonics(np.full(_CLIP_SAMPLES, voice.uniform(120, 400)), 6, 1.0)
-    distance = _contour(list(timing.uniform(0.5, 1.0, 4)), _CLIP_SAMPLES)
+    rotor = noise(timing, _CLIP_SAMPLES, voice.uniform(1.0, 1.7))
+    engine = harmonics(np.full(_CLIP_SAMPLES, voice.uniform(120, 400)), 6, 1.0)
+    distance = contour(list(timing.uniform(0.5, 1.0, 4)), _CLIP_SAMPLES)
     return distance * (chop * rotor / rotor.std() + voice.uniform(0.02, 0.15) * engine)
 
 
 def _chainsaw(voice: Generator, timing: Generator) -> Samples:
     idle, rev = voice.uniform(45, 80), voice.uniform(110, 190)
     points = [idle if timing.uniform() < 0.3 else rev for _ in range(7)]
-    pitch = _contour(points, _CLIP_SAMPLES)
-    pitch *= 1 + 0.02 * _contour(list(timing.standard_normal(60)), _CLIP_SAMPLES)
-    motor = _harmonics(pitch, 60, voice.uniform(0.4, 0.8))
-    rasp = _band(timing.standard_normal(_CLIP_SAMPLES), 1500, 9000)
+    pitch = contour(points, _CLIP_SAMPLES)
+    pitch *= 1 + 0.02 * contour(list(timing.standard_normal(60)), _CLIP_SAMPLES)
+    motor = harmonics(pitch, 60, voice.uniform(0.4, 0.8))
+    rasp = band(timing.standard_normal(_CLIP_SAMPLES), 1500, 9000)
     load = (pitch / rev) ** 1.5
     return load * (motor / motor.std() + voice.uniform(0.2, 0.8) * rasp / rasp.std())
 
 
 def _rooster(voice: Generator, timing: Generator) -> Samples:
     pitch = voice.uniform(450, 850)
-    formants = voice.uniform(0.85, 1.2) * np.array([1300.0, 2500.0, 3800.0])
+    vowels = voice.uniform(0.85, 1.2) * np.array([1300.0, 2500.0, 3800.0])
     lengths = voice.uniform(0.8, 1.2) * np.array([0.18, 0.22, 0.3, 0.9])
     clip, at = np.zeros(_CLIP_SAMPLES), timing.uniform(0, 1.5)
     while at < CLIP_SECONDS - 1.0:
         for length, height in zip(lengths, (0.75, 1.0, 1.15, 1.3), strict=True):
             samples = round(length * RATE_HZ)
-            curve = _contour([0.9, 1.05, 1.0, 0.75], samples) * height * pitch
-            note = _formants(_harmonics(curve, 16, 0.5), formants, 0.22)
-            _place(clip, note * _swell(samples, 0.1, 0.3), at)
+            curve = contour([0.9, 1.05, 1.0, 0.75], samples) * height * pitch
+            note = formants(harmonics(curve, 16, 0.5), vowels, 0.22)
+            place(clip, note * swell(samples, 0.1, 0.3), at)
             at += length + timing.uniform(0.02, 0.07)
         at += timing.uniform(1.0, 2.5)
     return clip
 
 
 def _crackling_fire(voice: Generator, timing: Generator) -> Samples:
-    roar = _band(_noise(timing, _CLIP_SAMPLES, 1.6), 40, voice.uniform(400, 1200))
+    roar = band(noise(timing, _CLIP_SAMPLES, 1.6), 40, voice.uniform(400, 1200))
     crackle = _clicks(timing, voice.uniform(3, 16), voice.uniform(0.0008, 0.004), 1.2)
-    snap = _band(crackle, voice.uniform(600, 1800), 10_000)
+    snap = band(crackle, voice.uniform(600, 1800), 10_000)
     return voice.uniform(0.15, 0.6) * roar / roar.std() + snap / snap.std()
 
 

@@ -28,22 +28,44 @@ def classification_metrics(
 
     predicted = scores.argmax(axis=1)
     numbers = np.arange(len(classes))
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=numbers, zero_division=0.0
-    )
-    occurs = support > 0
+    per_class = _per_class(labels, predicted, classes)
+    occurring = [row for row in per_class.values() if row["support"]]
     return {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(recall[occurs].mean()),
-        "macro_f1": float(f1[occurs].mean()),
-        "per_class": {
-            name: {
-                "precision": float(precision[number]),
-                "recall": float(recall[number]),
-                "f1": float(f1[number]),
-                "support": int(support[number]),
-            }
-            for number, name in enumerate(classes)
-        },
+        "balanced_accuracy": float(np.mean([row["recall"] for row in occurring])),
+        "macro_f1": float(np.mean([row["f1"] for row in occurring])),
+        "per_class": per_class,
         "confusion_matrix": metrics.confusion_matrix(labels, predicted, labels=numbers).tolist(),
+    }
+
+
+def metrics_of_confusion(
+    matrix: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the per-class figures of a confusion matrix, as `classification_metrics` gives them.
+
+    Args:
+        matrix: clips by true class (rows) and predicted class (columns).
+        classes: class names.
+    """
+    labels, predicted = (np.repeat(at.ravel(), matrix.ravel()) for at in np.indices(matrix.shape))
+    return _per_class(labels, predicted, classes)
+
+
+def _per_class(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    from sklearn import metrics
+
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(classes)), zero_division=0.0
+    )
+    return {
+        name: {
+            "precision": float(precision[number]),
+            "recall": float(recall[number]),
+            "f1": float(f1[number]),
+            "support": int(support[number]),
+        }
+        for number, name in enumerate(classes)
     }

@@ -54,9 +54,9 @@ def draw_curves(
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy, nats", "share"), strict=True
     ):
         axes.plot(epochs, [row[f"train_{what}"] for row in history], label="training, augmented")
-        axes.plot(
-            epochs, [row[f"validation_{what}"] for row in history], label="validation, averaged"
-        )
+        if history[-1][f"validation_{what}"] is not None:
+            validation = [row[f"validation_{what}"] for row in history]
+            axes.plot(epochs, validation, label="validation, averaged")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -66,4 +66,23 @@ def draw_curves(
             axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right", fontsize=8)
     figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def draw_reliability(path: Path, rows: Sequence[Mapping[str, float]], title: str) -> None:
+    """Draw accuracy over score; the area of a point is the share of clips it stands for."""
+    figure = Figure(figsize=(4.6, 4.4), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="a score that means its share")
+    clips = np.array([row["clips"] for row in rows])
+    score, accuracy = ([row[key] for row in rows] for key in ("score", "accuracy"))
+    axes.plot(score, accuracy, color="tab:blue", alpha=0.5)
+    axes.scatter(score, accuracy, s=20 + 400 * clips / clips.sum(), alpha=0.8, label="clips")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("score of the named class")
+    axes.set_ylabel("share named rightly")
+    axes.set_title(title, fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8)
     _save(figure, path)

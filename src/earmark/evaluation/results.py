@@ -7,13 +7,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from earmark.artifact import TrainedModel, installed_versions, now
+from earmark.data.prepare import backgrounds_as_clips
 from earmark.data.splits import Split
 from earmark.errors import SplitError
+from earmark.evaluation.calibration import (
+    accepted,
+    auroc,
+    cross_entropy,
+    expected_calibration_error,
+    with_temperature,
+)
 from earmark.evaluation.metrics import classification_metrics
 from earmark.evaluation.pictures import draw_confusion
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json
+from earmark.settings import Calibration, to_json
+
+_BACKGROUNDS = 120  # generated clips to try the thresholds on
+_BACKGROUND_SEED = 2 * 10**9  # apart from those that trained the model or set its thresholds
 
 
 def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> None:
@@ -52,8 +67,9 @@ def evaluate(
     """
     refuse_mismatch(trained, split, model_name)
     begin = time.perf_counter()
-    scores = score_clips(trained.model, split.test, batch_size=batch_size)
+    raw = score_clips(trained.model, split.test, batch_size=batch_size)
     seconds = time.perf_counter() - begin
+    scores = with_temperature(raw, trained.calibration.temperature)
     metrics = classification_metrics(split.test.labels, scores, split.classes)
     seen: bool | None = None  # other data: nobody knows
     if trained.data.get("fingerprint") == split.fingerprint:
@@ -67,6 +83,8 @@ def evaluate(
         "test_clips_seen_in_training": seen,
         "classes": list(split.classes),
         **metrics,
+        "calibration": calibration_metrics(split.test.labels, raw, trained.calibration),
+        "none_of_these": _rejection(trained, split, scores, batch_size),
         "clips": [
             {
                 "path": path,
@@ -76,7 +94,11 @@ def evaluate(
             }
             for path, label, row in zip(split.test.paths, split.test.labels, scores, strict=True)
         ],
-        "model": {"name": model_name, "fingerprint": trained.fingerprint},
+        "model": {
+            "name": model_name,
+            "fingerprint": trained.fingerprint,
+            "parameters": sum(p.numel() for p in trained.model.parameters()),
+        },
         "training": dict(trained.training),
         "trained_on": dict(trained.data),
         "device": str(trained.model.mean.device),
@@ -85,6 +107,41 @@ def evaluate(
         "created": now(),
         "versions": installed_versions(),
         "versions_of_training": dict(trained.versions),
+    }
+
+
+def calibration_metrics(
+    labels: NDArray[np.int64], raw: NDArray[np.float32], calibration: Calibration
+) -> dict[str, Any]:
+    """Say how well scores tell the share of right answers, before and after the temperature."""
+    scores = with_temperature(raw, calibration.temperature)
+    return {
+        **to_json(calibration),
+        "expected_calibration_error": expected_calibration_error(labels, scores),
+        "uncalibrated_error": expected_calibration_error(labels, raw),
+        "cross_entropy": cross_entropy(labels, scores),
+        "uncalibrated_cross_entropy": cross_entropy(labels, raw),
+    }
+
+
+def _rejection(
+    trained: TrainedModel, split: Split, scores: NDArray[np.float32], batch_size: int
+) -> dict[str, Any] | None:
+    """Say what the thresholds let through: test clips, and generated clips of no class."""
+    thresholds = trained.calibration.thresholds
+    if not thresholds or trained.front_end is None:
+        return None
+    heard = backgrounds_as_clips(trained.front_end, _BACKGROUNDS, _BACKGROUND_SEED)
+    background = with_temperature(
+        score_clips(trained.model, heard, batch_size=batch_size), trained.calibration.temperature
+    )
+    named, right = accepted(scores, thresholds), scores.argmax(axis=1) == split.test.labels
+    return {
+        "test_clips_named": float(named.mean()),
+        "accuracy_of_named": float(right[named].mean()) if named.any() else None,
+        "backgrounds": len(heard),
+        "backgrounds_named": float(accepted(background, thresholds).mean()),
+        "auroc_backgrounds": auroc(scores.max(axis=1), background.max(axis=1)),
     }
 
 
@@ -118,6 +175,16 @@ def summary(results: dict[str, Any]) -> str:
         lines.append(
             f"{name:<{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:5.2f}  "
             f"{row['support']:5d}"
+        )
+    calibration, rejection = results["calibration"], results["none_of_these"]
+    lines.append(
+        f"calibration error {100 * calibration['expected_calibration_error']:.1f} % "
+        f"(temperature {calibration['temperature']:.2f})"
+    )
+    if rejection:
+        lines.append(
+            f"named rather than none of these: {100 * rejection['test_clips_named']:.1f} % of the "
+            f"test clips, {100 * rejection['backgrounds_named']:.1f} % of generated backgrounds"
         )
     if results["synthetic"]:
         lines.append("These clips are synthetic; the figures say nothing about real recordings.")

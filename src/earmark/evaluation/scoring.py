@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from earmark.data.splits import ClipSet
 from earmark.model import LSTMClassifier
 
+_LONGEST = 6000  # frames of a clip that may share a batch, two minutes
+
 
 @torch.inference_mode()
 def score_clips(
@@ -26,6 +28,10 @@ def score_clips(
     starts, order = clips.starts, np.argsort(clips.frames, kind="stable")
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
+        if clips.frames[chosen[-1]] > _LONGEST and not model.settings.bidirectional:
+            for clip in chosen:  # long ones alone, as a stream, in bounded memory
+                scores[clip] = _score_long(model, clips.clip(clip))
+            continue
         lengths = torch.from_numpy(clips.frames[chosen])
         steps = torch.arange(int(lengths.max()))
         # (batch, frames): a padded frame repeats the clip's last one
@@ -39,7 +45,13 @@ def score_clips(
     return scores
 
 
-def cross_entropy(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float:
-    """Return the mean negative log probability of the true class, in nats."""
-    chosen = scores[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+def _score_long(model: LSTMClassifier, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities of one clip `(frames, input_size)` as `(classes,)`."""
+    logits, state = None, model.initial_state()
+    for start in range(0, len(frames), _LONGEST):
+        part = torch.from_numpy(frames[None, start : start + _LONGEST]).to(model.mean.device)
+        given, state = model.step(part, state)
+        logits = logits if given is None else given
+    assert logits is not None
+    scores: NDArray[np.float32] = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
+    return scores

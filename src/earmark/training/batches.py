@@ -13,11 +13,14 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from earmark.data.prepare import hear_backgrounds
 from earmark.data.splits import ClipSet
+from earmark.features import band_positions
 from earmark.settings import FrontEndSettings, TrainingSettings
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each view
 _TILT_POINTS = 6  # a random filter is a line through this many points over the mel axis
+_BACKGROUNDS = 144  # generated clips kept at hand
 _MASKS = 2  # time masks and mel masks in a view
 
 
@@ -50,6 +53,10 @@ class Batches:
             self.crop_frames = max(1, round(seconds * front_end.frames_per_second))
         else:
             self.crop_frames = int(clips.frames.max())
+        self.backgrounds = None
+        if front_end and settings.backgrounds:
+            heard = hear_backgrounds(front_end, _BACKGROUNDS, settings.seed, settings.clip_seconds)
+            self.backgrounds = torch.from_numpy(heard).to(device)
 
     def order(self, generator: Generator) -> Tensor:
         """Return the clip of each view of an epoch: `views` shuffles of all clips, joined."""
@@ -88,6 +95,8 @@ class Batches:
             x = self._recoloured(x, uniform)
         if recipe.mix_probability:
             x, targets = self._mixed(x, targets, uniform)
+        if self.backgrounds is not None:
+            x, targets = self._with_backgrounds(x, targets, uniform)
         if self.front_end:
             lowest = math.log(self.front_end.floor)
             if recipe.noise:
@@ -98,8 +107,15 @@ class Batches:
         return self._masked(x, uniform), targets
 
     def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
-        """Shift along the mel axis, change the level, filter smoothly."""
+        """Change the pitch, shift along the mel axis, change the level, filter smoothly."""
         recipe, mels = self.settings, x.shape[2]
+        if recipe.pitch and self.front_end:
+            ratio = torch.exp(uniform(-recipe.pitch, recipe.pitch, 1)).cpu().numpy()
+            place = torch.from_numpy(band_positions(self.front_end, ratio)).to(x)[:, None]
+            below = place.floor().long().clamp(max=max(0, mels - 2))
+            above = (below + 1).clamp(max=mels - 1)
+            low, high = (x.gather(2, at.expand_as(x)) for at in (below, above))
+            x = torch.lerp(low, high, (place - below).expand_as(x))
         if recipe.mel_shift:
             shift = uniform(-recipe.mel_shift - 0.5, recipe.mel_shift + 0.5, 1).round().long()
             bands = (torch.arange(mels, device=x.device) + shift).clamp(0, mels - 1)
@@ -134,6 +150,20 @@ class Batches:
             mixed = share * x + (1 - share) * other
         soft = share[:, 0] * targets + (1 - share[:, 0]) * targets.roll(1, 0)
         return torch.where(mixing, mixed, x), torch.where(mixing[:, 0], soft, targets)
+
+    def _with_backgrounds(
+        self, x: Tensor, targets: Tensor, uniform: _Uniform
+    ) -> tuple[Tensor, Tensor]:
+        """Put generated clips in the place of some views; every class is as right for them."""
+        assert self.backgrounds is not None
+        kept, frames = self.backgrounds.shape[:2]
+        number = (uniform(0, kept, 1)).long().clamp(max=kept - 1)
+        steps = torch.arange(x.shape[1], device=x.device)
+        places = ((uniform(0, 1, 1) * frames).long() + steps) % frames
+        other = self.backgrounds[number, places]
+        here = uniform(0, 1, 1, 1) < self.settings.backgrounds
+        even = torch.full_like(targets, 1 / targets.shape[1])
+        return torch.where(here, other, x), torch.where(here[:, 0], even, targets)
 
     def _masked(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Blank stretches of time and ranges of bands with the mean frame (SpecAugment)."""

@@ -1,7 +1,7 @@
 """The training loop. Layer 6: torch and Accelerate.
 
-Validation clips are carved out of the training part, by source recording; they choose the epoch
-and stop the run. The test part is not looked at here.
+Validation clips are carved out of the training part, by source recording; they choose the epoch,
+stop the run, and calibrate the scores. The test part is not looked at here.
 
 Every process draws the same batch from the same seed and trains on its slice of it, so a recipe
 means the same on one process and on several. All randomness of an epoch follows from the seed and
@@ -11,6 +11,7 @@ the epoch's number.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import time
@@ -23,24 +24,26 @@ import accelerate
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from earmark.artifact import TrainedModel, now, save_model
 from earmark.data.folds import validation_mask
+from earmark.data.prepare import backgrounds_as_clips
 from earmark.data.splits import ClipSet, Split
 from earmark.errors import DatasetError, RunError
+from earmark.evaluation.calibration import cross_entropy, fit
 from earmark.evaluation.pictures import draw_curves
-from earmark.evaluation.scoring import cross_entropy, score_clips
+from earmark.evaluation.scoring import score_clips
 from earmark.files import write_text
 from earmark.model import LSTMClassifier
-from earmark.settings import ModelSettings, TrainingSettings, from_json, to_json
+from earmark.settings import Calibration, ModelSettings, TrainingSettings, to_json
 from earmark.training.batches import Batches
 from earmark.training.state import (
     ResumeState,
     load_optimizer,
     optimizer_tensors,
-    read_state,
     write_state,
 )
 
@@ -50,15 +53,21 @@ CHOSEN_BY = (
     "lowest loss of the averaged weights on validation clips carved out of the training part "
     "by source recording"
 )
+NOT_CHOSEN = (
+    "none: the last of the whole schedule, on all training clips; calibration is that of the run "
+    "before, with validation clips held out"
+)
+_BACKGROUNDS = 240  # generated clips that set the thresholds
+_BACKGROUND_SEED = 10**9  # apart from those that training draws
 
 
 class _Objective(nn.Module):
     """The model and its loss as one module, so that several processes share its gradients."""
 
-    def __init__(self, model: LSTMClassifier, label_smoothing: float) -> None:
+    def __init__(self, model: LSTMClassifier, label_smoothing: float, weight: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss = nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
 
     def forward(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the share of views whose heaviest label wins."""
@@ -88,6 +97,10 @@ class Run:
         settings: the recipe.
         accelerator: carries device, precision and processes.
         source: what the record should say about where the split came from.
+        validated: what an earlier run with validation clips held out gave; then none is held out
+            here, the last epoch is kept, and its calibration is taken.
+        start: a trained model to start from; its weights are taken, but for the layer that names
+            classes.
         show_progress: draw a bar when the output is a terminal, else a line for each epoch.
 
     Raises:
@@ -101,6 +114,8 @@ class Run:
         accelerator: accelerate.Accelerator,
         *,
         source: Mapping[str, Any] | None = None,
+        validated: TrainedModel | None = None,
+        start: TrainedModel | None = None,
         show_progress: bool = True,
     ) -> None:
         self.split, self.settings = split, settings
@@ -112,9 +127,13 @@ class Run:
                 f"batch_size {settings.batch_size} does not divide among {processes} processes; "
                 f"use a multiple of {processes}"
             )
-        held_out = _validation(split, settings)
-        self.validation = split.train.select(held_out)
-        fitted = split.train.select(~held_out)
+        self.validated, self.start = validated, start
+        self.validation: ClipSet | None = None
+        fitted = split.train
+        if validated is None:
+            held_out = _validation(split, settings)
+            self.validation = split.train.select(held_out)
+            fitted = split.train.select(~held_out)
         device = accelerator.device
         self.batches = Batches(fitted, settings, split.front_end, device)
         self.steps = len(fitted) * settings.views // settings.batch_size
@@ -127,13 +146,16 @@ class Run:
         model = LSTMClassifier.from_settings(_model_settings(split, settings))
         model.mean.copy_(self.batches.mean)
         model.scale.copy_(self.batches.scale)
+        if start:
+            _take_weights(model, start.model)
         self.average = LSTMClassifier.from_settings(model.settings).to(device)
         self.average.load_state_dict(model.state_dict())
         self.model = model.to(device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        objective = _Objective(self.model, settings.label_smoothing)
+        weight = class_weights(split.train.labels, len(split.classes), settings.balance).to(device)
+        objective = _Objective(self.model, settings.label_smoothing, weight)
         self.objective, self.prepared_optimizer = accelerator.prepare(objective, self.optimizer)
         self.best = _copy(self.average)
         self.progress = _Progress([])
@@ -186,17 +208,24 @@ class Run:
             save_model(folder, trained)
         return trained
 
-    def close(self) -> None:
-        """End the run in all processes together.
-
-        What holds the process group is freed first and the group is left by all at once: a process
-        that left early, or reached its exit with the group's threads alive, now and then aborted.
-        """
+    def release(self) -> None:
+        """Let go of what holds the process group, so that all processes can leave it together."""
         self.objective, self.prepared_optimizer = self.accelerator.free_memory(
             self.objective, self.prepared_optimizer
         )
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+
+    def description(self) -> str:
+        """Say in one line what is trained on what."""
+        split, done = self.split, self.progress.epochs_done
+        place = f", split {split.index}" if split.index >= 0 else ""
+        held_out = f"{len(self.validation)} for validation" if self.validation else "all of them"
+        tested = f", {len(split.test)} for the test" if len(split.test) else ""
+        return (
+            (f"going on after epoch {done}: " if done else "")
+            + f"training on {split.dataset}{place}: {len(self.batches.labels)} clips, {held_out}"
+            + f"{tested}; device {self.accelerator.device.type}, "
+            + f"{self.accelerator.num_processes} process(es)"
+        )
 
     def train_epoch(self, epoch: int, bar: Any) -> dict[str, Any]:
         """Train one epoch and return the start of its history row."""
@@ -225,7 +254,7 @@ class Run:
             if not bar.disable and step % 5 == 4:
                 mean = total / (step + 1)
                 shown = {"epoch": epoch, "loss": f"{mean[0]:.3f}", "acc": f"{mean[1]:.3f}"}
-                if self.progress.history:
+                if self.progress.history and self.validation:
                     last = self.progress.history[-1]
                     shown["val_loss"] = f"{last['validation_loss']:.3f}"
                     shown["val_acc"] = f"{last['validation_accuracy']:.3f}"
@@ -247,8 +276,7 @@ class Run:
     def _move_average(self, step: int) -> None:
         """Move the running average of the weights; it starts quickly and slows to its decay."""
         decay = min(self.settings.average, (1 + step) / (10 + step))
-        average: list[Tensor] = list(self.average.parameters())
-        weights: list[Tensor] = list(self.model.parameters())
+        average, weights = _numbers(self.average), _numbers(self.model)
         torch._foreach_lerp_(average, weights, 1 - decay)
 
     def _validate(self, row: dict[str, Any]) -> None:
@@ -256,12 +284,18 @@ class Run:
 
         The main process measures and decides, the others follow it.
         """
+        done = self.progress
+        if self.validation is None:
+            row |= {"validation_loss": None, "validation_accuracy": None}
+            done.history.append(row)
+            done.best_epoch = row["epoch"]
+            self.best = _copy(self.average)
+            return
         if self.accelerator.is_main_process:
             scores = score_clips(self.average, self.validation, batch_size=self.settings.batch_size)
             labels = self.validation.labels
             row["validation_loss"] = round(cross_entropy(labels, scores), 6)
             row["validation_accuracy"] = round(float((scores.argmax(1) == labels).mean()), 6)
-        done = self.progress
         (row,) = broadcast_object_list([row])
         if not math.isfinite(row["validation_loss"]):
             raise RunError(
@@ -283,7 +317,7 @@ class Run:
         """Write history, model and resume state after an epoch."""
         done = self.progress
         row = done.history[-1]
-        if done.best_epoch == row["epoch"]:
+        if done.best_epoch == row["epoch"] and self.validation:
             save_model(folder, self._trained(finished=False))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(row), lineterminator="\n")
@@ -304,12 +338,16 @@ class Run:
         }
         write_state(folder, ResumeState(record, tensors))
         if self.show_progress and bar.disable:
-            print(
+            line = (
                 f"epoch {row['epoch']}/{self.settings.num_epochs}: "
-                f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}, validation "
-                f"loss {row['validation_loss']:.3f}, accuracy {row['validation_accuracy']:.3f}",
-                flush=True,
+                f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.3f}"
             )
+            if self.validation:
+                line += (
+                    f", validation loss {row['validation_loss']:.3f}, "
+                    f"accuracy {row['validation_accuracy']:.3f}"
+                )
+            print(line, flush=True)
 
     def _data(self) -> dict[str, Any]:
         split = self.split
@@ -320,7 +358,7 @@ class Run:
             "test_fold": split.test_fold,
             "fingerprint": split.fingerprint,
             "training_clips": len(self.batches.labels),
-            "validation_clips": len(self.validation),
+            "validation_clips": len(self.validation or ()),
         }
 
     def _trained(self, *, finished: bool) -> TrainedModel:
@@ -329,6 +367,11 @@ class Run:
         best = done.history[done.best_epoch - 1]
         model = LSTMClassifier.from_settings(self.model.settings)
         model.load_state_dict(self.best)
+        seconds = sum(row["seconds"] for row in done.history)
+        before = self.validated
+        calibration = before.calibration if before else Calibration()
+        if finished and self.validation:
+            calibration = self._calibrated(model)
         training = {
             "recipe": to_json(self.settings),
             "seed": self.settings.seed,
@@ -336,45 +379,40 @@ class Run:
             "epochs": done.epochs_done,
             "stopped": done.stopped or ("all epochs done" if finished else "still training"),
             "epoch": done.best_epoch,
-            "epoch_chosen_by": CHOSEN_BY,
+            "epoch_chosen_by": CHOSEN_BY if self.validation else NOT_CHOSEN,
+            "started_from": self.start.fingerprint if self.start else None,
             "validation_accuracy": best["validation_accuracy"],
             "validation_loss": best["validation_loss"],
             "device": str(self.accelerator.device),
             "processes": self.accelerator.num_processes,
             "precision": str(self.accelerator.mixed_precision),
-            "seconds": round(sum(row["seconds"] for row in done.history), 3),
+            "seconds": round(seconds, 3),
+            "total_seconds": round(seconds + (before.training["seconds"] if before else 0), 3),
+            "validated": dict(before.training) if before else None,
         }
         return TrainedModel(
             model.eval(),
             self.split.classes,
             self.split.front_end,
+            calibration,
             training,
             self._data(),
             created=now(),
         )
 
+    def _calibrated(self, model: LSTMClassifier) -> Calibration:
+        """Fit temperature and thresholds on the validation clips and on generated backgrounds.
 
-def resumable(folder: Path) -> tuple[TrainingSettings, dict[str, Any], ResumeState]:
-    """Read how an interrupted run was started.
-
-    Returns:
-        Its recipe, what it recorded as its source, and the state for `Run.resume`.
-
-    Raises:
-        RunError: there is nothing to resume.
-    """
-    state = read_state(folder)
-    try:
-        settings = from_json(TrainingSettings, state.record["settings"])
-        source = dict(state.record["source"])
-        needed = (source["split_index"], source["splits_dir"], state.record["data"]["fingerprint"])
-        if [type(value) for value in needed] != [int, str, str]:
-            raise TypeError("a value of another type")
-        return settings, source, state
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{folder}: its resume state is not usable ({error}); start a new run"
-        ) from None
+        Thresholds need a recipe that trained with backgrounds: a model that never met one is sure
+        of itself on any noise, and the thresholds that stop it would stop its classes too.
+        """
+        assert self.validation is not None
+        scores = score_clips(model, self.validation, batch_size=self.settings.batch_size)
+        background, front_end = None, self.split.front_end
+        if front_end and self.settings.backgrounds:
+            nothing = backgrounds_as_clips(front_end, _BACKGROUNDS, _BACKGROUND_SEED)
+            background = score_clips(model, nothing, batch_size=self.settings.batch_size)
+        return fit(self.validation.labels, scores, background)
 
 
 def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
@@ -412,7 +450,36 @@ def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
         stack=settings.stack,
         delta=settings.delta,
         pooling=settings.pooling,
+        convolutions=settings.convolutions,
     )
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
+    """Return what a clip of each class weighs in the loss, `(classes,)`, 1 on average over clips.
+
+    Args:
+        labels: class numbers of the training clips, before any are held out or repeated.
+        classes: number of classes.
+        balance: 0 weighs every clip alike, 1 every class.
+    """
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    weights = np.maximum(counts, 1) ** -balance
+    weights *= counts.sum() / (weights * counts).sum()
+    return torch.from_numpy(weights).float()
+
+
+def _take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
+    """Copy everything but the last layer, which names the classes.
+
+    Raises:
+        RunError: the two differ in shape.
+    """
+    wanted = dataclasses.replace(start.settings, num_classes=1, dropout=0.0)
+    if wanted != dataclasses.replace(model.settings, num_classes=1, dropout=0.0):
+        raise RunError("the model to start from has another shape than the recipe")
+    last = f"head.{len(model.head) - 1}."
+    taken = {name: t for name, t in start.state_dict().items() if not name.startswith(last)}
+    model.load_state_dict(taken, strict=False)
 
 
 def _last_progress(history: Sequence[Mapping[str, Any]]) -> int:
@@ -435,6 +502,11 @@ def _rate(recipe: TrainingSettings, progress: float) -> float:
 def _epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
     """Return a seed of its own for each epoch and stream of random numbers."""
     return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _numbers(model: LSTMClassifier) -> list[Tensor]:
+    """Return the weights and the running statistics of batch norm."""
+    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
 
 
 def _copy(model: LSTMClassifier) -> dict[str, Tensor]:

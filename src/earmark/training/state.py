@@ -24,7 +24,7 @@ from earmark.files import write_bytes
 
 RESUME_FOLDER = "resume"
 _FILE = "state.safetensors"
-_SCHEMA = 1
+_SCHEMA = 2
 
 Tensors = dict[str, Tensor]
 
@@ -51,6 +51,11 @@ def write_state(run: Path, state: ResumeState) -> None:
     }
     record = json.dumps({"schema": _SCHEMA, **state.record}, allow_nan=False)
     write_bytes(run / RESUME_FOLDER / _FILE, save_tensors(flat, metadata={"record": record}))
+
+
+def has_state(run: Path) -> bool:
+    """Tell whether a run's folder holds a resume state."""
+    return (run / RESUME_FOLDER / _FILE).is_file()
 
 
 def read_state(run: Path) -> ResumeState:

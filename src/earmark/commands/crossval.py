@@ -1,0 +1,127 @@
+"""`earmark crossval`: every fold of a dataset, with a table. Layer 7."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from earmark.commands.flags import add_cuda
+from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.commands.train import accelerator_for, add_settings, given_settings
+from earmark.errors import RunError
+from earmark.recipe import read_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `crossval`."""
+    parser.add_argument("dataset", help=DATASETS)
+    parser.add_argument(
+        "--recipe",
+        default="documented",
+        metavar="NAME",
+        help="named recipe, or a .toml file (%(default)s)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, metavar="INT", help="runs of each fold, seeds 0, 1, ... (1)"
+    )
+    parser.add_argument(
+        "--out",
+        default="docs/results",
+        metavar="DIR",
+        help="folder of the table and its pictures (%(default)s)",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the files in it (the recipe and what was changed)"
+    )
+    parser.add_argument(
+        "--runs", metavar="DIR", help="folder of the single runs (models/crossval-NAME)"
+    )
+    parser.add_argument(
+        "--leave_out",
+        action="store_true",
+        help="also train with classes left out in turn, and see whether they are recognised as "
+        "unknown",
+    )
+    add_cuda(parser)
+    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
+    add_dataset_flags(parser)
+    add_settings(parser, without=("seed",))
+    parser.epilog = (
+        "Finished folds are kept: the same command goes on after a kill. A fold that fails stops\n"
+        "the whole, with its reason.\n\n"
+        "examples:\n"
+        "  earmark crossval ESC-10/ --recipe causal --seeds 3\n"
+        "  earmark crossval my_sounds/ --recipe fast --folds 4 --out results\n"
+        "  earmark crossval ESC-10/ --recipe lstm --pooling mean      # what does one change do?"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and test every fold, write the table; return the exit code."""
+    from earmark.evaluation.crossval import headline, summarise, table, write_summary
+    from earmark.files import refuse_unwritable
+    from earmark.training.crossval import cross_validate, leave_classes_out, open_runs
+
+    if args.seeds < 1:
+        raise RunError(f"--seeds must be at least 1, got {args.seeds}")
+    recipe = read_recipe(args.recipe)
+    given = given_settings(args)
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+    name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in given.items())])
+    name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
+    out = Path(args.out)
+    refuse_unwritable(out / f"{name}.json")
+    heard = hear(args.dataset, args, recipe.front_end, 0)
+    refuse_failures(heard, args, "nothing was trained")
+    runs = Path(args.runs or f"models/crossval-{name}")
+    open_runs(runs, heard, recipe)
+    accelerator = accelerator_for(args.cuda, args.precision)
+    if accelerator.num_processes > 1:
+        raise RunError("crossval trains one run at a time; start it without accelerate launch")
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    tell(
+        f"{heard.dataset}: {len(heard.heard)} clips, {len(heard.classes)} classes, "
+        f"{len(heard.fold_names)} folds, {args.seeds} seed(s); runs in {runs}"
+    )
+    try:
+        rows = cross_validate(heard, recipe, range(args.seeds), runs, accelerator, tell)
+        unknown = (
+            leave_classes_out(heard, recipe, runs, accelerator, tell) if args.leave_out else []
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("; the same command goes on from here") from None
+    command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
+    summary = summarise(rows, unknown, name=name, command=command, commit=_commit())
+    paths = write_summary(out, name, summary, _chosen_how(recipe.training.refit))
+    print("\n".join([headline(summary), *table(summary)]))
+    print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
+    return 0
+
+
+def _chosen_how(refit: bool) -> str:
+    held = "Validation clips are held out of the training folds by source recording"
+    if refit:
+        return (
+            f"{held} in a first run, which gives temperature and thresholds; the model that is "
+            "tested was then trained on all clips of the training folds, for the recipe's number "
+            "of epochs."
+        )
+    return f"{held}; they choose the epoch, and give temperature and thresholds."
+
+
+def _commit() -> str:
+    """Return the commit of Earmark's own checkout, empty when it is not one."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return ""
+    return done.stdout.strip()

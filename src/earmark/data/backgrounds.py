@@ -1,0 +1,121 @@
+"""Generated sounds of no class: noise, tones, hums, clicks, babble, silence. Layer 3: NumPy.
+
+A classifier must answer to whatever it hears, and a microphone mostly hears nothing of interest.
+These clips stand for that in training (their target is every class alike) and, drawn from another
+seed, in the choice of the thresholds. They are drawn, never recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from earmark.data.synthesis import Samples, band, contour, formants, harmonics, noise, place, swell
+
+
+def backgrounds(
+    count: int, seed: int, rate_hz: int, seconds: float = 5.0
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Return `count` generated clips, the kinds in turn, each with the name of its kind.
+
+    Args:
+        count: clips.
+        seed: seed of all of them.
+        rate_hz: sample rate.
+        seconds: length of each.
+
+    Returns:
+        `(kind, samples)` pairs; samples lie within -1 to 1, at peaks from -80 to 0 dB.
+    """
+    clips = []
+    kinds = list(KINDS.items())
+    for number in range(count):
+        kind, sound = kinds[number % len(kinds)]
+        rng = np.random.default_rng((seed, number))
+        samples = sound(rng, round(seconds * rate_hz), float(rate_hz))
+        peak = np.abs(samples).max()
+        level = 10 ** (-rng.uniform(0, 80) / 20)
+        clips.append((kind, (samples * (level / peak if peak else 0.0)).astype(np.float32)))
+    return clips
+
+
+def _silence(_rng: Generator, samples: int, _rate_hz: float) -> Samples:
+    """Digital silence."""
+    return np.zeros(samples)
+
+
+def _noise(rng: Generator, samples: int, rate_hz: float) -> Samples:
+    """Steady noise of some colour, at times without its low or high end."""
+    hiss = noise(rng, samples, float(rng.choice(np.array([0.0, rng.uniform(0, 2.5)]))), rate_hz)
+    if rng.uniform() < 0.4:
+        edges = np.sort(np.exp(rng.uniform(np.log(50), np.log(0.5 * rate_hz), 2)))
+        hiss = band(hiss, edges[0], edges[1] * 1.5, rate_hz)
+    return hiss
+
+
+def _tone(rng: Generator, samples: int, rate_hz: float) -> Samples:
+    """A steady or gliding tone, pure or with partials, at times in beeps."""
+    ends = np.exp(rng.uniform(np.log(60), np.log(0.3 * rate_hz), 2))
+    glides = rng.uniform() < 0.3
+    pitch = contour([float(ends[0]), float(ends[1] if glides else ends[0])], samples)
+    tone = harmonics(pitch, max(1, int(rng.integers(-10, 12))), 1.0, rate_hz)
+    if rng.uniform() < 0.3:
+        period = rng.uniform(0.1, 2.0) * rate_hz
+        tone *= (np.arange(samples) % period) < period * rng.uniform(0.1, 0.9)
+    return tone
+
+
+def _hum(rng: Generator, samples: int, rate_hz: float) -> Samples:
+    """Mains or fan: low partials over noise."""
+    pitch = np.full(samples, rng.choice(np.array([50.0, 60.0, rng.uniform(20, 200)])))
+    low = harmonics(pitch, int(rng.integers(2, 30)), rng.uniform(0.5, 1.5), rate_hz)
+    hiss = noise(rng, samples, rng.uniform(0.5, 2), rate_hz)
+    return low / low.std() + rng.uniform(0.05, 2) * hiss / hiss.std()
+
+
+def _knocks(rng: Generator, samples: int, rate_hz: float) -> Samples:
+    """A few bumps and handling noises at random times over faint noise."""
+    clip = 0.003 * rng.uniform(0, 1) * noise(rng, samples, 1.0, rate_hz)
+    for at in rng.uniform(0, samples / rate_hz, rng.integers(1, 8)):
+        length = round(rng.uniform(0.01, 0.4) * rate_hz)
+        fall = np.exp(-np.arange(length) / (0.2 * length))
+        bump = band(rng.standard_normal(length), 20, rng.uniform(100, 4000), rate_hz)
+        place(clip, bump * fall * rng.lognormal(0, 0.5), at, rate_hz)
+    return clip
+
+
+def _babble(rng: Generator, samples: int, rate_hz: float) -> Samples:
+    """Speech without words: syllables of moving formants over a voice's pitch, and hisses."""
+    clip, at = np.zeros(samples), rng.uniform(0, 0.5)
+    voice, size = rng.uniform(80, 260), rng.uniform(0.85, 1.2)
+    while at < samples / rate_hz:
+        length = round(rng.uniform(0.08, 0.3) * rate_hz)
+        curve = contour(list(voice * rng.uniform(0.8, 1.25, 3)), length)
+        vowels = size * np.array(
+            [rng.uniform(280, 850), rng.uniform(800, 2300), rng.uniform(2300, 3200)]
+        )
+        spoken = formants(harmonics(curve, 40, 1.1, rate_hz), vowels, 0.12, rate_hz)
+        place(clip, spoken * swell(length, 0.2, 0.4) * rng.uniform(0.4, 1), at, rate_hz)
+        at += length / rate_hz
+        if rng.uniform() < 0.5:  # a fricative
+            length = round(rng.uniform(0.04, 0.15) * rate_hz)
+            low = rng.uniform(1500, 5000)
+            hiss = band(rng.standard_normal(length), low, 2 * low, rate_hz)
+            place(clip, 0.1 * hiss * swell(length, 0.3, 0.3), at, rate_hz)
+            at += length / rate_hz
+        at += rng.uniform(0.0, 0.08) if rng.uniform() < 0.85 else rng.uniform(0.2, 0.8)
+    hiss = noise(rng, samples, 1.0, rate_hz)
+    return clip + 10 ** (-rng.uniform(20, 60) / 20) * clip.std() * hiss / hiss.std()
+
+
+KINDS: dict[str, Callable[[Generator, int, float], Samples]] = {
+    "silence": _silence,
+    "noise": _noise,
+    "tone": _tone,
+    "hum": _hum,
+    "knocks": _knocks,
+    "babble": _babble,
+}

@@ -1,0 +1,237 @@
+"""The runs of a cross-validation -> one table, for people and for machines. Layer 5."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earmark.artifact import installed_versions, now
+from earmark.evaluation.calibration import (
+    expected_calibration_error,
+    reliability,
+    with_temperature,
+)
+from earmark.evaluation.metrics import metrics_of_confusion
+from earmark.evaluation.pictures import draw_confusion, draw_reliability
+from earmark.files import write_json, write_text
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def summarise(
+    rows: Rows,
+    unknown: Rows,
+    *,
+    name: str,
+    command: str,
+    commit: str,
+) -> dict[str, Any]:
+    """Sum up the runs of a cross-validation.
+
+    Args:
+        rows: what `results.json` of each run holds, seed by seed, fold by fold.
+        unknown: rows of `leave_classes_out`, none when it was not asked for.
+        name: name of the recipe.
+        command: the command that made them.
+        commit: the commit that made them, empty when unknown.
+    """
+    first = rows[0]
+    classes: list[str] = first["classes"]
+    seeds = list(dict.fromkeys(row["training"]["seed"] for row in rows))
+    folds = list(dict.fromkeys(row["test_fold"] for row in rows))
+    accuracy = np.array([row["accuracy"] for row in rows]).reshape(len(seeds), len(folds))
+    clips = [clip for row in rows for clip in row["clips"]]
+    labels = np.array([classes.index(clip["label"]) for clip in clips])
+    scores = np.array([[clip["scores"][c] for c in classes] for clip in clips], np.float32)
+    temperatures = np.repeat(
+        [row["calibration"]["temperature"] for row in rows], [len(row["clips"]) for row in rows]
+    )
+    raw = np.concatenate(
+        [with_temperature(s[None], 1 / t) for s, t in zip(scores, temperatures, strict=True)]
+    )
+    matrix = np.sum([row["confusion_matrix"] for row in rows], axis=0)
+    means = accuracy.mean(axis=1)
+    return {
+        "dataset": first["dataset"],
+        "synthetic": first["synthetic"],
+        "recipe": name,
+        "classes": classes,
+        "folds": folds,
+        "seeds": seeds,
+        "accuracy": float(means.mean()),
+        "spread_over_seeds": float(means.std(ddof=1)) if len(seeds) > 1 else None,
+        "spread_over_runs": float(accuracy.std(ddof=1)) if accuracy.size > 1 else None,
+        "accuracy_by_seed_and_fold": accuracy.tolist(),
+        "confusion_matrix": matrix.tolist(),
+        "per_class": metrics_of_confusion(matrix, classes),
+        "calibration": {
+            "temperatures": [row["calibration"]["temperature"] for row in rows],
+            "expected_calibration_error": expected_calibration_error(labels, scores),
+            "uncalibrated_error": expected_calibration_error(labels, raw),
+            "reliability": reliability(labels, scores),
+        },
+        "none_of_these": _rejections(rows),
+        "left_out": list(unknown),
+        "parameters": first["model"]["parameters"],
+        "seconds_per_run": float(np.mean([row["training"]["total_seconds"] for row in rows])),
+        "training": dict(first["training"]["recipe"]),
+        "fingerprint": first["trained_on"]["fingerprint"],
+        "command": command,
+        "commit": commit,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{first['device']}",
+        "created": now(),
+        "versions": installed_versions(),
+        "runs": [
+            {
+                "seed": row["training"]["seed"],
+                "test_fold": row["test_fold"],
+                "accuracy": row["accuracy"],
+                "cross_entropy": row["calibration"]["cross_entropy"],
+                "calibration": row["calibration"],
+                "none_of_these": row["none_of_these"],
+                "epochs": row["training"]["epochs"],
+                "seconds": row["training"]["total_seconds"],
+                "wrong": [
+                    {
+                        "path": "/".join(Path(clip["path"]).parts[-2:]),
+                        "label": clip["label"],
+                        "prediction": clip["prediction"],
+                    }
+                    for clip in row["clips"]
+                    if clip["label"] != clip["prediction"]
+                ],
+            }
+            for row in rows
+        ],
+    }
+
+
+def _rejections(rows: Rows) -> dict[str, float] | None:
+    found = [row["none_of_these"] for row in rows if row["none_of_these"]]
+    if not found:
+        return None
+    return {
+        "false_alarm_rate_asked": rows[0]["calibration"]["false_alarm_rate"],
+        **{
+            key: float(np.mean([one[key] for one in found if one[key] is not None]))
+            for key in (
+                *("test_clips_named", "accuracy_of_named"),
+                *("backgrounds_named", "auroc_backgrounds"),
+            )
+        },
+    }
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """Say the mean accuracy and its spread in one line."""
+    spread = summary["spread_over_seeds"]
+    shown = f"{summary['dataset']}, recipe {summary['recipe']}: {100 * summary['accuracy']:.2f} %"
+    if spread is None:
+        return shown
+    return f"{shown} ± {100 * spread:.2f} over {len(summary['seeds'])} seeds"
+
+
+def table(summary: Mapping[str, Any]) -> list[str]:
+    """Lay out the accuracy by seed and fold in Markdown."""
+    head = " | ".join(f"fold {name}" for name in summary["folds"])
+    lines = [f"| seed | {head} | mean |", "|---" * (len(summary["folds"]) + 2) + "|"]
+    for seed, cells in zip(summary["seeds"], summary["accuracy_by_seed_and_fold"], strict=True):
+        shown = " | ".join(f"{100 * cell:.2f}" for cell in cells)
+        lines.append(f"| {seed} | {shown} | **{100 * np.mean(cells):.2f}** |")
+    return lines
+
+
+def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
+    """Lay out a whole summary in Markdown; the pictures are `STEM-confusion.png` and so on."""
+    lines = [
+        f"# {headline(summary)}",
+        "",
+        "Mean accuracy over the folds of models trained on the other folds. Each test fold was "
+        f"scored once, at the end. {chosen_how}",
+        "",
+        *table(summary),
+        "",
+    ]
+    if summary["spread_over_runs"] is not None:
+        lines += [
+            f"Standard deviation over all {len(summary['runs'])} runs: "
+            f"{100 * summary['spread_over_runs']:.2f} points.",
+            "",
+        ]
+    if summary["synthetic"]:
+        lines += ["These clips are synthetic; the figures say nothing about real recordings.", ""]
+    lines += ["| class | precision % | recall % | F1 % | clips |", "|---|---|---|---|---|"]
+    for name, row in summary["per_class"].items():
+        lines.append(
+            f"| {name} | {100 * row['precision']:.1f} | {100 * row['recall']:.1f} | "
+            f"{100 * row['f1']:.1f} | {row['support']} |"
+        )
+    calibration = summary["calibration"]
+    lines += [
+        "",
+        f"![Confusion matrix over all folds and seeds]({stem}-confusion.png)",
+        "",
+        "## Scores",
+        "",
+        f"Expected calibration error {100 * calibration['expected_calibration_error']:.1f} % "
+        f"({100 * calibration['uncalibrated_error']:.1f} % before the temperature, which lay "
+        f"between {min(calibration['temperatures']):.2f} and "
+        f"{max(calibration['temperatures']):.2f}; it is fitted on validation clips).",
+        "",
+        f"![Reliability]({stem}-reliability.png)",
+        "",
+    ]
+    if rejected := summary["none_of_these"]:
+        lines += [
+            "Thresholds are set on validation clips and generated backgrounds for a false-alarm "
+            f"rate of {100 * rejected['false_alarm_rate_asked']:.0f} %. On the test folds "
+            f"{100 * rejected['test_clips_named']:.1f} % of the clips are named, of which "
+            f"{100 * rejected['accuracy_of_named']:.1f} % rightly; the others come out as none "
+            f"of these. Of generated backgrounds {100 * rejected['backgrounds_named']:.1f} % are "
+            f"named (AUROC of the highest score {rejected['auroc_backgrounds']:.3f}).",
+            "",
+        ]
+    if summary["left_out"]:
+        lines += [
+            "With classes left out of training in turn: known clips are those of the test fold, "
+            "unknown ones all clips of the classes left out.",
+            "",
+            "| left out | AUROC | known named % | unknown named % | accuracy on known % |",
+            "|---|---|---|---|---|",
+        ]
+        for row in summary["left_out"]:
+            lines.append(
+                f"| {', '.join(row['left_out'])} | {row['auroc']:.3f} | "
+                f"{100 * row['known_named']:.1f} | {100 * row['unknown_named']:.1f} | "
+                f"{100 * row['accuracy']:.1f} |"
+            )
+        mean = np.mean([row["auroc"] for row in summary["left_out"]])
+        lines += ["", f"Mean AUROC {mean:.3f}.", ""]
+    versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
+    lines += [
+        "## How",
+        "",
+        f"- command: `{summary['command']}`",
+        f"- {summary['parameters']:,} parameters; {summary['seconds_per_run']:.0f} s a run",
+        f"- machine: {summary['machine']}",
+        f"- commit: {summary['commit'] or 'unknown'}; {summary['created']}",
+        f"- versions: {versions}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_summary(out: Path, stem: str, summary: dict[str, Any], chosen_how: str) -> list[Path]:
+    """Write `STEM.json`, `STEM.md` and the two pictures into a folder; return the paths."""
+    paths = [out / f"{stem}{end}" for end in (".json", ".md", "-confusion.png", "-reliability.png")]
+    title = headline(summary)
+    draw_confusion(paths[2], summary["confusion_matrix"], summary["classes"], title)
+    draw_reliability(paths[3], summary["calibration"]["reliability"], title)
+    write_text(paths[1], markdown(summary, stem, chosen_how))
+    write_json(paths[0], summary)
+    return paths

@@ -1,0 +1,181 @@
+"""Cross-validation: every fold tested once for every seed, resumable. Layer 6.
+
+RUNS/crossval.json         what is cross-validated; another dataset or recipe is refused
+RUNS/fold-1-seed-0/        a finished run keeps its model and results.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+
+from earmark.artifact import load_model
+from earmark.data.prepare import HeardDataset
+from earmark.errors import DatasetError, EarmarkError, RunError
+from earmark.evaluation.calibration import auroc, with_temperature
+from earmark.evaluation.results import write_results
+from earmark.evaluation.scoring import score_clips
+from earmark.files import write_json
+from earmark.recipe import Recipe
+from earmark.settings import to_json
+from earmark.training.fit import end, fit, test
+
+RECORD = "crossval.json"
+RESULTS = "results.json"
+UNKNOWN = "unknown.json"
+
+Tell = Callable[[str], None]
+
+
+def open_runs(folder: Path, heard: HeardDataset, recipe: Recipe) -> None:
+    """Make the folder of the runs, or make sure that it holds runs of the same kind.
+
+    Raises:
+        RunError: it holds a cross-validation of other data or of another recipe.
+    """
+    record = {
+        "dataset": heard.dataset,
+        "fingerprint": heard.fingerprint,
+        "front_end": to_json(recipe.front_end),
+        "training": to_json(dataclasses.replace(recipe.training, seed=0)),
+    }
+    record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
+    path = folder / RECORD
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    before = before if isinstance(before, dict) else {}
+    if changed := [key for key in record if before.get(key) != record[key]]:
+        raise RunError(
+            f"{folder}: holds a cross-validation with another {' and '.join(changed)}; "
+            "use another --runs folder, or remove it"
+        )
+
+
+def cross_validate(
+    heard: HeardDataset,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    folder: Path,
+    accelerator: accelerate.Accelerator,
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """Train and test every fold with every seed; what is finished is read, not done again.
+
+    Args:
+        heard: the dataset.
+        recipe: how to train; its seed is replaced.
+        seeds: seeds.
+        folder: folder of the runs, see `open_runs`.
+        accelerator: carries device and precision.
+        tell: takes a line about each run.
+
+    Returns:
+        The content of each run's `results.json`, seed by seed, fold by fold.
+
+    Raises:
+        EarmarkError: a fold failed; its name and the reason.
+    """
+    rows = []
+    for seed in seeds:
+        settings = dataclasses.replace(recipe.training, seed=seed)
+        for index, name in enumerate(heard.fold_names):
+            run = folder / f"fold-{name}-seed-{seed}"
+            results = _finished(run / RESULTS)
+            if results is None:
+                split = heard.split(index)
+                try:
+                    fit(split, settings, accelerator, run, show_progress=False)
+                except EarmarkError as error:
+                    raise type(error)(f"fold {name}, seed {seed}: {error}") from None
+                write_results(run / RESULTS, test(run, split, accelerator.device.type))
+                end(run)
+                results = _finished(run / RESULTS)
+                assert results is not None
+            rows.append(results)
+            tell(
+                f"seed {seed}, fold {name}: accuracy {100 * results['accuracy']:.2f} % "
+                f"({results['training']['total_seconds']:.0f} s)"
+            )
+    return rows
+
+
+def leave_classes_out(
+    heard: HeardDataset,
+    recipe: Recipe,
+    folder: Path,
+    accelerator: accelerate.Accelerator,
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """Train on each fold's training part without some classes, and see whether they stand out.
+
+    Fold number k leaves out classes k, k + folds, ...; every class is left out once. Known clips
+    are the test fold's, of the classes that remain; unknown ones all clips of the others.
+
+    Returns:
+        For each fold: the classes left out, AUROC of the highest score, and the share of known and
+        of unknown clips that are named rather than none of these.
+
+    Raises:
+        DatasetError: leaving classes out leaves fewer than two.
+    """
+    folds, rows = heard.fold_names, []
+    for index, name in enumerate(folds):
+        left_out = heard.classes[index :: len(folds)]
+        if not left_out:
+            continue
+        if len(heard.classes) - len(left_out) < 2:
+            raise DatasetError(
+                f"leaving out {', '.join(left_out)} leaves fewer than two classes; "
+                "leave away --leave_out"
+            )
+        run = folder / f"without-{index}"
+        row = _finished(run / UNKNOWN)
+        if row is None:
+            rest, unknown = heard.without(left_out)
+            split = rest.split(index)
+            fit(split, recipe.training, accelerator, run, show_progress=False)
+            trained = load_model(run)
+            temperature = trained.calibration.temperature
+            known, other = (
+                with_temperature(score_clips(trained.model, clips), temperature)
+                for clips in (split.test, unknown)
+            )
+            thresholds = np.array(trained.calibration.thresholds or [0.0], np.float32)
+            row = {
+                "test_fold": name,
+                "left_out": list(left_out),
+                "known_clips": len(known),
+                "unknown_clips": len(other),
+                "accuracy": float((known.argmax(axis=1) == split.test.labels).mean()),
+                "auroc": auroc(known.max(axis=1), other.max(axis=1)),
+                "known_named": float((known >= thresholds).any(axis=1).mean()),
+                "unknown_named": float((other >= thresholds).any(axis=1).mean()),
+            }
+            write_json(run / UNKNOWN, row)
+            end(run)
+        rows.append(row)
+        tell(f"without {', '.join(row['left_out'])}: AUROC {row['auroc']:.3f}")
+    return rows
+
+
+def _finished(path: Path) -> dict[str, Any] | None:
+    """Return the content of a finished run's file, or None."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); remove {path.parent}") from None
+    return content if isinstance(content, dict) else None
