@@ -36,6 +36,7 @@ SCHEMA = 2
 MANIFEST = "model.json"
 _WEIGHTS_NAME = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 _PICKLE_SUFFIXES = frozenset([".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"])
+_BOX = Path(__file__).resolve().parent / "box"
 _KEYS = frozenset(
     [
         "schema",
@@ -97,6 +98,19 @@ def installed_versions() -> dict[str, str]:
 def now() -> str:
     """Return the present time, ISO 8601 in UTC, to the second."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def model_folder(given: str | Path | None) -> Path:
+    """Return the model directory given, else that of the model in the box.
+
+    Raises:
+        ModelError: none was given, and none comes with this Earmark.
+    """
+    if given is not None:
+        return Path(given)
+    if not (_BOX / MANIFEST).is_file():
+        raise ModelError("no model comes with this Earmark; give one with --model_dir")
+    return _BOX
 
 
 def save_model(folder: Path, trained: TrainedModel) -> str:
@@ -207,7 +221,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
         )
-    keys = _KEYS if schema == SCHEMA else _KEYS - {"calibration"}
+    keys = _KEYS - {"calibration"} if schema == 1 else _KEYS
     if schema not in (1, SCHEMA) or manifest.keys() != keys:
         odd = sorted(map(str, manifest.keys() ^ keys)) or [f"schema {schema!r}"]
         raise ModelError(f"{path}: is incomplete or edited (look at {', '.join(odd)}); train again")

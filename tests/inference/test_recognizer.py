@@ -13,6 +13,7 @@ from earmark.errors import AudioError, ModelError
 from earmark.features import LogMel
 from earmark.inference.recognizer import Recognizer
 from earmark.model import LSTMClassifier
+from earmark.settings import Calibration
 from tests.builders import CLASSES, FRONT_END
 
 
@@ -91,3 +92,26 @@ def test_whole_numbers_are_scaled_and_silence_is_refused():
     assert whole.scores == pytest.approx(recognizer.predict_samples(floats, 8_000).scores)
     with pytest.raises(AudioError, match="silent"):
         recognizer.predict_samples(np.zeros(100), 8_000)
+
+
+def test_a_temperature_softens_scores_and_thresholds_make_none_of_these(tmp_path):
+    made = trained()
+    plain = Recognizer(made).predict_samples(noise(1.0), 8_000)
+    soft = dataclasses.replace(made, calibration=Calibration(4.0))
+    softer = Recognizer(soft).predict_samples(noise(1.0), 8_000)
+    assert softer.label == plain.label
+    assert 1 / 3 < softer.score < plain.score
+    strict = dataclasses.replace(made, calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    rejected = Recognizer(strict).predict_samples(noise(1.0), 8_000)
+    assert rejected.scores == pytest.approx(plain.scores)
+    assert (rejected.label, rejected.best) == ("none of these", plain.label)
+    assert rejected.to_json()["prediction"] == "none of these"
+    assert rejected.to_json()["most_likely"] == plain.label
+
+
+def test_silence_is_none_of_these_to_a_model_with_thresholds(tmp_path):
+    strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 8_000)
+    recognizer = Recognizer(strict)
+    assert recognizer.predict(tmp_path / "silence.wav").label == "none of these"
+    assert recognizer.predict_samples(np.zeros(8_000), 8_000).label == "none of these"

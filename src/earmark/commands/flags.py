@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from earmark.errors import ModelError
-
 
 def add_cuda(parser: argparse.ArgumentParser) -> None:
     """Add `--cuda`."""
@@ -23,20 +21,6 @@ def add_splits_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the split files (splits here, else beside the script)",
     )
-
-
-def model_folder(given: str | None) -> Path:
-    """Return the model directory given, else that of the model in the box.
-
-    Raises:
-        ModelError: none was given, and none comes with this Earmark.
-    """
-    if given is not None:
-        return Path(given)
-    box = Path(__file__).resolve().parent.parent / "box"
-    if not (box / "model.json").is_file():
-        raise ModelError("no model comes with this Earmark; give one with --model_dir")
-    return box
 
 
 def choose_device(cuda: bool) -> str:

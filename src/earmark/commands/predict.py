@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from earmark.audio import has_audio_suffix
 from earmark.commands.flags import add_cuda, choose_device
 from earmark.errors import AudioError, EarmarkError, SettingsError
+from earmark.evaluation.calibration import NONE
 
 if TYPE_CHECKING:
     from earmark.inference.recognizer import Prediction, Recognizer
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     parser.add_argument("files", nargs="+", help="audio files, folders of them, or globs")
-    parser.add_argument("--model_dir", required=True, metavar="DIR", help="a run of training")
+    parser.add_argument(
+        "--model_dir", metavar="DIR", help="a run of training (the model in the box)"
+    )
     parser.add_argument(
         "--format", choices=("table", "json", "csv"), default="table", help="(%(default)s)"
     )
@@ -34,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cuda(parser)
     parser.epilog = (
         "A file that cannot be read is named on stderr; the others are finished, and the exit\n"
-        "code is then 1.\n\n"
+        'code is then 1. A sound that reaches no class\'s threshold is "none of these".\n\n'
         "examples:\n"
+        "  earmark predict dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv"
     )
@@ -43,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
+    from earmark.artifact import model_folder
     from earmark.files import refuse_unwritable, write_text
     from earmark.inference.recognizer import Recognizer
 
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise EarmarkError("no audio files among what was given")
     if args.output_file:
         refuse_unwritable(Path(args.output_file))
-    model_dir = Path(args.model_dir)
+    model_dir = model_folder(args.model_dir)
     recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else _print_line
@@ -119,9 +124,10 @@ class _Writer:
             )
         else:
             best = list(prediction.scores.items())[: self._top]
-            self._emit(
-                f"{prediction.path}  " + "  ".join(f"{name} {score:.3f}" for name, score in best)
-            )
+            shown = "  ".join(f"{name} {score:.3f}" for name, score in best)
+            if not prediction.named:
+                shown = f"{NONE}  ({shown})"
+            self._emit(f"{prediction.path}  {shown}")
 
     def close(self, failures: Sequence[str]) -> None:
         """Write what belongs at the end."""
@@ -174,7 +180,7 @@ def model_json(recognizer: Recognizer, model_dir: Path) -> dict[str, Any]:
     """Say which model made a prediction, as plain values."""
     trained = recognizer.trained
     return {
-        "name": model_dir.name,
+        "name": model_dir.resolve().name,
         "fingerprint": trained.fingerprint,
         "trained_on": trained.data.get("dataset"),
         "synthetic": trained.data.get("synthetic"),

@@ -204,8 +204,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
 
 
 def _initial(name: str) -> TrainedModel:
-    from earmark.artifact import load_model
-    from earmark.commands.flags import model_folder
+    from earmark.artifact import load_model, model_folder
 
     return load_model(model_folder(None if name == "box" else name))
 

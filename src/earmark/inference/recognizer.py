@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.artifact import TrainedModel, load_model
+from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.errors import AudioError, ModelError
+from earmark.evaluation.calibration import NONE, accepted
 from earmark.features import LogMel
 
 
@@ -31,21 +32,28 @@ class Prediction:
         path: the file, or a name for samples that came without one.
         seconds: length of the clip.
         scores: probability of each class, most likely first.
+        named: some class reached its threshold; always so when the model has none.
     """
 
     path: str
     seconds: float
     scores: dict[str, float]
+    named: bool = True
+
+    @property
+    def best(self) -> str:
+        """The most likely class, named or not."""
+        return next(iter(self.scores))
 
     @property
     def label(self) -> str:
-        """The most likely class."""
-        return next(iter(self.scores))
+        """The most likely class, or `none of these`."""
+        return self.best if self.named else NONE
 
     @property
     def score(self) -> float:
         """The probability of the most likely class."""
-        return self.scores[self.label]
+        return self.scores[self.best]
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as plain values."""
@@ -53,6 +61,7 @@ class Prediction:
             "path": self.path,
             "seconds": round(self.seconds, 3),
             "prediction": self.label,
+            "most_likely": self.best,
             "score": round(self.score, 6),
             "scores": {name: round(score, 6) for name, score in self.scores.items()},
         }
@@ -69,7 +78,7 @@ class Recognizer:
         ModelError: the model was trained on features, not on audio.
 
     Example:
-        >>> recognizer = Recognizer.load("models/lstm-128-2-1767225600")
+        >>> recognizer = Recognizer.load()
         >>> recognizer.predict("dog.wav").label
         'Dog bark'
     """
@@ -83,18 +92,22 @@ class Recognizer:
         self.trained = trained
         self.classes = trained.classes
         self.rate_hz = trained.front_end.rate_hz
+        self.rejects = bool(trained.calibration.thresholds)
         self._device = torch.device(device)
         self._model = trained.model.to(self._device).eval()
         self._front_end = LogMel(trained.front_end).to(self._device)
 
     @classmethod
-    def load(cls, model_dir: str | Path, device: str | torch.device = "cpu") -> Recognizer:
-        """Load a model directory.
+    def load(
+        cls, model_dir: str | Path | None = None, device: str | torch.device = "cpu"
+    ) -> Recognizer:
+        """Load a model directory, or the model in the box.
 
         Raises:
             ModelError: see `earmark.artifact.load_model`.
         """
-        trained = load_model(Path(model_dir))
+        model_dir = model_folder(model_dir)
+        trained = load_model(model_dir)
         try:
             return cls(trained, device)
         except ModelError as error:
@@ -104,9 +117,11 @@ class Recognizer:
         """Name the sound in an audio file of any length.
 
         Raises:
-            AudioError: see `earmark.audio.read_blocks`.
+            AudioError: see `earmark.audio.read_blocks`. Silence is none of these, and a fault
+                only to a model without thresholds.
         """
-        return self._predict(audio.read_blocks(Path(path), self.rate_hz), str(path))
+        blocks = audio.read_blocks(Path(path), self.rate_hz, allow_silence=self.rejects)
+        return self._predict(blocks, str(path))
 
     def predict_samples(
         self, samples: NDArray[Any], rate_hz: int, *, name: str = "samples"
@@ -116,7 +131,8 @@ class Recognizer:
         Floats have full scale at -1 to 1; whole numbers at the ends of their type, as int16.
 
         Raises:
-            AudioError: no samples, silence, NaN or infinite samples, or an unsupported rate.
+            AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
+                the model has no thresholds.
         """
         raw = np.asarray(samples)
         values = raw.astype(np.float32)
@@ -129,7 +145,7 @@ class Recognizer:
             )
         if not np.isfinite(mono).all():
             raise AudioError(f"{name}: holds NaN or infinite samples")
-        if not mono.any():
+        if not mono.any() and not self.rejects:
             raise AudioError(f"{name}: is silent, every sample is zero")
         if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
             raise AudioError(f"{name}: has an unsupported sample rate of {rate_hz} Hz")
@@ -145,9 +161,12 @@ class Recognizer:
             logits = self._model.logits(torch.cat(list(frames), dim=1))
         else:
             logits = self._heard(frames)
-        scores = torch.softmax(logits[0], dim=0).tolist()
-        ranked = sorted(zip(self.classes, scores, strict=True), key=lambda pair: -pair[1])
-        return Prediction(name, counted.samples / self.rate_hz, dict(ranked))
+        calibration = self.trained.calibration
+        scores = torch.softmax(logits[0] / calibration.temperature, dim=0).cpu().numpy()
+        pairs = zip(self.classes, scores.tolist(), strict=True)
+        ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
+        named = bool(accepted(scores[None], calibration.thresholds)[0])
+        return Prediction(name, counted.samples / self.rate_hz, ranked, named)
 
     def _heard(self, blocks: Iterable[torch.Tensor]) -> torch.Tensor:
         """Return the logits after the last block of frames, with bounded memory."""
