@@ -8,6 +8,7 @@ import pytest
 from earmark.errors import SettingsError
 from earmark.settings import (
     POOLINGS,
+    Calibration,
     FrontEndSettings,
     ModelSettings,
     TrainingSettings,
@@ -22,6 +23,9 @@ EXAMPLES = [
     FrontEndSettings(4_000, 2, 1, 1, 0.0, 2_000.0, 1e-6),
     MODEL,
     ModelSettings(1, 1, 1, 1, 0.0, True, 3, 2, "last"),
+    ModelSettings(40, 8, 1, 3, convolutions=((4, 3, 3, 2, 2), (5, 3, 5, 1, 2))),
+    Calibration(),
+    Calibration(1.5, (0.25, 0.5), 0.02, 40, 240),
     TrainingSettings(),
     TrainingSettings(seed=2**63 - 1, validation_fraction=0.5, mix_probability=1.0, patience=1),
 ]
@@ -59,6 +63,12 @@ WRONG_VALUES = [
     (TrainingSettings(), "validation_fraction", 0.51),
     (TrainingSettings(), "mix_probability", 1.01),
     (TrainingSettings(), "pooling", "median"),
+    (TrainingSettings(), "balance", 1.01),
+    (TrainingSettings(), "backgrounds", 1.0),
+    *[(TrainingSettings(), name, -0.1) for name in ("pitch", "balance", "backgrounds")],
+    *[(Calibration(), "temperature", value) for value in (0.0, -1.0)],
+    (Calibration(), "thresholds", (0.5, 1.5)),
+    (Calibration(), "false_alarm_rate", 1.0),
 ]
 WRONG_TYPES = [
     *[("rate_hz", value) for value in (32_000.0, "32000", None, True, [32_000])],

@@ -2,15 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from earmark.data.splits import ClipSet
+from earmark.features import LogMel, band_positions
+from earmark.settings import FrontEndSettings
 from earmark.training.batches import Batches, feature_statistics
 from tests.builders import FRONT_END, clip_set, small_recipe
 
 PLAIN = {
     **{"mix_probability": 0.0, "gain": 0.0, "tilt": 0.0, "mel_shift": 0, "time_mask": 0.0},
-    **{"mel_mask": 0, "noise": 0.0, "stretch": 0.0},
+    **{"mel_mask": 0, "noise": 0.0, "stretch": 0.0, "pitch": 0.0, "backgrounds": 0.0},
 }
 
 
@@ -116,3 +120,41 @@ def test_statistics_are_of_every_frame_and_spare_constant_features():
     mean, scale = feature_statistics(features)
     assert mean.tolist() == [2.0, 5.0]
     assert scale.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_pitch_moves_a_peak_by_the_same_factor_for_all_frames():
+    front_end = FrontEndSettings(16_000, 1024, 320, 60, 50.0, 8_000.0)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
+    frames = LogMel(front_end)(torch.from_numpy(tone)[None])[0, 5:45]
+    clips = ClipSet(frames.numpy(), np.array([40]), np.array([0]), ["tone"], ["tone"])
+    recipe = small_recipe(**{**PLAIN, "pitch": 0.4})
+    made = Batches(clips, recipe, front_end, torch.device("cpu"))
+    chosen = torch.zeros(64, dtype=torch.long)
+    x, _ = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    before = int(frames[0].argmax())
+    peaks = x.argmax(2)
+    assert (peaks == peaks[:, :1]).all()
+    lowest, highest = (
+        band_positions(front_end, np.array([[math.exp(u)]]))[0, before] for u in (-0.4, 0.4)
+    )
+    moved = 2 * before - peaks[:, 0]  # where the frame now looks is where it looked at `ratio`
+    assert moved.min() >= lowest - 1
+    assert moved.max() <= highest + 1
+    assert moved.float().std() > 1
+
+
+def test_no_pitch_change_leaves_every_band_where_it_is():
+    places = band_positions(FRONT_END, np.array([[1.0]]))[0]
+    np.testing.assert_allclose(places, np.arange(FRONT_END.mels), atol=1e-9)
+
+
+def test_backgrounds_take_the_stated_share_with_every_class_alike():
+    made = batches(backgrounds=0.4)
+    chosen = torch.arange(len(made.labels)).repeat(40)
+    x, targets = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    even = (targets - 1 / 3).abs().amax(1) < 1e-6
+    assert even.float().mean().item() == pytest.approx(0.4, abs=0.06)
+    plain, _ = batches().draw(chosen, 3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(x[~even], plain[~even])
+    assert torch.isfinite(x).all()
+    assert x[even].std() > 0.5

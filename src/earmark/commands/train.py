@@ -326,7 +326,7 @@ def _new_run(
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
     from earmark.evaluation.results import summary, write_results
-    from earmark.training.fit import end, test
+    from earmark.training.fit import end, tested
 
     training = trained.training
     kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
@@ -334,7 +334,7 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
         kept += f": validation accuracy {100 * training['validation_accuracy']:.1f} %"
     print(kept)
     if len(split.test):
-        results = test(folder, split, device)
+        results = tested(folder, split, device)
         write_results(folder / "results.json", results)
         print(summary(results))
     end(folder)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,14 @@ def backgrounds_as_clips(settings: FrontEndSettings, count: int, seed: int) -> C
     return ClipSet(heard.reshape(-1, settings.mels), frames, labels, names, names)
 
 
+@lru_cache(maxsize=4)
 def hear_backgrounds(
     settings: FrontEndSettings, count: int, seed: int, seconds: float = 5.0
 ) -> NDArray[np.float32]:
-    """Return generated clips of no class as log-mel frames, `(count, frames, mels)`."""
+    """Return generated clips of no class as log-mel frames, `(count, frames, mels)`.
+
+    The last few answers are kept, for the many runs of a cross-validation; do not write to them.
+    """
     front_end = LogMel(settings)
     clips = backgrounds(count, seed, settings.rate_hz, seconds)
     with torch.inference_mode():

@@ -19,7 +19,8 @@ NONE = "none of these"
 FALSE_ALARM_RATE = 0.02
 BINS = 10
 _LOWEST = 1e-12
-_HIGHEST_THRESHOLD = 0.95  # a class that no score could reach would be lost
+_SPREAD = 0.5  # of the logarithm of the temperature, before any clip was seen
+_HIGHEST_THRESHOLD = 0.99  # a class that no score could reach would be lost
 
 
 def with_temperature(scores: NDArray[np.floating], temperature: float) -> Scores:
@@ -36,11 +37,19 @@ def cross_entropy(labels: Labels, scores: Scores) -> float:
 
 
 def fit_temperature(labels: Labels, scores: Scores) -> float:
-    """Return the temperature of the lowest cross-entropy, between 1/5 and 5."""
+    """Return the most probable temperature, between 1/5 and 5.
+
+    Its logarithm is expected around 0 with a spread of 0.5, so that a few dozen clips, all of them
+    named rightly, do not make every score a certainty.
+    """
     from scipy.optimize import minimize_scalar
 
+    def cost(log: float) -> float:
+        entropy = cross_entropy(labels, with_temperature(scores, float(np.exp(log))))
+        return entropy * len(labels) + 0.5 * (log / _SPREAD) ** 2
+
     found = minimize_scalar(
-        lambda log: cross_entropy(labels, with_temperature(scores, float(np.exp(log)))),
+        cost,
         bounds=(-np.log(5.0), np.log(5.0)),
         method="bounded",
     )

@@ -24,7 +24,7 @@ from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json
 from earmark.recipe import Recipe
 from earmark.settings import to_json
-from earmark.training.fit import end, fit, test
+from earmark.training.fit import end, fit, tested
 
 RECORD = "crossval.json"
 RESULTS = "results.json"
@@ -99,7 +99,7 @@ def cross_validate(
                     fit(split, settings, accelerator, run, show_progress=False)
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
-                write_results(run / RESULTS, test(run, split, accelerator.device.type))
+                write_results(run / RESULTS, tested(run, split, accelerator.device.type))
                 end(run)
                 results = _finished(run / RESULTS)
                 assert results is not None

@@ -82,7 +82,7 @@ def _finished(folder: Path) -> TrainedModel | None:
     return trained if trained and trained.training.get("finished") else None
 
 
-def test(folder: Path, split: Split, device: str = "cpu") -> dict[str, Any]:
+def tested(folder: Path, split: Split, device: str = "cpu") -> dict[str, Any]:
     """Score a split's test part with the model in `folder`, as it was written; see `evaluate`."""
     trained = load_model(folder)
     trained.model.to(device)

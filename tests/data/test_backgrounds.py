@@ -1,0 +1,26 @@
+"""Generated sounds of no class."""
+
+import numpy as np
+import pytest
+
+from earmark.data.backgrounds import KINDS, backgrounds
+
+
+def test_a_seed_gives_the_same_clips_and_another_seed_others():
+    first, again, other = (backgrounds(12, seed, 8_000, 1.0) for seed in (0, 0, 1))
+    for (kind, samples), (_, same), (_, different) in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(samples, same)
+        if kind != "silence":
+            assert not np.array_equal(samples, different)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100])
+def test_every_kind_comes_in_turn_within_full_scale(rate_hz):
+    clips = backgrounds(3 * len(KINDS), 5, rate_hz, 0.7)
+    assert [kind for kind, _ in clips] == 3 * list(KINDS)
+    for kind, samples in clips:
+        assert samples.dtype == np.float32
+        assert len(samples) == round(0.7 * rate_hz)
+        assert np.isfinite(samples).all()
+        peak = np.abs(samples).max()
+        assert peak == 0 if kind == "silence" else 5e-5 < peak <= 1

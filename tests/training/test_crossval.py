@@ -1,0 +1,128 @@
+"""Cross-validation: every fold and seed once, going on after a kill, stopping at a fault."""
+
+import dataclasses
+import json
+
+import accelerate
+import numpy as np
+import pytest
+
+from earmark.data.prepare import HeardClip, HeardDataset
+from earmark.data.readers import Clip
+from earmark.errors import DatasetError, RunError
+from earmark.evaluation.crossval import headline, markdown, summarise, write_summary
+from earmark.recipe import Recipe
+from earmark.training import crossval as crossval_module
+from earmark.training.crossval import cross_validate, leave_classes_out, open_runs
+from earmark.training.fit import fit
+from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
+
+RECIPE = Recipe("small", FRONT_END, small_recipe(num_epochs=2, backgrounds=0.2))
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """27 clips of three classes in three folds."""
+    clips = clip_set(9, 0)
+    items, folds = [], []
+    for number, label in enumerate(clips.labels):
+        clip = Clip(tmp_path / f"{number}.wav", CLASSES[label], str(number))
+        items.append(HeardClip(clip, clips.clip(number), 0.5, str(number)))
+        folds.append(str(number % 3 + 1))
+    groups = [item.clip.group for item in items]
+    return HeardDataset("d", False, CLASSES, items, groups, folds, [], FRONT_END, "f" * 64)
+
+
+def cross(heard, folder, seeds=(0, 1), recipe=RECIPE):
+    lines: list[str] = []
+    open_runs(folder, heard, recipe)
+    accelerator = accelerate.Accelerator(cpu=True)
+    rows = cross_validate(heard, recipe, seeds, folder, accelerator, lines.append)
+    return rows, lines
+
+
+def test_every_fold_is_tested_once_for_every_seed(heard, tmp_path):
+    rows, lines = cross(heard, tmp_path / "runs")
+    where = [(row["training"]["seed"], row["test_fold"]) for row in rows]
+    assert where == [(seed, fold) for seed in (0, 1) for fold in "123"]
+    assert len(lines) == 6
+    for seed in (0, 1):
+        tested = [c["path"] for r in rows if r["training"]["seed"] == seed for c in r["clips"]]
+        assert sorted(tested) == sorted(str(item.clip.path) for item in heard.heard)
+
+
+def test_the_same_call_goes_on_after_a_kill_and_ends_alike(heard, tmp_path, monkeypatch):
+    whole, _ = cross(heard, tmp_path / "whole", seeds=(0,))
+    calls: list[int] = []
+
+    def counted(*args, **options):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(0)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(crossval_module, "fit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        cross(heard, tmp_path / "cut", seeds=(0,))
+    calls[:] = [0, 0]
+    again, _ = cross(heard, tmp_path / "cut", seeds=(0,))
+    assert len(calls) == 4  # the first fold was not trained again
+    for one, other in zip(whole, again, strict=True):
+        assert [c["scores"] for c in one["clips"]] == [c["scores"] for c in other["clips"]]
+
+
+def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(heard, tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE, training=dataclasses.replace(RECIPE.training, batch_size=1000)
+    )
+    with pytest.raises(RunError, match="fold 1, seed 0: batch_size 1000 is more than"):
+        cross(heard, tmp_path / "runs", recipe=recipe)
+
+
+@pytest.mark.parametrize("change", ["recipe", "data"])
+def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
+    open_runs(tmp_path, heard, RECIPE)
+    open_runs(tmp_path, heard, RECIPE)
+    recipe = RECIPE
+    if change == "recipe":
+        recipe = dataclasses.replace(RECIPE, training=small_recipe(num_epochs=3))
+    else:
+        heard = dataclasses.replace(heard, fingerprint="0" * 64)
+    with pytest.raises(RunError, match=r"another (training|fingerprint); use another --runs"):
+        open_runs(tmp_path, heard, recipe)
+
+
+def test_left_out_classes_are_not_trained_on_and_each_is_left_out_once(heard, tmp_path):
+    accelerator = accelerate.Accelerator(cpu=True)
+    rows = leave_classes_out(heard, RECIPE, tmp_path, accelerator, lambda _: None)
+    assert sorted(name for row in rows for name in row["left_out"]) == sorted(CLASSES)
+    for index, row in enumerate(rows):
+        assert (row["known_clips"], row["unknown_clips"]) == (6, 9)
+        assert 0 <= row["auroc"] <= 1
+        manifest = json.loads((tmp_path / f"without-{index}" / "model.json").read_text())
+        assert set(manifest["classes"]) == set(CLASSES) - set(row["left_out"])
+    two = dataclasses.replace(heard.without(["rain"])[0])
+    with pytest.raises(DatasetError, match="fewer than two classes"):
+        leave_classes_out(two, RECIPE, tmp_path / "two", accelerator, lambda _: None)
+
+
+def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
+    rows, _ = cross(heard, tmp_path / "runs")
+    unknown = [
+        {
+            **{"left_out": ["dog"], "auroc": 0.9, "known_named": 0.8, "unknown_named": 0.1},
+            **{"accuracy": 0.7, "test_fold": "1"},
+        }
+    ]
+    summary = summarise(rows, unknown, name="small", command="earmark crossval d", commit="abc")
+    assert np.sum(summary["confusion_matrix"]) == 2 * 27
+    by_seed = np.mean(summary["accuracy_by_seed_and_fold"], axis=1)
+    assert summary["accuracy"] == pytest.approx(np.mean([row["accuracy"] for row in rows]))
+    assert summary["spread_over_seeds"] == pytest.approx(np.std(by_seed, ddof=1))
+    text = markdown(summary, "small", "How.")
+    assert headline(summary) in text
+    assert "| dog | 0.900 | 80.0 | 10.0 | 70.0 |" in text
+    assert "earmark crossval d" in text
+    paths = write_summary(tmp_path / "out", "small", summary, "How.")
+    assert all(path.stat().st_size > 500 for path in paths)
+    assert json.loads(paths[0].read_text())["folds"] == ["1", "2", "3"]

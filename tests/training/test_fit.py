@@ -1,0 +1,125 @@
+"""A whole training: refit, going on after a kill at any point, starting from another model."""
+
+import dataclasses
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+
+from earmark.artifact import load_model
+from earmark.errors import RunError
+from earmark.training import fit as fit_module
+from earmark.training.fit import VALIDATED, end, fit, resumable
+from earmark.training.loop import Run, class_weights
+from earmark.training.state import has_state
+from tests.builders import small_recipe, small_split
+
+REFIT = small_recipe(refit=True, num_epochs=4, backgrounds=0.2)
+
+
+def train(folder, settings=REFIT, split=None, **options):
+    return fit(
+        split or small_split(),
+        settings,
+        accelerate.Accelerator(cpu=True),
+        folder,
+        show_progress=False,
+        **options,
+    )
+
+
+def test_a_refit_trains_on_all_clips_with_the_calibration_of_the_validated_run(tmp_path):
+    trained = train(tmp_path)
+    validated = load_model(tmp_path / VALIDATED)
+    assert validated.data["validation_clips"] > 0
+    assert trained.data["validation_clips"] == 0
+    assert trained.data["training_clips"] == len(small_split().train)
+    assert trained.training["epoch"] == REFIT.num_epochs
+    assert trained.calibration == validated.calibration == load_model(tmp_path).calibration
+    assert len(trained.calibration.thresholds) == 3
+    assert trained.training["validated"]["epoch"] == validated.training["epoch"]
+    assert trained.training["total_seconds"] > trained.training["seconds"]
+
+
+@pytest.mark.parametrize("deadly", [1, 4, 5, 8])
+def test_a_kill_after_any_epoch_of_either_run_changes_no_weight(tmp_path, deadly, monkeypatch):
+    whole = train(tmp_path / "whole")
+    record, epochs = Run._record, []
+
+    def die(self, folder, bar):
+        record(self, folder, bar)
+        epochs.append(folder)
+        if len(epochs) == deadly:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_record", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut")
+    monkeypatch.setattr(Run, "_record", record)
+    settings, _ = resumable(tmp_path / "cut")
+    assert settings == REFIT
+    again = train(tmp_path / "cut", settings)
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(again.model.state_dict()[name], tensor, atol=0, rtol=0)
+    assert again.calibration == whole.calibration
+
+
+def test_a_kill_between_the_two_runs_can_be_resumed(tmp_path, monkeypatch):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    release = Run.release
+    monkeypatch.setattr(Run, "release", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    monkeypatch.setattr(Run, "release", release)
+    assert not has_state(tmp_path)
+    assert resumable(tmp_path)[0] == REFIT
+    monkeypatch.setattr(fit_module, "read_state", die)  # the validated run is not begun again
+    assert train(tmp_path).training["epochs"] == REFIT.num_epochs
+    monkeypatch.undo()
+    end(tmp_path)
+    assert not has_state(tmp_path)
+    assert not has_state(tmp_path / VALIDATED)
+    with pytest.raises(RunError, match="no resume state"):
+        resumable(tmp_path)
+
+
+def test_the_test_part_is_scored_with_calibration_and_rejection(tmp_path):
+    train(tmp_path)
+    results = fit_module.tested(tmp_path, small_split())
+    assert results["calibration"]["temperature"] > 0
+    assert 0 <= results["none_of_these"]["backgrounds_named"] <= 1
+    assert results["accuracy"] > 0.5
+
+
+def test_a_model_to_start_from_gives_all_but_the_last_layer(tmp_path):
+    first = train(tmp_path / "first", small_recipe(num_epochs=1))
+    run = Run(small_split(), small_recipe(), accelerate.Accelerator(cpu=True), start=first)
+    mine, theirs = run.model.state_dict(), first.model.state_dict()
+    for name, tensor in theirs.items():
+        assert torch.equal(mine[name], tensor) == (not name.startswith("head.4.")), name
+    other = small_recipe(hidden_size=9)
+    with pytest.raises(RunError, match="another shape"):
+        Run(small_split(), other, accelerate.Accelerator(cpu=True), start=first)
+
+
+def test_convolutions_train_and_their_statistics_are_averaged(tmp_path):
+    recipe = small_recipe(convolutions=((4, 3, 3, 2, 2), (6, 3, 3, 1, 2)), stack=1, delta=0)
+    trained = train(tmp_path, recipe)
+    norm = trained.model.convolutions[0].norm
+    assert not torch.equal(norm.running_mean, torch.zeros(4))
+    assert fit_module.tested(tmp_path, small_split())["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_rare_classes_weigh_more_and_the_mean_weight_is_1(balance):
+    labels = np.array([0] * 90 + [1] * 10)
+    weights = class_weights(labels, 2, balance)
+    assert (weights[1] / weights[0]).item() == pytest.approx(9**balance)
+    assert (90 * weights[0] + 10 * weights[1]).item() / 100 == pytest.approx(1)
+
+
+def test_a_balanced_recipe_trains(tmp_path):
+    assert train(tmp_path, dataclasses.replace(REFIT, refit=False, balance=1.0)).calibration
