@@ -18,32 +18,9 @@ import soundfile
 from earmark.artifact import load_model
 from earmark.data.splits import write_split
 from tests.builders import FRONT_END, small_split
+from tests.processes import ROOT, assert_one_line, call
 
-ROOT = Path(__file__).parents[1]
 QUICK = ["--num_epochs", "2", "--batch_size", "8", "--hidden_size", "8", "--num_layers", "1"]
-
-
-def call(*words, cwd, **options):
-    """Run a command; a script is named by its file, the package's command by `earmark`."""
-    program = [str(ROOT / words[0])] if words[0].endswith(".py") else ["-m", "earmark.cli"]
-    return subprocess.run(
-        [sys.executable, *program, *map(str, words[1:])],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
-
-
-def assert_one_line(done, *parts):
-    """A fault of the input: a non-zero exit, one line on stderr, no traceback."""
-    assert done.returncode not in (0, None), done.stdout
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    for part in parts:
-        assert str(part) in lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ class TrainingSettings:
     batch_size: int = _setting(32, "clips in one step, over all processes")
     num_epochs: int = _setting(50, "most passes over the training clips")
     learning_rate: float = _setting(
-        0.001, "highest rate of the one-cycle schedule (a rise, then a half cosine to zero)"
+        0.001, "highest rate of the one-cycle schedule: a rise, then a half cosine to zero"
     )
     hidden_size: int = _setting(128, "units of each LSTM layer")
     num_layers: int = _setting(2, "LSTM layers")
