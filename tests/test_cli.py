@@ -199,6 +199,7 @@ BAD_FLAGS = {
     "nothing to resume": (["--resume", "nowhere"], "no such run"),
     "resume with flags": (["--resume", "models", "--dropout", "0.1"], "leave out --dropout"),
     "batch too large": (["--batch_size", "100000"], "batch_size"),
+    "recipe for other frames": (["--recipe", "causal"], "another front end than the split files"),
     "file in the way": (["--output_dir", "models.txt"], "models.txt"),
 }
 

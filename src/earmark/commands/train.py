@@ -163,10 +163,11 @@ def run(args: argparse.Namespace) -> int:
         "init": args.init,
     }
     split = _split(source)
-    if start and start.front_end != split.front_end:
+    chosen = f"--init {args.init}" if start else f"--recipe {args.recipe}"
+    if (start or args.recipe) and split.front_end != recipe.front_end:
         raise RunError(
-            f"--init {args.init}: hears with another front end than the split files; "
-            "give the dataset itself in place of the splits"
+            f"{chosen}: hears with another front end than the split files were prepared with; "
+            "give the dataset itself in place of the split files"
         )
     accelerator = accelerator_for(args.cuda, args.precision)
     source["precision"] = str(accelerator.mixed_precision)
