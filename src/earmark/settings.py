@@ -225,6 +225,11 @@ class TrainingSettings:
         0.998, "decay of the running average of the weights that is validated and saved; 0: off"
     )
     label_smoothing: float = _setting(0.0, "share of the target spread evenly over all classes")
+    teacher: float = _setting(
+        0.0,
+        "share of the target that comes from a teacher, another model of the same front end that "
+        "was trained on the same clips and hears the same view; 0: none is used",
+    )
     balance: float = _setting(
         0.0,
         "how far rare classes weigh more in the loss: (1 / clips of the class) ** balance, from "
@@ -268,7 +273,7 @@ class TrainingSettings:
         rule = "above 0 and at most 0.5"
         share = self.validation_fraction
         _check(0 < share <= 0.5, "validation_fraction", rule, share)
-        for name in ("mix_probability", "balance"):
+        for name in ("mix_probability", "balance", "teacher"):
             _check(0 <= getattr(self, name) <= 1, name, "0 to 1", getattr(self, name))
         for name in (
             *("weight_decay", "gain", "tilt", "mel_shift", "time_mask", "mel_mask"),

@@ -123,3 +123,37 @@ def test_rare_classes_weigh_more_and_the_mean_weight_is_1(balance):
 
 def test_a_balanced_recipe_trains(tmp_path):
     assert train(tmp_path, dataclasses.replace(REFIT, refit=False, balance=1.0)).calibration
+
+
+def test_a_teacher_of_the_same_split_has_its_part_in_the_target(tmp_path):
+    train(tmp_path / "teacher")
+    recipe = dataclasses.replace(REFIT, teacher=0.7)
+    taught = train(tmp_path / "taught", recipe, teacher=tmp_path / "teacher")
+    alone = train(tmp_path / "alone")
+    assert not torch.equal(taught.model.head[1].weight, alone.model.head[1].weight)
+    assert fit_module.tested(tmp_path / "taught", small_split())["accuracy"] > 0.5
+
+
+def test_the_teacher_of_a_run_with_clips_held_out_has_not_heard_them(tmp_path, monkeypatch):
+    train(tmp_path / "teacher")
+    loaded = []
+    load = fit_module.load_model
+    monkeypatch.setattr(fit_module, "load_model", lambda p: loaded.append(p) or load(p))
+    train(
+        tmp_path / "taught", dataclasses.replace(REFIT, teacher=0.7), teacher=tmp_path / "teacher"
+    )
+    assert loaded == [tmp_path / "teacher" / VALIDATED, tmp_path / "teacher"]
+
+
+def test_a_teacher_that_may_have_heard_the_test_part_is_refused(tmp_path):
+    train(tmp_path / "teacher")
+    recipe = dataclasses.replace(REFIT, teacher=0.7)
+    with pytest.raises(RunError, match="another split"):
+        train(tmp_path / "x", recipe, small_split(index=1), teacher=tmp_path / "teacher")
+    with pytest.raises(RunError, match="other classes"):
+        other = small_split(classes=("a", "b", "c"))
+        train(tmp_path / "x", recipe, other, teacher=tmp_path / "teacher")
+    with pytest.raises(RunError, match="needs one"):
+        train(tmp_path / "x", recipe)
+    with pytest.raises(RunError, match="no part"):
+        train(tmp_path / "x", teacher=tmp_path / "teacher")

@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also train with classes left out in turn, and see whether they are recognised as "
         "unknown",
     )
+    parser.add_argument(
+        "--teachers",
+        metavar="DIR",
+        help="folder of the runs of another crossval of the same dataset and front end; its model "
+        "of each fold and seed teaches that fold and seed",
+    )
     add_cuda(parser)
     parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
     add_dataset_flags(parser)
@@ -75,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)
     refuse_unwritable(out / f"{name}.json")
+    if args.leave_out and recipe.training.teacher:
+        raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
     heard = hear(args.dataset, args, recipe.front_end, 0)
     refuse_failures(heard, args, "nothing was trained")
     runs = Path(args.runs or f"models/crossval-{name}")
@@ -91,7 +99,10 @@ def run(args: argparse.Namespace) -> int:
         f"{len(heard.fold_names)} folds, {args.seeds} seed(s); runs in {runs}"
     )
     try:
-        rows = cross_validate(heard, recipe, range(args.seeds), runs, accelerator, tell)
+        rows = cross_validate(
+            *(heard, recipe, range(args.seeds), runs, accelerator, tell),
+            teachers=Path(args.teachers) if args.teachers else None,
+        )
         unknown = (
             leave_classes_out(heard, recipe, runs, accelerator, tell) if args.leave_out else []
         )

@@ -63,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         help="start from the weights of this model directory, or of the model in the box "
         "(the word box), with a new last layer",
     )
+    parser.add_argument(
+        "--teacher_model",
+        metavar="RUN",
+        help="run on the same split whose model teaches, for a recipe with --teacher above 0",
+    )
     if dataset:
         parser.add_argument(
             "--all_clips", action="store_true", help="train on every fold; nothing is tested"
@@ -161,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
         "front_end": dataclasses.asdict(recipe.front_end),
         "recipe": recipe.name,
         "init": args.init,
+        "teacher": str(Path(args.teacher_model).resolve()) if args.teacher_model else None,
     }
     split = _split(source)
     chosen = f"--init {args.init}" if start else f"--recipe {args.recipe}"
@@ -176,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _given_sources(args: argparse.Namespace) -> list[str]:
-    names = ("split_index", "output_dir", "recipe", "init", "dataset", "all_clips")
+    names = ("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips")
     return [name for name in names if getattr(args, name, None) not in (None, False)]
 
 
@@ -259,7 +265,10 @@ def _train(
     from earmark.training.fit import fit
 
     try:
-        trained = fit(split, settings, accelerator, folder, source=source, start=start)
+        teacher = Path(source["teacher"]) if source["teacher"] else None
+        trained = fit(
+            *(split, settings, accelerator, folder), source=source, start=start, teacher=teacher
+        )
         if accelerator.is_main_process:
             _test_once(folder, trained, split, accelerator.device.type)
     except KeyboardInterrupt:

@@ -70,6 +70,8 @@ def cross_validate(
     folder: Path,
     accelerator: accelerate.Accelerator,
     tell: Tell,
+    *,
+    teachers: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train and test every fold with every seed; what is finished is read, not done again.
 
@@ -80,6 +82,8 @@ def cross_validate(
         folder: folder of the runs, see `open_runs`.
         accelerator: carries device and precision.
         tell: takes a line about each run.
+        teachers: folder of the runs of another cross-validation, which teach fold by fold and
+            seed by seed.
 
     Returns:
         The content of each run's `results.json`, seed by seed, fold by fold.
@@ -96,7 +100,8 @@ def cross_validate(
             if results is None:
                 split = heard.split(index)
                 try:
-                    fit(split, settings, accelerator, run, show_progress=False)
+                    teacher = teachers / run.name if teachers else None
+                    fit(split, settings, accelerator, run, teacher=teacher, show_progress=False)
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
                 write_results(run / RESULTS, tested(run, split, accelerator.device.type))

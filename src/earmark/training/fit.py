@@ -27,6 +27,7 @@ def fit(
     *,
     source: Mapping[str, Any] | None = None,
     start: TrainedModel | None = None,
+    teacher: Path | None = None,
     show_progress: bool = True,
 ) -> TrainedModel:
     """Train a model into `folder`, going on from whatever an interrupted call left there.
@@ -39,6 +40,8 @@ def fit(
         folder: the run's folder.
         source: what the record should say about where the split came from.
         start: a trained model to start from.
+        teacher: folder of a run on the same split. Where clips are held out, the model is used
+            that did not hear them either: the one in its `validated`, when it has that.
         show_progress: see `Run`.
 
     Returns:
@@ -49,6 +52,12 @@ def fit(
         SettingsError, DatasetError, RunError, OSError: see `Run`.
     """
 
+    def taught_by(validated: TrainedModel | None) -> TrainedModel | None:
+        if teacher is None:
+            return None
+        first = teacher / VALIDATED
+        return load_model(first if validated is None and first.is_dir() else teacher)
+
     def run(where: Path, validated: TrainedModel | None) -> TrainedModel:
         training = Run(
             split,
@@ -57,6 +66,7 @@ def fit(
             source=source,
             validated=validated,
             start=start,
+            teacher=taught_by(validated),
             show_progress=show_progress,
         )
         if has_state(where):

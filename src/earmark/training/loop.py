@@ -57,6 +57,7 @@ NOT_CHOSEN = (
     "none: the last of the whole schedule, on all training clips; calibration is that of the run "
     "before, with validation clips held out"
 )
+NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
 _BACKGROUNDS = 240  # generated clips that set the thresholds
 _BACKGROUND_SEED = 10**9  # apart from those that training draws
 
@@ -101,6 +102,7 @@ class Run:
             here, the last epoch is kept, and its calibration is taken.
         start: a trained model to start from; its weights are taken, but for the layer that names
             classes.
+        teacher: a model whose scores are part of the target, as the recipe says.
         show_progress: draw a bar when the output is a terminal, else a line for each epoch.
 
     Raises:
@@ -116,6 +118,7 @@ class Run:
         source: Mapping[str, Any] | None = None,
         validated: TrainedModel | None = None,
         start: TrainedModel | None = None,
+        teacher: TrainedModel | None = None,
         show_progress: bool = True,
     ) -> None:
         self.split, self.settings = split, settings
@@ -128,6 +131,13 @@ class Run:
                 f"use a multiple of {processes}"
             )
         self.validated, self.start = validated, start
+        if teacher:
+            refuse_teacher(teacher, split)
+        if bool(teacher) != bool(settings.teacher):
+            raise RunError(
+                "a recipe with a teacher needs one" if settings.teacher else NO_PART_FOR_TEACHER
+            )
+        self.teacher = teacher.model.to(accelerator.device).eval() if teacher else None
         self.validation: ClipSet | None = None
         fitted = split.train
         if validated is None:
@@ -240,6 +250,10 @@ class Run:
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             x, targets = self.batches.draw(chosen, classes, generator)
+            if self.teacher:
+                with torch.no_grad():
+                    taught = torch.softmax(self.teacher.logits(x), dim=1)
+                targets = torch.lerp(targets, taught, recipe.teacher)
             at = (epoch - 1) * self.steps + step
             for group in self.optimizer.param_groups:
                 group["lr"] = _rate(recipe, at / (recipe.num_epochs * self.steps))
@@ -426,6 +440,22 @@ def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
         raise RunError(
             f"{folder}: was started on other data than split {split.index} now holds; "
             "prepare that dataset again or start a new run"
+        )
+
+
+def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
+    """Refuse a teacher that hears or names otherwise, or may have heard the test part.
+
+    Raises:
+        RunError: with the reason.
+    """
+    if (teacher.front_end, teacher.classes) != (split.front_end, split.classes):
+        raise RunError("the teacher has another front end or other classes than the data")
+    learnt = teacher.data.get("fingerprint"), teacher.data.get("split_index")
+    if learnt != (split.fingerprint, split.index):
+        raise RunError(
+            "the teacher was trained on other data or another split, and may have heard the "
+            "clips that are held out here"
         )
 
 
