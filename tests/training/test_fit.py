@@ -137,11 +137,14 @@ def test_a_teacher_of_the_same_split_has_its_part_in_the_target(tmp_path):
 def test_the_teacher_of_a_run_with_clips_held_out_has_not_heard_them(tmp_path, monkeypatch):
     train(tmp_path / "teacher")
     loaded = []
-    load = fit_module.load_model
-    monkeypatch.setattr(fit_module, "load_model", lambda p: loaded.append(p) or load(p))
-    train(
-        tmp_path / "taught", dataclasses.replace(REFIT, teacher=0.7), teacher=tmp_path / "teacher"
-    )
+
+    def counted(path):
+        loaded.append(path)
+        return load_model(path)
+
+    monkeypatch.setattr(fit_module, "load_model", counted)
+    recipe = dataclasses.replace(REFIT, teacher=0.7)
+    train(tmp_path / "taught", recipe, teacher=tmp_path / "teacher")
     assert loaded == [tmp_path / "teacher" / VALIDATED, tmp_path / "teacher"]
 
 
