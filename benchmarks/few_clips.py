@@ -1,0 +1,128 @@
+"""Starting from a trained model against starting from nothing, with few clips of new classes.
+
+    python benchmarks/few_clips.py path/to/ESC-10 --out docs/results/few_clips
+
+Half of the classes of ESC-10 train a model to start from. Of the other half, 5 or 10 clips a
+class, drawn from folds 1 to 3, train two models by one recipe: from random weights, and with
+`--init`. Both are tested on all clips of these classes in folds 4 and 5, so no source recording is
+on both sides. Then the halves change places. Every clip is new to the model that is started from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+
+from earmark.artifact import TrainedModel, installed_versions, now
+from earmark.data.prepare import HeardDataset, hear_dataset
+from earmark.data.readers import read_dataset
+from earmark.data.splits import ClipSet, Split
+from earmark.evaluation.scoring import score_clips
+from earmark.files import write_json, write_text
+from earmark.recipe import read_recipe
+from earmark.settings import TrainingSettings
+from earmark.training.fit import fit
+
+TRAINING_FOLDS = ("1", "2", "3")
+
+
+def train(
+    split: Split, settings: TrainingSettings, start: TrainedModel | None = None
+) -> TrainedModel:
+    """Train in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        accelerator = accelerate.Accelerator(cpu=True)
+        return fit(split, settings, accelerator, Path(folder), start=start, show_progress=False)
+
+
+def few(heard: HeardDataset, clips: int, draw: int) -> Split:
+    """Return a split: `clips` of each class to train on, all of the test folds to test on."""
+    whole = heard.whole().train
+    rng = np.random.default_rng(draw)
+    for_training = np.array([fold in TRAINING_FOLDS for fold in heard.folds])
+    chosen = np.zeros(len(whole), bool)
+    for label in range(len(heard.classes)):
+        places = np.flatnonzero(for_training & (whole.labels == label))
+        chosen[rng.choice(places, clips, replace=False)] = True
+    train_part, test_part = whole.select(chosen), whole.select(~for_training)
+    return Split(train_part, test_part, heard.classes, front_end=heard.front_end)
+
+
+def accuracy(trained: TrainedModel, clips: ClipSet) -> float:
+    """Return the share of clips named rightly."""
+    return float((score_clips(trained.model, clips).argmax(axis=1) == clips.labels).mean())
+
+
+def main() -> None:
+    """Run every combination, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--recipe", default="causal")
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--clips", type=int, nargs="+", default=[5, 10])
+    parser.add_argument("--out", type=Path, default=Path("docs/results/few_clips"))
+    args = parser.parse_args()
+    recipe = read_recipe(args.recipe)
+    heard = hear_dataset(read_dataset(args.dataset), recipe.front_end)
+    small = dataclasses.replace(
+        recipe.training, num_epochs=100, patience=100, views=4, batch_size=16, backgrounds=0.0
+    )
+    rates = {"from nothing": recipe.training.learning_rate, "from a model": 0.001}
+    rows: list[dict[str, Any]] = []
+    for half in (0, 1):
+        new, _ = heard.without(heard.classes[half::2])
+        known, _ = heard.without(heard.classes[1 - half :: 2])
+        start = train(known.whole(), dataclasses.replace(recipe.training, refit=False))
+        for clips in args.clips:
+            for draw in range(args.draws):
+                split = few(new, clips, draw)
+                for name, rate in rates.items():
+                    settings = dataclasses.replace(small, learning_rate=rate, seed=draw)
+                    trained = train(split, settings, start if name == "from a model" else None)
+                    row = {"half": half, "clips": clips, "draw": draw, "start": name}
+                    rows.append({**row, "accuracy": accuracy(trained, split.test)})
+                    print(rows[-1], flush=True)
+    lines = [
+        "# Few clips of new classes: from nothing, or from a model",
+        "",
+        *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
+        "",
+        f"Five new classes, {args.draws} draws of the clips for each half, recipe `{recipe.name}` "
+        "with 100 epochs of 4 views and a batch of 16 for both; highest learning rate "
+        f"{rates['from nothing']} from nothing, {rates['from a model']} from a model.",
+        "",
+        "| clips a class | from nothing % | from a model % | gain |",
+        "|---|---|---|---|",
+    ]
+    for clips in args.clips:
+        found = {
+            name: 100
+            * np.array([r["accuracy"] for r in rows if r["clips"] == clips and r["start"] == name])
+            for name in rates
+        }
+        gain = found["from a model"] - found["from nothing"]
+        cells = [f"{v.mean():.1f} ± {v.std(ddof=1):.1f}" for v in (*found.values(), gain)]
+        lines.append(f"| {clips} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Spread: standard deviation over {2 * args.draws} runs; the gain is paired.",
+        "",
+        f"- command: `python benchmarks/few_clips.py path/to/ESC-10 --draws {args.draws}`",
+        f"- machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU",
+        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+    ]
+    write_json(args.out.with_suffix(".json"), {"rows": rows})
+    write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines[6:12]))
+
+
+if __name__ == "__main__":
+    main()
