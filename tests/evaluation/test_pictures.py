@@ -1,9 +1,10 @@
 """Pictures are whole PNG files of a sensible size, for few and for many classes."""
 
+import numpy as np
 import pytest
 from matplotlib import image
 
-from earmark.evaluation.pictures import draw_confusion, draw_curves
+from earmark.evaluation.pictures import draw_confusion, draw_curves, draw_reliability
 
 
 @pytest.mark.parametrize("count", [2, 10, 60])
@@ -15,6 +16,20 @@ def test_confusion_matrices_have_ink_on_the_diagonal(tmp_path, count):
     assert min(pixels.shape[:2]) > 300
     dark_blue = (pixels[..., 2] > 0.3) & (pixels[..., 0] < 0.2)
     assert dark_blue.mean() > 0.25 / count
+
+
+def test_a_thousand_classes_fit_a_picture(tmp_path):
+    matrix = np.eye(1000, dtype=int).tolist()
+    names = [f"class {number}" for number in range(1000)]
+    draw_confusion(tmp_path / "c.png", matrix, names, "a title")
+    assert 1000 < max(image.imread(tmp_path / "c.png").shape) < 4000
+
+
+def test_reliability_is_drawn_for_one_range_and_for_many(tmp_path):
+    rows = [{"clips": 3, "score": s, "accuracy": s * 0.9} for s in (0.15, 0.55, 0.95)]
+    for some in (rows[:1], rows):
+        draw_reliability(tmp_path / "r.png", some, "a title")
+        assert image.imread(tmp_path / "r.png").shape[0] > 400
 
 
 def test_curves_of_one_epoch_and_of_many(tmp_path):

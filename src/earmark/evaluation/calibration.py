@@ -16,7 +16,7 @@ Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 NONE = "none of these"
-FALSE_ALARM_RATE = 0.02
+FALSE_ALARM_RATE = 0.05
 BINS = 10
 _LOWEST = 1e-12
 _SPREAD = 0.5  # of the logarithm of the temperature, before any clip was seen

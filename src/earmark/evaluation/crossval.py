@@ -119,7 +119,7 @@ def _rejections(rows: Rows) -> dict[str, float] | None:
     return {
         "false_alarm_rate_asked": rows[0]["calibration"]["false_alarm_rate"],
         **{
-            key: float(np.mean([one[key] for one in found if one[key] is not None]))
+            key: float(np.mean([one[key] for one in found if one[key] is not None] or [0.0]))
             for key in (
                 *("test_clips_named", "accuracy_of_named"),
                 *("backgrounds_named", "auroc_backgrounds"),

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from earmark.files import write_bytes
 
+_MOST_NAMED = 100  # classes
+
 
 def _save(figure: Figure, path: Path) -> None:
     data = io.BytesIO()
@@ -23,17 +25,23 @@ def _save(figure: Figure, path: Path) -> None:
 def draw_confusion(
     path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str
 ) -> None:
-    """Draw a confusion matrix with counts; rows are true classes, shaded by share of the row."""
+    """Draw a confusion matrix; rows are true classes, shaded by share of the row.
+
+    Counts are written for up to 50 classes, names for up to 100; more would not fit a picture.
+    """
     counts = np.asarray(matrix)
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = 2.6 + 0.48 * len(classes)
+    named = len(classes) <= _MOST_NAMED
+    side = 2.6 + 0.48 * len(classes) if named else 14.0
     figure = Figure(figsize=(side, side * 0.92), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    if named:
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+    numbers = "" if named else ", number in class order"
+    axes.set_xlabel(f"predicted{numbers}")
+    axes.set_ylabel(f"true{numbers}")
     axes.set_title(title, fontsize=10)
     if len(classes) <= 50:
         for row, column in np.argwhere(counts > 0):
