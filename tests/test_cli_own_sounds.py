@@ -242,6 +242,7 @@ FLAGS = {
     "unknown recipe": (["sounds", "--recipe", "casual"], "there are causal"),
     "unknown key": (["sounds", "--recipe", "wrong.toml"], "did you mean num_epochs"),
     "no such fold": (["sounds", "--split_index", "9"], "--split_index may be 0 to 4"),
+    "negative fold": (["sounds", "--split_index", "-1"], "--split_index must be at least 0"),
     "all and one": (["sounds", "--all_clips", "--split_index", "1"], "leave out --split_index"),
     "all of split files": (["--all_clips"], "needs a dataset"),
     "bad convolutions": (["sounds", "--convolutions", "[[1,2"], "is not a list such as"),

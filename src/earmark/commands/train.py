@@ -156,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
         raise RunError("--all_clips needs a dataset; split files have a test part each")
     if all_clips and args.split_index is not None:
         raise RunError("--all_clips tests on nothing; leave out --split_index")
+    if dataset is not None and index < 0:
+        raise SettingsError(f"--split_index must be at least 0, got {index}")
     source = {
         "dataset": str(Path(dataset).resolve()) if dataset not in (None, "synthetic") else dataset,
         "splits_dir": str(splits_folder(args.splits_dir, args.beside).resolve()),
@@ -165,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         "allow_incomplete": getattr(args, "allow_incomplete", False),
         "front_end": dataclasses.asdict(recipe.front_end),
         "recipe": recipe.name,
-        "init": args.init,
+        "init": args.init if args.init in (None, "box") else str(Path(args.init).resolve()),
         "teacher": str(Path(args.teacher_model).resolve()) if args.teacher_model else None,
     }
     split = _split(source)
