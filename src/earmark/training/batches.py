@@ -112,10 +112,12 @@ class Batches:
         if recipe.pitch and self.front_end:
             ratio = torch.exp(uniform(-recipe.pitch, recipe.pitch, 1)).cpu().numpy()
             place = torch.from_numpy(band_positions(self.front_end, ratio)).to(x)[:, None]
-            below = place.floor().long().clamp(max=max(0, mels - 2))
-            above = (below + 1).clamp(max=mels - 1)
-            low, high = (x.gather(2, at.expand_as(x)) for at in (below, above))
-            x = torch.lerp(low, high, (place - below).expand_as(x))
+            below = place.floor()
+            # One matrix for each view, (bands before, bands after): two entries in each column.
+            blend = x.new_zeros(len(x), mels, mels)
+            blend.scatter_add_(1, below.long(), 1 - (place - below))
+            blend.scatter_add_(1, (below.long() + 1).clamp(max=mels - 1), place - below)
+            x = torch.bmm(x, blend)
         if recipe.mel_shift:
             shift = uniform(-recipe.mel_shift - 0.5, recipe.mel_shift + 0.5, 1).round().long()
             bands = (torch.arange(mels, device=x.device) + shift).clamp(0, mels - 1)
