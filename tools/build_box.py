@@ -121,8 +121,8 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "- Forty clips a class, mostly close and clean: expect less on distant, overlapping or "
         "reverberant sounds, and on microphones unlike those of field recorders.",
-        "- Silence, speech and most generated backgrounds come out as none of these. Steady white "
-        "noise still comes out as rain, and a steady tone as a baby's cry.",
+        "- Silence, the two spoken sentences tried and most generated backgrounds come out as none "
+        "of these. Steady white noise still comes out as rain, and a steady tone as a baby's cry.",
         "- Real sounds of no class are often taken for one; how often has not been measured yet.",
         "- Trained on clips of 5 s with the mean over all frames: in a long file a short sound is "
         "averaged away.",

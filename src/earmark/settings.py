@@ -258,9 +258,9 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("batch_size", "num_epochs", "patience", "views"):
-            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("hidden_size", "num_layers"):
+        for name in (
+            *("batch_size", "num_epochs", "patience", "views", "hidden_size", "num_layers"),
+        ):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_seconds", "clip_norm"):
             _check(getattr(self, name) > 0, name, "above 0", getattr(self, name))

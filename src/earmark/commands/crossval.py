@@ -70,7 +70,12 @@ def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
     from earmark.evaluation.crossval import headline, summarise, table, write_summary
     from earmark.files import refuse_unwritable
-    from earmark.training.crossval import cross_validate, leave_classes_out, open_runs
+    from earmark.training.crossval import (
+        classes_left_out,
+        cross_validate,
+        leave_classes_out,
+        open_runs,
+    )
 
     if args.seeds < 1:
         raise RunError(f"--seeds must be at least 1, got {args.seeds}")
@@ -85,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
         raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
     heard = hear(args.dataset, args, recipe.front_end, 0)
     refuse_failures(heard, args, "nothing was trained")
+    if args.leave_out:
+        classes_left_out(heard)  # refused now, not after hours of folds
     runs = Path(args.runs or f"models/crossval-{name}")
     open_runs(runs, heard, recipe)
     accelerator = accelerator_for(args.cuda, args.precision)

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
-import numpy as np
 
 from earmark.artifact import load_model
 from earmark.data.prepare import HeardDataset
 from earmark.errors import DatasetError, EarmarkError, RunError
-from earmark.evaluation.calibration import auroc, with_temperature
+from earmark.evaluation.calibration import accepted, auroc, with_temperature
 from earmark.evaluation.results import write_results
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json
@@ -104,16 +103,30 @@ def cross_validate(
                     fit(split, settings, accelerator, run, teacher=teacher, show_progress=False)
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
-                write_results(run / RESULTS, tested(run, split, accelerator.device.type))
+                results = tested(run, split, accelerator.device.type)
+                write_results(run / RESULTS, results)
                 end(run)
-                results = _finished(run / RESULTS)
-                assert results is not None
             rows.append(results)
             tell(
                 f"seed {seed}, fold {name}: accuracy {100 * results['accuracy']:.2f} % "
                 f"({results['training']['total_seconds']:.0f} s)"
             )
     return rows
+
+
+def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:
+    """Return the classes to leave out for each fold: number k, k + folds, ... for fold number k.
+
+    Raises:
+        DatasetError: leaving classes out leaves fewer than two.
+    """
+    folds = len(heard.fold_names)
+    sets = [heard.classes[index::folds] for index in range(folds)]
+    if len(heard.classes) - len(sets[0]) < 2:
+        raise DatasetError(
+            f"leaving out {', '.join(sets[0])} leaves fewer than two classes; drop --leave_out"
+        )
+    return [left_out for left_out in sets if left_out]
 
 
 def leave_classes_out(
@@ -125,8 +138,8 @@ def leave_classes_out(
 ) -> list[dict[str, Any]]:
     """Train on each fold's training part without some classes, and see whether they stand out.
 
-    Fold number k leaves out classes k, k + folds, ...; every class is left out once. Known clips
-    are the test fold's, of the classes that remain; unknown ones all clips of the others.
+    Every class is left out once, see `classes_left_out`. Known clips are the test fold's, of the
+    classes that remain; unknown ones all clips of the others.
 
     Returns:
         For each fold: the classes left out, AUROC of the highest score, and the share of known and
@@ -135,16 +148,8 @@ def leave_classes_out(
     Raises:
         DatasetError: leaving classes out leaves fewer than two.
     """
-    folds, rows = heard.fold_names, []
-    for index, name in enumerate(folds):
-        left_out = heard.classes[index :: len(folds)]
-        if not left_out:
-            continue
-        if len(heard.classes) - len(left_out) < 2:
-            raise DatasetError(
-                f"leaving out {', '.join(left_out)} leaves fewer than two classes; "
-                "leave away --leave_out"
-            )
+    rows = []
+    for index, left_out in enumerate(classes_left_out(heard)):
         run = folder / f"without-{index}"
         row = _finished(run / UNKNOWN)
         if row is None:
@@ -152,21 +157,20 @@ def leave_classes_out(
             split = rest.split(index)
             fit(split, recipe.training, accelerator, run, show_progress=False)
             trained = load_model(run)
-            temperature = trained.calibration.temperature
+            calibration = trained.calibration
             known, other = (
-                with_temperature(score_clips(trained.model, clips), temperature)
+                with_temperature(score_clips(trained.model, clips), calibration.temperature)
                 for clips in (split.test, unknown)
             )
-            thresholds = np.array(trained.calibration.thresholds or [0.0], np.float32)
             row = {
-                "test_fold": name,
+                "test_fold": split.test_fold,
                 "left_out": list(left_out),
                 "known_clips": len(known),
                 "unknown_clips": len(other),
                 "accuracy": float((known.argmax(axis=1) == split.test.labels).mean()),
                 "auroc": auroc(known.max(axis=1), other.max(axis=1)),
-                "known_named": float((known >= thresholds).any(axis=1).mean()),
-                "unknown_named": float((other >= thresholds).any(axis=1).mean()),
+                "known_named": float(accepted(known, calibration.thresholds).mean()),
+                "unknown_named": float(accepted(other, calibration.thresholds).mean()),
             }
             write_json(run / UNKNOWN, row)
             end(run)
