@@ -45,7 +45,7 @@ LAYERS = {
     "commands.prepare": 7.1,
     "commands.train": 7.1,
     "commands.predict": 7.1,
-    "commands.crossval": 7.2,
+    "commands.crossval": 7.1,
     "commands.evaluate": 7.2,
     "cli": 8,
 }

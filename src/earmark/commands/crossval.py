@@ -9,9 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from earmark.commands.flags import add_cuda
+from earmark.commands.flags import (
+    accelerator_for,
+    add_cuda,
+    add_other_settings,
+    add_precision,
+    given_settings,
+)
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
-from earmark.commands.train import accelerator_for, add_settings, given_settings
 from earmark.errors import RunError
 from earmark.recipe import read_recipe
 
@@ -53,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of each fold and seed teaches that fold and seed",
     )
     add_cuda(parser)
-    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
+    add_precision(parser)
     add_dataset_flags(parser)
-    add_settings(parser, without=("seed",))
+    add_other_settings(parser, ["seed"])
     parser.epilog = (
         "Finished folds are kept: the same command goes on after a kill. A fold that fails stops\n"
         "the whole, with its reason.\n\n"

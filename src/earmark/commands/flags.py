@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earmark.errors import RunError
+from earmark.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import accelerate
 
 
 def add_cuda(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +31,11 @@ def add_splits_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the split files (splits here, else beside the script)",
     )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add `--precision`."""
+    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
 
 
 def choose_device(cuda: bool) -> str:
@@ -40,3 +55,73 @@ def splits_folder(given: str | None, beside: Path | None) -> Path:
     if not here.is_dir() and beside is not None and (beside / "splits").is_dir():
         return beside / "splits"
     return here
+
+
+def add_settings(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, names: Sequence[str]
+) -> None:
+    """Add the flags of these settings of a recipe."""
+    fields = {field.name: field for field in dataclasses.fields(TrainingSettings)}
+    for name in names:
+        _add_setting(parser, fields[name])
+
+
+def add_other_settings(parser: argparse.ArgumentParser, without: Sequence[str]) -> None:
+    """Add a group of flags for every setting of a recipe but these."""
+    group = parser.add_argument_group(
+        "settings of the recipe", "in brackets the documented defaults; a recipe has its own"
+    )
+    names = [field.name for field in dataclasses.fields(TrainingSettings)]
+    add_settings(group, [name for name in names if name not in without])
+
+
+def _add_setting(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, field: dataclasses.Field[Any]
+) -> None:
+    """Add the flag of one setting of the recipe."""
+    text = str(field.metadata["help"]).replace("%", "%%")
+    if field.name == "convolutions":
+        parser.add_argument(
+            "--convolutions", type=_layers, metavar="JSON", help=f"{text} (none)", default=None
+        )
+    elif isinstance(field.default, bool):
+        parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
+        parser.add_argument(
+            f"--no_{field.name}", dest=field.name, action="store_false", help="the opposite"
+        )
+    else:
+        kind = type(field.default)
+        parser.add_argument(
+            f"--{field.name}",
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help=f"{text} ({field.default})",
+        )
+
+
+def _layers(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [[24,3,3,2,2]]") from None
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the recipe that were given as flags."""
+    names = [field.name for field in dataclasses.fields(TrainingSettings)]
+    return {name: v for name in names if (v := getattr(args, name, None)) is not None}
+
+
+def accelerator_for(cuda: bool, precision: str | None) -> accelerate.Accelerator:
+    """Set up device, precision and processes; say so when CUDA is missing."""
+    import accelerate
+    import torch
+
+    there = cuda and torch.cuda.is_available()
+    try:
+        accelerator = accelerate.Accelerator(cpu=not there, mixed_precision=precision)
+    except ValueError as error:
+        raise RunError(f"--precision {precision}: {error}") from None
+    if cuda and not there:
+        accelerator.print("CUDA is not available; going on with the CPU")
+    return accelerator

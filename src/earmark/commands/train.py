@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.commands.flags import add_cuda, add_splits_dir, splits_folder
+from earmark.commands.flags import (
+    accelerator_for,
+    add_cuda,
+    add_other_settings,
+    add_precision,
+    add_settings,
+    add_splits_dir,
+    given_settings,
+    splits_folder,
+)
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.errors import RunError, SettingsError
 from earmark.recipe import Recipe, read_recipe
@@ -48,12 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     parser.add_argument(
         "--recipe", metavar="NAME", help="named recipe, or a .toml file (documented)"
     )
-    fields = {field.name: field for field in dataclasses.fields(TrainingSettings)}
-    for name in _DOCUMENTED:
-        _add_setting(parser, fields[name])
+    add_settings(parser, _DOCUMENTED)
     add_cuda(parser)
     add_splits_dir(parser)
-    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")
+    add_precision(parser)
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, with its own settings"
     )
@@ -73,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
             "--all_clips", action="store_true", help="train on every fold; nothing is tested"
         )
         add_dataset_flags(parser)
-    add_settings(parser, without=_DOCUMENTED)
+    add_other_settings(parser, _DOCUMENTED)
     parser.epilog = (
         "Writes OUTPUT_DIR/lstm-HIDDEN-LAYERS-UNIXTIME/ with the model, its history and curves,\n"
         "and the results on the test part, which is scored once, at the end.\n\n"
@@ -90,53 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         + "  accelerate launch --num_processes 2 lstm_classifier_train.py --cuda       # two GPUs\n"
         "  accelerate launch --multi_gpu --num_processes 2 lstm_classifier_train.py  # two CPUs"
     )
-
-
-def add_settings(parser: argparse.ArgumentParser, *, without: tuple[str, ...]) -> None:
-    """Add a flag for every setting of a recipe, but for some."""
-    group = parser.add_argument_group(
-        "settings of the recipe", "in brackets the documented defaults; a recipe has its own"
-    )
-    for field in dataclasses.fields(TrainingSettings):
-        if field.name not in without:
-            _add_setting(group, field)
-
-
-def _add_setting(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, field: dataclasses.Field[Any]
-) -> None:
-    """Add the flag of one setting of the recipe."""
-    text = str(field.metadata["help"]).replace("%", "%%")
-    if field.name == "convolutions":
-        parser.add_argument(
-            "--convolutions", type=_layers, metavar="JSON", help=f"{text} (none)", default=None
-        )
-    elif isinstance(field.default, bool):
-        parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
-        parser.add_argument(
-            f"--no_{field.name}", dest=field.name, action="store_false", help="the opposite"
-        )
-    else:
-        kind = type(field.default)
-        parser.add_argument(
-            f"--{field.name}",
-            type=kind,
-            metavar=kind.__name__.upper(),
-            help=f"{text} ({field.default})",
-        )
-
-
-def _layers(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [[24,3,3,2,2]]") from None
-
-
-def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the recipe that were given as flags."""
-    names = [field.name for field in dataclasses.fields(TrainingSettings)]
-    return {name: v for name in names if (v := getattr(args, name, None)) is not None}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -289,21 +248,6 @@ def _train(
         sys.stderr.flush()
         os._exit(0)
     return 0
-
-
-def accelerator_for(cuda: bool, precision: str | None) -> accelerate.Accelerator:
-    """Set up device, precision and processes; say so when CUDA is missing."""
-    import accelerate
-    import torch
-
-    there = cuda and torch.cuda.is_available()
-    try:
-        accelerator = accelerate.Accelerator(cpu=not there, mixed_precision=precision)
-    except ValueError as error:
-        raise RunError(f"--precision {precision}: {error}") from None
-    if cuda and not there:
-        accelerator.print("CUDA is not available; going on with the CPU")
-    return accelerator
 
 
 def _new_run(
