@@ -20,7 +20,7 @@ from earmark.settings import FrontEndSettings, TrainingSettings
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each view
 _TILT_POINTS = 6  # a random filter is a line through this many points over the mel axis
-_BACKGROUNDS = 144  # generated clips kept at hand
+_BACKGROUNDS = 240  # generated clips kept at hand
 _MASKS = 2  # time masks and mel masks in a view
 
 
@@ -91,12 +91,13 @@ class Batches:
         places = (shift + steps.long()) % lengths  # circular: short clips repeat
         x = self.features[self.starts[chosen, None] + places]
         targets = torch.nn.functional.one_hot(self.labels[chosen], classes).float()
+        alone = torch.zeros(len(chosen), 1, 1, dtype=torch.bool, device=device)
+        if self.backgrounds is not None:
+            x, targets, alone = self._with_backgrounds(x, targets, uniform)
         if self.front_end:
             x = self._recoloured(x, uniform)
         if recipe.mix_probability:
-            x, targets = self._mixed(x, targets, uniform)
-        if self.backgrounds is not None:
-            x, targets = self._with_backgrounds(x, targets, uniform)
+            x, targets = self._mixed(x, targets, alone, uniform)
         if self.front_end:
             lowest = math.log(self.front_end.floor)
             if recipe.noise:
@@ -130,15 +131,17 @@ class Batches:
             )
         return x + change
 
-    def _mixed(self, x: Tensor, targets: Tensor, uniform: _Uniform) -> tuple[Tensor, Tensor]:
-        """Mix some views with their neighbours in the batch, in proportion to the new labels.
+    def _mixed(
+        self, x: Tensor, targets: Tensor, alone: Tensor, uniform: _Uniform
+    ) -> tuple[Tensor, Tensor]:
+        """Mix some views, but not those `alone`, with their neighbours; labels in proportion.
 
         The two are brought to one level first, so that the label says what is heard (between-class
         learning, Tokozume et al. 2018). Unknown features are mixed linearly (mixup, Zhang et al.
         2018).
         """
         share = uniform(0, 1, 1, 1)
-        mixing = uniform(0, 1, 1, 1) < self.settings.mix_probability
+        mixing = ~alone & (uniform(0, 1, 1, 1) < self.settings.mix_probability)
         other = x.roll(1, 0)
         if self.front_end:
             level = x.exp().mean((1, 2), keepdim=True).log()
@@ -155,8 +158,12 @@ class Batches:
 
     def _with_backgrounds(
         self, x: Tensor, targets: Tensor, uniform: _Uniform
-    ) -> tuple[Tensor, Tensor]:
-        """Put generated clips in the place of some views; every class is as right for them."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put generated clips in the place of some views; every class is as right for them.
+
+        They are recoloured like all views, so that a bank of them does for a whole training, and
+        are what some of the other views are mixed with.
+        """
         assert self.backgrounds is not None
         kept, frames = self.backgrounds.shape[:2]
         number = (uniform(0, kept, 1)).long().clamp(max=kept - 1)
@@ -165,7 +172,7 @@ class Batches:
         other = self.backgrounds[number, places]
         here = uniform(0, 1, 1, 1) < self.settings.backgrounds
         even = torch.full_like(targets, 1 / targets.shape[1])
-        return torch.where(here, other, x), torch.where(here[:, 0], even, targets)
+        return torch.where(here, other, x), torch.where(here[:, 0], even, targets), here
 
     def _masked(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Blank stretches of time and ranges of bands with the mean frame (SpecAugment)."""
