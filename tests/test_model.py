@@ -88,7 +88,7 @@ OPTIONS: list[dict[str, Any]] = [
         POOLINGS, [(1, 0), (3, 0), (3, 4)], [False, True]
     )
     if not (both and pooling == "last")
-] + [{"convolutions": CONVOLUTIONS}, {"convolutions": CONVOLUTIONS[:1], "pooling": "meanmax"}]
+] + [{"convolutions": CONVOLUTIONS}, {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"}]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

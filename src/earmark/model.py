@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from earmark.errors import ModelError, SettingsError
 from earmark.settings import Convolutions, ModelSettings
 
+_MOST_WEIGHT = 8.0  # natural logarithm, so that no step outweighs all others for ever
+
 
 class ModelState(NamedTuple):
     """What a unidirectional model knows of a stream. Each stream has its own.
@@ -38,7 +40,8 @@ class ModelState(NamedTuple):
             `(batch, input channels, kept, bands)` each.
         hidden: LSTM output per layer, `(num_layers, batch, hidden_size)`.
         cell: LSTM cell per layer, `(num_layers, batch, hidden_size)`.
-        total: sum of the outputs so far, `(batch, hidden_size)`.
+        total: sum of the outputs so far, each times its weight, `(batch, hidden_size)`.
+        weight: sum of the weights so far, `(batch, 1)`; each is 1 but with attention.
         largest: largest outputs so far, `(batch, hidden_size)`.
         steps: LSTM steps so far.
     """
@@ -48,6 +51,7 @@ class ModelState(NamedTuple):
     hidden: Tensor
     cell: Tensor
     total: Tensor
+    weight: Tensor
     largest: Tensor
     steps: int
 
@@ -114,7 +118,8 @@ class LSTMClassifier(nn.Module):
         delta: also give the LSTM each frame's difference from the frame `delta` before it, the
             first frame standing in for those before the clip; 0: do not.
         pooling: how the LSTM's outputs become one vector: `mean`, `max`, `meanmax` (both, side
-            by side) or `last`.
+            by side), `last`, or `attention`: a mean in which every output has the weight it asks
+            for.
         convolutions: causal convolutions before the LSTM, each (channels, frames, mels, frame
             stride, mel stride), with `stack` 1 and `delta` 0.
 
@@ -169,6 +174,7 @@ class LSTMClassifier(nn.Module):
             bidirectional=settings.bidirectional,
         )
         outputs = settings.hidden_size * (2 if settings.bidirectional else 1)
+        self.attention = nn.Linear(outputs, 1) if settings.pooling == "attention" else None
         pooled = outputs * (2 if settings.pooling == "meanmax" else 1)
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout),
@@ -238,7 +244,7 @@ class LSTMClassifier(nn.Module):
             steps = self._stacked(self._with_past(x))
         if lengths is None:
             outputs, _ = self.lstm(steps)
-            return self._head(outputs.sum(1), outputs.amax(1), outputs[:, -1], outputs.shape[1])
+            return self._head(*self._sums(outputs), outputs.amax(1), outputs[:, -1])
         counts = (lengths // needed).clamp(1, steps.shape[1])
         if self.settings.bidirectional:  # padding must not be read backwards into a clip
             packed = nn.utils.rnn.pack_padded_sequence(
@@ -248,10 +254,10 @@ class LSTMClassifier(nn.Module):
         else:
             outputs, _ = self.lstm(steps)
         inside = (torch.arange(outputs.shape[1], device=x.device) < counts[:, None])[..., None]
-        total = (outputs * inside).sum(1)
+        total, weight = self._sums(outputs, inside)
         largest = outputs.masked_fill(~inside, -torch.inf).amax(1)
         last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
-        return self._head(total, largest, last, counts[:, None])
+        return self._head(total, weight, largest, last)
 
     def initial_state(self, batch: int = 1) -> ModelState:
         """Return the state of `batch` streams before their first frame.
@@ -264,7 +270,8 @@ class LSTMClassifier(nn.Module):
         hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
         frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
         lowest = torch.full_like(hidden[0], -torch.inf)
-        return ModelState(frames, self._contexts(batch), hidden, hidden, hidden[0], lowest, 0)
+        total, weight = hidden[0], hidden[0, :, :1]
+        return ModelState(frames, self._contexts(batch), hidden, hidden, total, weight, lowest, 0)
 
     def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
         """Hear the next frames of a stream.
@@ -280,17 +287,18 @@ class LSTMClassifier(nn.Module):
         steps, state = self._next_steps(frames, state)
         if steps.shape[1]:
             outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
+            total, weight = self._sums(outputs)
             state = state._replace(
                 hidden=hidden,
                 cell=cell,
-                total=state.total + outputs.sum(1),
+                total=state.total + total,
+                weight=state.weight + weight,
                 largest=torch.maximum(state.largest, outputs.amax(1)),
                 steps=state.steps + outputs.shape[1],
             )
         if state.steps == 0:
             return None, state
-        last = state.hidden[-1]
-        return self._head(state.total, state.largest, last, state.steps), state
+        return self._head(state.total, state.weight, state.largest, state.hidden[-1]), state
 
     def finish(self, state: ModelState) -> Tensor:
         """Return the logits `(batch, num_classes)` of a stream that ended before its first step.
@@ -362,12 +370,28 @@ class LSTMClassifier(nn.Module):
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
         return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
 
-    def _head(self, total: Tensor, largest: Tensor, last: Tensor, steps: int | Tensor) -> Tensor:
+    def _sums(self, outputs: Tensor, inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the sum of the LSTM's outputs, each times its weight, and that of the weights.
+
+        Args:
+            outputs: `(batch, steps, outputs)`.
+            inside: which steps count, `(batch, steps, 1)`; all without it.
+        """
+        if self.attention is None:
+            weights = torch.ones_like(outputs[..., :1])
+        else:
+            weights = self.attention(outputs).clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
+        if inside is not None:
+            weights = weights * inside
+        return (outputs * weights).sum(1), weights.sum(1)
+
+    def _head(self, total: Tensor, weight: Tensor, largest: Tensor, last: Tensor) -> Tensor:
         """Pool what the LSTM gave, each `(batch, outputs)`, and classify."""
         pooled = {
-            "mean": lambda: total / steps,
+            "mean": lambda: total / weight,
+            "attention": lambda: total / weight,
             "max": lambda: largest,
-            "meanmax": lambda: torch.cat([total / steps, largest], dim=1),
+            "meanmax": lambda: torch.cat([total / weight, largest], dim=1),
             "last": lambda: last,
         }[self.settings.pooling]()
         logits: Tensor = self.head(pooled)

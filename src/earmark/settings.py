@@ -16,7 +16,7 @@ from earmark.errors import SettingsError
 
 Settings = TypeVar("Settings")
 
-POOLINGS = ("mean", "max", "meanmax", "last")
+POOLINGS = ("mean", "max", "meanmax", "last", "attention")
 Convolutions = tuple[tuple[int, int, int, int, int], ...]
 
 
@@ -121,7 +121,7 @@ class ModelSettings:
         bidirectional: also read backwards; such a model cannot stream.
         stack: consecutive frames joined into one LSTM step.
         delta: frames back to which each frame's change is added as features; 0: none.
-        pooling: how LSTM outputs become one vector: mean, max, meanmax or last.
+        pooling: how LSTM outputs become one vector: mean, max, meanmax, last or attention.
         convolutions: causal convolutions before the LSTM, none by default; each is (channels,
             frames, mels, frame stride, mel stride). They take the place of `stack` and `delta`.
     """
@@ -201,7 +201,7 @@ class TrainingSettings:
         5, "frames back to which each frame's change is added as features; 0: none"
     )
     pooling: str = _setting(
-        "mean", "how LSTM outputs become one vector: mean, max, meanmax or last"
+        "mean", "how LSTM outputs become one vector: mean, max, meanmax, last or attention"
     )
     convolutions: Convolutions = _setting(
         (),
