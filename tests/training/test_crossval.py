@@ -7,6 +7,7 @@ import accelerate
 import numpy as np
 import pytest
 
+from earmark.artifact import load_model
 from earmark.data.prepare import HeardClip, HeardDataset
 from earmark.data.readers import Clip
 from earmark.errors import DatasetError, RunError
@@ -33,12 +34,16 @@ def heard(tmp_path):
     return HeardDataset("d", False, CLASSES, items, groups, folds, [], FRONT_END, "f" * 64)
 
 
-def cross(heard, folder, seeds=(0, 1), recipe=RECIPE):
+def cross(heard, folder, seeds=(0, 1), recipe=RECIPE, **options):
     lines: list[str] = []
     open_runs(folder, heard, recipe)
     accelerator = accelerate.Accelerator(cpu=True)
-    rows = cross_validate(heard, recipe, seeds, folder, accelerator, lines.append)
+    rows = cross_validate(heard, recipe, seeds, folder, accelerator, lines.append, **options)
     return rows, lines
+
+
+def runs_of(folder):
+    return sorted(folder.glob("fold-*/results.json"))
 
 
 def test_every_fold_is_tested_once_for_every_seed(heard, tmp_path):
@@ -69,6 +74,33 @@ def test_the_same_call_goes_on_after_a_kill_and_ends_alike(heard, tmp_path, monk
     assert len(calls) == 4  # the first fold was not trained again
     for one, other in zip(whole, again, strict=True):
         assert [c["scores"] for c in one["clips"]] == [c["scores"] for c in other["clips"]]
+
+
+def test_with_a_refit_clips_are_held_out_once_for_each_fold(heard, tmp_path):
+    refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
+    rows, _ = cross(heard, tmp_path / "runs", recipe=refit)
+    held_out = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/validated"))
+    assert held_out == ["fold-1-seed-0", "fold-2-seed-0", "fold-3-seed-0"]
+    calibrations = [load_model(path.parent).calibration for path in runs_of(tmp_path / "runs")]
+    assert calibrations[0::2] == calibrations[1::2]  # of a fold's two seeds
+    assert len(rows) == 6
+
+
+def test_all_models_of_a_fold_teach_it(heard, tmp_path, monkeypatch):
+    cross(heard, tmp_path / "first")
+    taught = dataclasses.replace(RECIPE.training, teacher=0.5)
+    lessons = []
+
+    def counted(*args, **options):
+        lessons.append([path.name for path in options["teachers"]])
+        return fit(*args, **options)
+
+    monkeypatch.setattr(crossval_module, "fit", counted)
+    recipe = dataclasses.replace(RECIPE, training=taught)
+    cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
+    assert lessons == [[f"fold-{n}-seed-0", f"fold-{n}-seed-1"] for n in (1, 2, 3)]
+    with pytest.raises(RunError, match=r"fold 1, seed 0: .*holds no finished run of fold 1"):
+        cross(heard, tmp_path / "third", (0,), recipe, teachers=tmp_path / "nothing")
 
 
 def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(heard, tmp_path):

@@ -128,7 +128,7 @@ def test_a_balanced_recipe_trains(tmp_path):
 def test_a_teacher_of_the_same_split_has_its_part_in_the_target(tmp_path):
     train(tmp_path / "teacher")
     recipe = dataclasses.replace(REFIT, teacher=0.7)
-    taught = train(tmp_path / "taught", recipe, teacher=tmp_path / "teacher")
+    taught = train(tmp_path / "taught", recipe, teachers=[tmp_path / "teacher"])
     alone = train(tmp_path / "alone")
     assert not torch.equal(taught.model.head[1].weight, alone.model.head[1].weight)
     assert fit_module.tested(tmp_path / "taught", small_split())["accuracy"] > 0.5
@@ -144,19 +144,49 @@ def test_the_teacher_of_a_run_with_clips_held_out_has_not_heard_them(tmp_path, m
 
     monkeypatch.setattr(fit_module, "load_model", counted)
     recipe = dataclasses.replace(REFIT, teacher=0.7)
-    train(tmp_path / "taught", recipe, teacher=tmp_path / "teacher")
+    train(tmp_path / "taught", recipe, teachers=[tmp_path / "teacher"])
     assert loaded == [tmp_path / "teacher" / VALIDATED, tmp_path / "teacher"]
+
+
+def test_several_teachers_teach_but_not_where_they_heard_what_is_held_out(tmp_path, monkeypatch):
+    teachers = [tmp_path / "0", tmp_path / "1"]
+    for seed, folder in enumerate(teachers):
+        train(folder, dataclasses.replace(REFIT, seed=seed))
+    lessons = []
+    start = Run.__init__
+
+    def counted(self, *args, **options):
+        lessons.append([teacher.training["seed"] for teacher in options["teachers"]])
+        start(self, *args, **options)
+
+    monkeypatch.setattr(Run, "__init__", counted)
+    recipe = dataclasses.replace(REFIT, teacher=0.7, seed=1)
+    train(tmp_path / "taught", recipe, teachers=teachers)
+    assert lessons == [[1], [0, 1]]
+    with pytest.raises(RunError, match=r"no teacher held out the same clips.*--seed 2"):
+        train(tmp_path / "x", dataclasses.replace(recipe, seed=2), teachers=teachers)
+
+
+def test_the_calibration_may_come_from_a_run_of_another_seed(tmp_path):
+    first = train(tmp_path / "0")
+    other = dataclasses.replace(REFIT, seed=1)
+    second = train(tmp_path / "1", other, validated=tmp_path / "0" / VALIDATED)
+    assert not (tmp_path / "1" / VALIDATED).exists()
+    assert second.calibration == first.calibration
+    assert not torch.equal(first.model.head[1].weight, second.model.head[1].weight)
+    with pytest.raises(RunError, match="no finished run"):
+        train(tmp_path / "2", other, validated=tmp_path / "nothing")
 
 
 def test_a_teacher_that_may_have_heard_the_test_part_is_refused(tmp_path):
     train(tmp_path / "teacher")
     recipe = dataclasses.replace(REFIT, teacher=0.7)
     with pytest.raises(RunError, match="another split"):
-        train(tmp_path / "x", recipe, small_split(index=1), teacher=tmp_path / "teacher")
+        train(tmp_path / "x", recipe, small_split(index=1), teachers=[tmp_path / "teacher"])
     with pytest.raises(RunError, match="other classes"):
         other = small_split(classes=("a", "b", "c"))
-        train(tmp_path / "x", recipe, other, teacher=tmp_path / "teacher")
+        train(tmp_path / "x", recipe, other, teachers=[tmp_path / "teacher"])
     with pytest.raises(RunError, match="needs one"):
         train(tmp_path / "x", recipe)
     with pytest.raises(RunError, match="no part"):
-        train(tmp_path / "x", teacher=tmp_path / "teacher")
+        train(tmp_path / "x", teachers=[tmp_path / "teacher"])

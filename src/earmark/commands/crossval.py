@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teachers",
         metavar="DIR",
-        help="folder of the runs of another crossval of the same dataset and front end; its model "
-        "of each fold and seed teaches that fold and seed",
+        help="folder of the runs of another crossval of the same dataset and front end; all its "
+        "models of a fold teach that fold together",
     )
     add_cuda(parser)
     add_precision(parser)
@@ -132,9 +132,9 @@ def _chosen_how(refit: bool) -> str:
     held = "Validation clips are held out of the training folds by source recording"
     if refit:
         return (
-            f"{held} in a first run, which gives temperature and thresholds; the model that is "
-            "tested was then trained on all clips of the training folds, for the recipe's number "
-            "of epochs."
+            f"{held} in a first run of each fold, which gives temperature and thresholds; the "
+            "models that are tested were then trained on all clips of the training folds, for the "
+            "recipe's number of epochs."
         )
     return f"{held}; they choose the epoch, and give temperature and thresholds."
 

@@ -71,8 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     )
     parser.add_argument(
         "--teacher_model",
+        nargs="+",
         metavar="RUN",
-        help="run on the same split whose model teaches, for a recipe with --teacher above 0",
+        help="runs on the same split whose models teach together, for a recipe with --teacher "
+        "above 0",
     )
     if dataset:
         parser.add_argument(
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         "front_end": dataclasses.asdict(recipe.front_end),
         "recipe": recipe.name,
         "init": args.init if args.init in (None, "box") else str(Path(args.init).resolve()),
-        "teacher": str(Path(args.teacher_model).resolve()) if args.teacher_model else None,
+        "teachers": [str(Path(run).resolve()) for run in args.teacher_model or ()],
     }
     split = _split(source)
     chosen = f"--init {args.init}" if start else f"--recipe {args.recipe}"
@@ -226,9 +228,11 @@ def _train(
     from earmark.training.fit import fit
 
     try:
-        teacher = Path(source["teacher"]) if source["teacher"] else None
         trained = fit(
-            *(split, settings, accelerator, folder), source=source, start=start, teacher=teacher
+            *(split, settings, accelerator, folder),
+            source=source,
+            start=start,
+            teachers=[Path(run) for run in source["teachers"]],
         )
         if accelerator.is_main_process:
             _test_once(folder, trained, split, accelerator.device.type)

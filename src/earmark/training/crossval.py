@@ -23,7 +23,7 @@ from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json
 from earmark.recipe import Recipe
 from earmark.settings import to_json
-from earmark.training.fit import end, fit, tested
+from earmark.training.fit import VALIDATED, end, fit, tested
 
 RECORD = "crossval.json"
 RESULTS = "results.json"
@@ -74,6 +74,9 @@ def cross_validate(
 ) -> list[dict[str, Any]]:
     """Train and test every fold with every seed; what is finished is read, not done again.
 
+    With `refit`, the run that holds clips out is made once for each fold, with the first seed, and
+    calibrates the models of all seeds.
+
     Args:
         heard: the dataset.
         recipe: how to train; its seed is replaced.
@@ -81,8 +84,8 @@ def cross_validate(
         folder: folder of the runs, see `open_runs`.
         accelerator: carries device and precision.
         tell: takes a line about each run.
-        teachers: folder of the runs of another cross-validation, which teach fold by fold and
-            seed by seed.
+        teachers: folder of the runs of another cross-validation; all its models of a fold teach
+            that fold together.
 
     Returns:
         The content of each run's `results.json`, seed by seed, fold by fold.
@@ -90,17 +93,23 @@ def cross_validate(
     Raises:
         EarmarkError: a fold failed; its name and the reason.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seed in seeds:
         settings = dataclasses.replace(recipe.training, seed=seed)
+        shared = settings.refit and seed != seeds[0]
         for index, name in enumerate(heard.fold_names):
             run = folder / f"fold-{name}-seed-{seed}"
             results = _finished(run / RESULTS)
             if results is None:
                 split = heard.split(index)
+                first = folder / f"fold-{name}-seed-{seeds[0]}" / VALIDATED
                 try:
-                    teacher = teachers / run.name if teachers else None
-                    fit(split, settings, accelerator, run, teacher=teacher, show_progress=False)
+                    fit(
+                        *(split, settings, accelerator, run),
+                        teachers=_teachers(teachers, name),
+                        validated=first if shared else None,
+                        show_progress=False,
+                    )
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
                 results = tested(run, split, accelerator.device.type)
@@ -112,6 +121,16 @@ def cross_validate(
                 f"({results['training']['total_seconds']:.0f} s)"
             )
     return rows
+
+
+def _teachers(folder: Path | None, fold: str) -> list[Path]:
+    """Return the finished runs of a fold in the folder of another cross-validation."""
+    if folder is None:
+        return []
+    found = [path.parent for path in sorted(folder.glob(f"fold-{fold}-seed-*/{RESULTS}"))]
+    if not found:
+        raise RunError(f"{folder}: holds no finished run of fold {fold} that could teach")
+    return found
 
 
 def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:

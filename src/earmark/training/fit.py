@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ def fit(
     *,
     source: Mapping[str, Any] | None = None,
     start: TrainedModel | None = None,
-    teacher: Path | None = None,
+    teachers: Sequence[Path] = (),
+    validated: Path | None = None,
     show_progress: bool = True,
 ) -> TrainedModel:
     """Train a model into `folder`, going on from whatever an interrupted call left there.
@@ -40,8 +41,10 @@ def fit(
         folder: the run's folder.
         source: what the record should say about where the split came from.
         start: a trained model to start from.
-        teacher: folder of a run on the same split. Where clips are held out, the model is used
-            that did not hear them either: the one in its `validated`, when it has that.
+        teachers: folders of runs on the same split. Where clips are held out, only those teach
+            that held out the same ones, with the model that did not hear them.
+        validated: folder of a finished run on the same split with clips held out; with `refit` its
+            calibration is taken, and no such run is made here.
         show_progress: see `Run`.
 
     Returns:
@@ -52,21 +55,28 @@ def fit(
         SettingsError, DatasetError, RunError, OSError: see `Run`.
     """
 
-    def taught_by(validated: TrainedModel | None) -> TrainedModel | None:
-        if teacher is None:
-            return None
-        first = teacher / VALIDATED
-        return load_model(first if validated is None and first.is_dir() else teacher)
+    def taught_by(held_out: bool) -> list[TrainedModel]:
+        if not held_out:
+            return [load_model(teacher) for teacher in teachers]
+        firsts = [teacher / VALIDATED for teacher in teachers]
+        folders = [f if f.is_dir() else t for f, t in zip(firsts, teachers, strict=True)]
+        deaf = [t for t in map(load_model, folders) if _holds_out_like(t, settings)]
+        if teachers and not deaf:
+            raise RunError(
+                f"no teacher held out the same clips for validation; one with --seed "
+                f"{settings.seed} and --validation_fraction {settings.validation_fraction} would"
+            )
+        return deaf
 
-    def run(where: Path, validated: TrainedModel | None) -> TrainedModel:
+    def run(where: Path, before: TrainedModel | None) -> TrainedModel:
         training = Run(
             split,
             settings,
             accelerator,
             source=source,
-            validated=validated,
+            validated=before,
             start=start,
-            teacher=taught_by(validated),
+            teachers=taught_by(before is None),
             show_progress=show_progress,
         )
         if has_state(where):
@@ -81,15 +91,25 @@ def fit(
 
     if not settings.refit:
         return run(folder, None)
-    validated = _finished(folder / VALIDATED) or run(folder / VALIDATED, None)
+    before = _finished(validated or folder / VALIDATED)
+    if before is None and validated:
+        raise RunError(f"{validated}: holds no finished run")
+    before = before or run(folder / VALIDATED, None)
     accelerator.wait_for_everyone()
-    return run(folder, validated)
+    return run(folder, before)
 
 
 def _finished(folder: Path) -> TrainedModel | None:
     """Return the model of a run that reached its end, else None."""
     trained = load_model(folder) if (folder / MANIFEST).is_file() else None
     return trained if trained and trained.training.get("finished") else None
+
+
+def _holds_out_like(trained: TrainedModel, settings: TrainingSettings) -> bool:
+    """Tell whether a run held out the clips that these settings hold out."""
+    its = trained.training["recipe"]
+    names = ("seed", "validation_fraction")
+    return trained.data["validation_clips"] and all(its[n] == getattr(settings, n) for n in names)
 
 
 def tested(folder: Path, split: Split, device: str = "cpu") -> dict[str, Any]:

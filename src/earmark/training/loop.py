@@ -102,7 +102,7 @@ class Run:
             here, the last epoch is kept, and its calibration is taken.
         start: a trained model to start from; its weights are taken, but for the layer that names
             classes.
-        teacher: a model whose scores are part of the target, as the recipe says.
+        teachers: models whose mean score is part of the target, as the recipe says.
         show_progress: draw a bar when the output is a terminal, else a line for each epoch.
 
     Raises:
@@ -118,7 +118,7 @@ class Run:
         source: Mapping[str, Any] | None = None,
         validated: TrainedModel | None = None,
         start: TrainedModel | None = None,
-        teacher: TrainedModel | None = None,
+        teachers: Sequence[TrainedModel] = (),
         show_progress: bool = True,
     ) -> None:
         self.split, self.settings = split, settings
@@ -131,13 +131,13 @@ class Run:
                 f"use a multiple of {processes}"
             )
         self.validated, self.start = validated, start
-        if teacher:
+        for teacher in teachers:
             refuse_teacher(teacher, split)
-        if bool(teacher) != bool(settings.teacher):
+        if bool(teachers) != bool(settings.teacher):
             raise RunError(
                 "a recipe with a teacher needs one" if settings.teacher else NO_PART_FOR_TEACHER
             )
-        self.teacher = teacher.model.to(accelerator.device).eval() if teacher else None
+        self.teachers = [teacher.model.to(accelerator.device).eval() for teacher in teachers]
         self.validation: ClipSet | None = None
         fitted = split.train
         if validated is None:
@@ -250,9 +250,9 @@ class Run:
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             x, targets = self.batches.draw(chosen, classes, generator)
-            if self.teacher:
+            if self.teachers:
                 with torch.no_grad():
-                    taught = torch.softmax(self.teacher.logits(x), dim=1)
+                    taught = torch.stack([teacher(x) for teacher in self.teachers]).mean(0)
                 targets = torch.lerp(targets, taught, recipe.teacher)
             at = (epoch - 1) * self.steps + step
             for group in self.optimizer.param_groups:
