@@ -109,7 +109,8 @@ def _holds_out_like(trained: TrainedModel, settings: TrainingSettings) -> bool:
     """Tell whether a run held out the clips that these settings hold out."""
     its = trained.training["recipe"]
     names = ("seed", "validation_fraction")
-    return trained.data["validation_clips"] and all(its[n] == getattr(settings, n) for n in names)
+    held_out = trained.data["validation_clips"] > 0
+    return held_out and all(its[n] == getattr(settings, n) for n in names)
 
 
 def tested(folder: Path, split: Split, device: str = "cpu") -> dict[str, Any]:
