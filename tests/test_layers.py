@@ -34,6 +34,7 @@ LAYERS = {
     "evaluation.scoring": 5,
     "evaluation.results": 5.5,
     "evaluation.crossval": 5.5,
+    "inference.events": 1,
     "inference.recognizer": 5,
     "training.batches": 6,
     "training.state": 6,

@@ -123,6 +123,40 @@ def test_chunks_give_the_scores_of_one_pass(options, chunk):
             torch.testing.assert_close(logits, model.logits(heard), atol=2e-6, rtol=0)
 
 
+def pooled_by_hand(model, outputs):
+    """Pool `(batch, steps, hidden)` as the settings say, in the plainest way."""
+    weights = torch.softmax(model.attention(outputs), 1) if model.attention else None
+    return {
+        "mean": lambda: outputs.mean(1),
+        "max": lambda: outputs.amax(1),
+        "meanmax": lambda: torch.cat([outputs.mean(1), outputs.amax(1)], 1),
+        "last": lambda: outputs[:, -1],
+        "attention": lambda: (outputs * weights).sum(1),
+    }[model.settings.pooling]()
+
+
+@pytest.mark.parametrize("options", STREAMING, ids=str)
+@pytest.mark.parametrize(("chunk", "window"), [(1, 3), (7, 3), (100, 3), (7, 1), (7, 40)])
+@torch.no_grad()
+def test_every_moment_has_the_scores_of_the_window_that_ends_with_it(options, chunk, window):
+    model = small_model(**options)
+    heard = []
+    model.lstm.register_forward_hook(lambda _module, _given, result: heard.append(result[0]))
+    x = torch.randn(2, 50, 5)
+    model.logits(x)
+    (outputs,) = heard
+    state, logits = model.initial_state(2, window), []
+    for start in range(0, 50, chunk):
+        some, state = model.moments(x[:, start : start + chunk], state)
+        logits.append(some)
+    wanted = [
+        model.head(pooled_by_hand(model, outputs[:, max(0, step + 1 - window) : step + 1]))
+        for step in range(outputs.shape[1])
+    ]
+    # measured below 4e-7
+    torch.testing.assert_close(torch.cat(logits, 1), torch.stack(wanted, 1), atol=2e-6, rtol=0)
+
+
 def test_an_empty_chunk_changes_nothing():
     model = small_model(stack=2, delta=3)
     nothing, state = model.step(torch.zeros(1, 0, 5), model.initial_state())

@@ -43,6 +43,8 @@ class ModelState(NamedTuple):
         total: sum of the outputs so far, each times its weight, `(batch, hidden_size)`.
         weight: sum of the weights so far, `(batch, 1)`; each is 1 but with attention.
         largest: largest outputs so far, `(batch, hidden_size)`.
+        recent: outputs that the scores of the next moment need, `(batch, window - 1, hidden_size)`;
+            before the first step zeros, which do not count.
         steps: LSTM steps so far.
     """
 
@@ -53,6 +55,7 @@ class ModelState(NamedTuple):
     total: Tensor
     weight: Tensor
     largest: Tensor
+    recent: Tensor
     steps: int
 
 
@@ -244,7 +247,9 @@ class LSTMClassifier(nn.Module):
             steps = self._stacked(self._with_past(x))
         if lengths is None:
             outputs, _ = self.lstm(steps)
-            return self._head(*self._sums(outputs), outputs.amax(1), outputs[:, -1])
+            weights = self._weights(outputs)
+            total, weight = (outputs * weights).sum(1), weights.sum(1)
+            return self._head(total, weight, outputs.amax(1), outputs[:, -1])
         counts = (lengths // needed).clamp(1, steps.shape[1])
         if self.settings.bidirectional:  # padding must not be read backwards into a clip
             packed = nn.utils.rnn.pack_padded_sequence(
@@ -254,13 +259,18 @@ class LSTMClassifier(nn.Module):
         else:
             outputs, _ = self.lstm(steps)
         inside = (torch.arange(outputs.shape[1], device=x.device) < counts[:, None])[..., None]
-        total, weight = self._sums(outputs, inside)
+        weights = self._weights(outputs) * inside
+        total, weight = (outputs * weights).sum(1), weights.sum(1)
         largest = outputs.masked_fill(~inside, -torch.inf).amax(1)
         last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
         return self._head(total, weight, largest, last)
 
-    def initial_state(self, batch: int = 1) -> ModelState:
+    def initial_state(self, batch: int = 1, window: int = 1) -> ModelState:
         """Return the state of `batch` streams before their first frame.
+
+        Args:
+            batch: streams that advance together.
+            window: steps that `moments` pools.
 
         Raises:
             ModelError: the model is bidirectional and would need the future.
@@ -270,8 +280,11 @@ class LSTMClassifier(nn.Module):
         hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
         frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
         lowest = torch.full_like(hidden[0], -torch.inf)
-        total, weight = hidden[0], hidden[0, :, :1]
-        return ModelState(frames, self._contexts(batch), hidden, hidden, total, weight, lowest, 0)
+        return ModelState(
+            *(frames, self._contexts(batch), hidden, hidden, hidden[0], hidden[0, :, :1], lowest),
+            hidden.new_zeros(batch, window - 1, self.settings.hidden_size),
+            0,
+        )
 
     def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
         """Hear the next frames of a stream.
@@ -284,21 +297,56 @@ class LSTMClassifier(nn.Module):
             Logits `(batch, num_classes)` over everything heard so far, or None while fewer than
             `frames_per_step` frames have come, and the new state.
         """
-        steps, state = self._next_steps(frames, state)
-        if steps.shape[1]:
-            outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
-            total, weight = self._sums(outputs)
-            state = state._replace(
-                hidden=hidden,
-                cell=cell,
-                total=state.total + total,
-                weight=state.weight + weight,
-                largest=torch.maximum(state.largest, outputs.amax(1)),
-                steps=state.steps + outputs.shape[1],
-            )
+        _, state = self._outputs(frames, state)
         if state.steps == 0:
             return None, state
         return self._head(state.total, state.weight, state.largest, state.hidden[-1]), state
+
+    def moments(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Hear the next frames of a stream and score every step, not everything so far.
+
+        Args:
+            frames: `(batch, frames, input_size)`, any number, none included.
+            state: from `initial_state`, which sets the window, or the step before.
+
+        Returns:
+            Logits `(batch, steps, num_classes)` for each step that the frames complete, over the
+            window of steps that ends with it (fewer at the start), and the new state.
+        """
+        before, first = state.recent, state.steps
+        outputs, state = self._outputs(frames, state)
+        joined = torch.cat([before, outputs], dim=1)
+        kept, window = before.shape[1], before.shape[1] + 1
+        state = state._replace(recent=joined[:, joined.shape[1] - kept :])
+        if outputs.shape[1] == 0:
+            return outputs.new_zeros(len(outputs), 0, self.settings.num_classes), state
+        # What stands before the stream has no weight and is never the largest.
+        inside = torch.arange(joined.shape[1], device=joined.device)[:, None] >= kept - first
+        weights = self._weights(joined) * inside
+        largest = joined.masked_fill(~inside, -torch.inf)
+        last = joined[:, kept:]
+
+        def windows(values: Tensor) -> Tensor:  # (batch, steps, values, window)
+            return values.unfold(1, window, 1)
+
+        total, weight = windows(joined * weights).sum(-1), windows(weights).sum(-1)
+        return self._head(total, weight, windows(largest).amax(-1), last), state
+
+    def _outputs(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Return what the LSTM gives for the steps that the next frames complete."""
+        steps, state = self._next_steps(frames, state)
+        if steps.shape[1] == 0:
+            return state.hidden.new_zeros(len(frames), 0, self.settings.hidden_size), state
+        outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
+        weights = self._weights(outputs)
+        return outputs, state._replace(
+            hidden=hidden,
+            cell=cell,
+            total=state.total + (outputs * weights).sum(1),
+            weight=state.weight + weights.sum(1),
+            largest=torch.maximum(state.largest, outputs.amax(1)),
+            steps=state.steps + outputs.shape[1],
+        )
 
     def finish(self, state: ModelState) -> Tensor:
         """Return the logits `(batch, num_classes)` of a stream that ended before its first step.
@@ -370,28 +418,20 @@ class LSTMClassifier(nn.Module):
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
         return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
 
-    def _sums(self, outputs: Tensor, inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the sum of the LSTM's outputs, each times its weight, and that of the weights.
-
-        Args:
-            outputs: `(batch, steps, outputs)`.
-            inside: which steps count, `(batch, steps, 1)`; all without it.
-        """
+    def _weights(self, outputs: Tensor) -> Tensor:
+        """Return the weight `(batch, steps, 1)` of each of the LSTM's outputs in the mean."""
         if self.attention is None:
-            weights = torch.ones_like(outputs[..., :1])
-        else:
-            weights = self.attention(outputs).clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
-        if inside is not None:
-            weights = weights * inside
-        return (outputs * weights).sum(1), weights.sum(1)
+            return torch.ones_like(outputs[..., :1])
+        weight: Tensor = self.attention(outputs).clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
+        return weight
 
     def _head(self, total: Tensor, weight: Tensor, largest: Tensor, last: Tensor) -> Tensor:
-        """Pool what the LSTM gave, each `(batch, outputs)`, and classify."""
+        """Pool what the LSTM gave, `(batch, outputs)` or `(batch, steps, outputs)`; classify."""
         pooled = {
             "mean": lambda: total / weight,
             "attention": lambda: total / weight,
             "max": lambda: largest,
-            "meanmax": lambda: torch.cat([total / weight, largest], dim=1),
+            "meanmax": lambda: torch.cat([total / weight, largest], dim=-1),
             "last": lambda: last,
         }[self.settings.pooling]()
         logits: Tensor = self.head(pooled)

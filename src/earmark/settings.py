@@ -282,6 +282,31 @@ class TrainingSettings:
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
 
 
+@dataclasses.dataclass(frozen=True)
+class EventSettings:
+    """How the scores of a stream become events with onset and offset."""
+
+    window_seconds: float = _setting(
+        2.0, "the model's outputs over this long are pooled into the scores of a moment"
+    )
+    smoothing_seconds: float = _setting(0.4, "scores are averaged over this long")
+    release: float = _setting(
+        0.7, "an event ends when its score falls below this share of its class's threshold"
+    )
+    shortest_seconds: float = _setting(0.3, "shorter events are dropped")
+    gap_seconds: float = _setting(0.5, "events of a class closer than this are one")
+    lag_seconds: float = _setting(
+        0.0, "how long scores follow the sound; onset and offset are moved back by it"
+    )
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(self.window_seconds > 0, "window_seconds", "above 0", self.window_seconds)
+        _check(0 < self.release <= 1, "release", "above 0 and at most 1", self.release)
+        for name in ("smoothing_seconds", "shortest_seconds", "gap_seconds", "lag_seconds"):
+            _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+
+
 def _check_shape(settings: ModelSettings | TrainingSettings) -> None:
     """Check what a recipe and a model say of the path from frames to one vector."""
     _check(settings.stack >= 1, "stack", "at least 1", settings.stack)
