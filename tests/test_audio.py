@@ -387,3 +387,64 @@ def test_a_name_that_is_not_utf_8_is_read_like_any_other(tone, tmp_path):
     path = tone("a.wav")
     odd = path.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/clip\xff.wav")))
     assert len(audio.read(odd, 16_000)) > 0
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "to_hz"), [(48_000, 44_100), (8_000, 44_100), (44_100, 32_000), (22_051, 16_000)]
+)
+@pytest.mark.parametrize("at", [0, 1, 1_000, 30_001])
+def test_a_resampler_goes_on_from_its_state(rate_hz, to_hz, at):
+    samples = np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32)
+    first = audio.Resampler(rate_hz, to_hz)
+    start = [first.push(samples[i : min(i + 997, at)]) for i in range(0, at, 997)]
+    state = first.state
+    assert len(state.recent) <= rate_hz * 0.5 + rate_hz
+    second, ahead = audio.Resampler.resumed(rate_hz, to_hz, state)
+    rest = [ahead, second.push(samples[at:]), second.finish()]
+    joined = np.concatenate([*start, *rest])
+    whole = soxr.resample(samples, rate_hz, to_hz, quality="HQ")
+    assert len(joined) == len(whole) == second.given
+    assert second.heard == len(samples)
+    np.testing.assert_allclose(joined, whole, atol=1e-6)  # measured below 2e-7
+
+
+def test_a_resampler_of_one_rate_changes_nothing():
+    samples = np.arange(5, dtype=np.float32)
+    same = audio.Resampler(8_000, 8_000)
+    assert same.push(samples) is samples
+    assert len(same.finish()) == 0
+    again, ahead = audio.Resampler.resumed(8_000, 8_000, same.state)
+    assert (again.heard, again.given, len(ahead)) == (5, 5, 0)
+
+
+def test_a_resampler_s_state_does_not_grow_with_the_stream():
+    resampler = audio.Resampler(16_000, 44_100)
+    for _ in range(300):
+        resampler.push(np.zeros(1_600, np.float32))
+        resampler.push(np.zeros(0, np.float32))
+    assert len(resampler.state.recent) < 16_000
+    assert len(resampler._recent) < 20
+
+
+def test_samples_are_mixed_down_from_every_type():
+    whole = np.array([[-32768, 0], [16384, 16384]], np.int16)
+    np.testing.assert_allclose(audio.mono(whole, "x"), [-0.5, 0.5])
+    np.testing.assert_allclose(audio.mono(whole / 32768, "x"), [-0.5, 0.5])
+    assert audio.mono(np.zeros(0), "x").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.array([0.0, np.nan]), "NaN"),
+        (np.array([[np.inf, -np.inf]]), "NaN"),
+        (np.zeros((2, 2, 2)), "shape"),
+        (np.zeros((5, 0)), "shape"),
+        (np.zeros(3, np.uint8), "uint8"),
+        (np.zeros(3, complex), "complex"),
+        (np.array(["a"]), "type"),
+    ],
+)
+def test_samples_that_are_no_audio_are_refused(samples, reason):
+    with pytest.raises(AudioError, match=f"x: .*{reason}"):
+        audio.mono(samples, "x")

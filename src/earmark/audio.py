@@ -7,11 +7,14 @@ the gatekeeper: a file read to its end was finite, complete and not silent.
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -79,6 +82,7 @@ _SHORT_CHUNK = re.compile(
 )
 _SLACK_SECONDS = 0.05  # a header may miscount by an mp3's last frame
 _SLACK_BYTES = 256  # a trailing pad or tag; less than 3 ms of 44.1 kHz mono
+_RESAMPLER_SECONDS = 0.5  # its filter reaches back less than a tenth of that
 _UNKNOWN_BYTES = 0x7FFF_0000  # writers to a pipe declare this much or more, for "unknown"
 _OGG_END_OF_STREAM = 0x04  # header type flag of the last page, RFC 3533 section 6
 
@@ -133,29 +137,143 @@ def read_blocks(
     """
     with _open(path) as file:
         file_frames = file.frames
-        resampler = None
-        if file.samplerate != rate_hz:
-            resampler = soxr.ResampleStream(
-                file.samplerate, rate_hz, 1, dtype="float32", quality="HQ"
-            )
-        heard, given = False, 0
+        resampler = Resampler(file.samplerate, rate_hz)
+        heard = False
         for samples in _decode(file, path, max(1, round(block_seconds * file.samplerate))):
             heard = heard or bool(samples.any())
-            block = samples if resampler is None else resampler.resample_chunk(samples)
-            given += len(block)
+            block = resampler.push(samples)
             if len(block):
                 yield block
-        if resampler is not None:
-            block = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            given += len(block)
-            if len(block):
-                yield block
-    if given == 0:
+        block = resampler.finish()
+        if len(block):
+            yield block
+    if resampler.given == 0:
         raise AudioError(
             f"{path}: is too short, its {file_frames} samples leave none at {rate_hz} Hz"
         )
     if not heard and not allow_silence:
         raise AudioError(f"{path}: is silent, every sample of its mono mix is zero; check it")
+
+
+def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Mix samples down to float32 `(samples,)`, full scale at -1 to 1.
+
+    Args:
+        samples: `(samples,)` or `(samples, channels)`; floats with full scale at -1 to 1, or
+            signed whole numbers with full scale at the ends of their type, as int16.
+        name: where they come from, for the message.
+
+    Raises:
+        AudioError: another shape or type, or NaN or infinite samples.
+    """
+    raw = np.asarray(samples)
+    whole = np.issubdtype(raw.dtype, np.signedinteger)
+    if not whole and not np.issubdtype(raw.dtype, np.floating):
+        raise AudioError(f"{name}: has samples of type {raw.dtype}; float32 or int16 is needed")
+    if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] == 0):
+        raise AudioError(
+            f"{name}: has shape {raw.shape}; (samples,) or (samples, channels) is needed"
+        )
+    values = raw.astype(np.float32)
+    if whole:
+        values /= -float(np.iinfo(raw.dtype).min)
+    with np.errstate(invalid="ignore", over="ignore"):  # refused just below
+        mixed = values.mean(axis=1) if values.ndim == 2 else values
+    if not np.isfinite(mixed).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples")
+    return mixed
+
+
+@dataclass(frozen=True)
+class ResamplerState:
+    """Where a `Resampler` stands, as a value that can be kept and gone on from.
+
+    Attributes:
+        heard: samples that went in.
+        given: samples that came out.
+        recent: the last samples that went in, enough to make the next ones that come out.
+    """
+
+    heard: int
+    given: int
+    recent: NDArray[np.float32]
+
+
+class Resampler:
+    """Changes the sample rate of a stream with soxr's HQ setting; chunks change no sample.
+
+    Args:
+        from_hz: rate of what goes in.
+        to_hz: rate of what comes out.
+
+    Attributes:
+        heard: samples that went in.
+        given: samples that came out.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self.from_hz, self.to_hz, self.heard, self.given = from_hz, to_hz, 0, 0
+        common = math.gcd(from_hz, to_hz)
+        self._period, self._period_given = from_hz // common, to_hz // common
+        self._needed = round(_RESAMPLER_SECONDS * from_hz)
+        self._recent: deque[NDArray[np.float32]] = deque()
+        self._kept = self._skip = 0
+        self._soxr = None
+        if from_hz != to_hz:
+            self._soxr = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    @classmethod
+    def resumed(
+        cls, from_hz: int, to_hz: int, state: ResamplerState
+    ) -> tuple[Resampler, NDArray[np.float32]]:
+        """Go on from a state.
+
+        soxr keeps its own state to itself, so a new stream is given the recent samples again; what
+        comes out then differs by rounding, below 1e-6.
+
+        Returns:
+            The resampler, and samples that it gives earlier than the first one did, often none.
+        """
+        resampler = cls(from_hz, to_hz)
+        first = state.heard - len(state.recent)  # a whole number of periods
+        resampler.heard, resampler.given = first, state.given
+        resampler._skip = state.given - first // resampler._period * resampler._period_given
+        return resampler, resampler.push(state.recent)
+
+    @property
+    def state(self) -> ResamplerState:
+        """Where it stands now."""
+        recent = np.concatenate([*self._recent, np.zeros(0, np.float32)])
+        first = max(0, self.heard - self._needed) // self._period * self._period
+        if self._soxr is not None:
+            recent = recent[len(recent) - (self.heard - first) :]
+        return ResamplerState(self.heard, self.given, recent)
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next samples `(samples,)`; return what can be given by now."""
+        self.heard += len(samples)
+        if self._soxr is None:
+            self.given += len(samples)
+            return samples
+        if len(samples):
+            self._recent.append(samples)
+        self._kept += len(samples)
+        while self._recent and self._kept - len(self._recent[0]) >= self._needed + self._period:
+            self._kept -= len(self._recent.popleft())
+        return self._given(self._soxr.resample_chunk(samples))
+
+    def finish(self) -> NDArray[np.float32]:
+        """Return the rest of a stream that has ended."""
+        if self._soxr is None:
+            return np.zeros(0, np.float32)
+        return self._given(self._soxr.resample_chunk(np.zeros(0, np.float32), last=True))
+
+    def _given(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Leave out what was given before the state that this one goes on from."""
+        skipped = min(self._skip, len(samples))
+        self._skip -= skipped
+        self.given += len(samples) - skipped
+        return samples[skipped:]
 
 
 def _decode(

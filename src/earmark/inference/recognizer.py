@@ -134,17 +134,9 @@ class Recognizer:
             AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
                 the model has no thresholds.
         """
-        raw = np.asarray(samples)
-        values = raw.astype(np.float32)
-        if np.issubdtype(raw.dtype, np.signedinteger):
-            values /= -float(np.iinfo(raw.dtype).min)
-        mono = values.mean(axis=1) if values.ndim == 2 else values
-        if mono.ndim != 1 or mono.size == 0:
-            raise AudioError(
-                f"{name}: has shape {values.shape}; (samples,) or (samples, channels) is needed"
-            )
-        if not np.isfinite(mono).all():
-            raise AudioError(f"{name}: holds NaN or infinite samples")
+        mono = audio.mono(samples, name)
+        if mono.size == 0:
+            raise AudioError(f"{name}: holds no samples")
         if not mono.any() and not self.rejects:
             raise AudioError(f"{name}: is silent, every sample is zero")
         if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
