@@ -10,16 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from earmark.inference.events import Event
     from earmark.inference.recognizer import Prediction, Recognizer
+    from earmark.inference.session import Session
     from earmark.model import LSTMClassifier
+    from earmark.settings import EventSettings
 
 __version__ = "0.1.0"
-__all__ = ["LSTMClassifier", "Prediction", "Recognizer", "__version__"]
+__all__ = [
+    "Event",
+    "EventSettings",
+    "LSTMClassifier",
+    "Prediction",
+    "Recognizer",
+    "Session",
+    "__version__",
+]
 
 _HOMES = {
+    "Event": "earmark.inference.events",
+    "EventSettings": "earmark.settings",
     "LSTMClassifier": "earmark.model",
     "Prediction": "earmark.inference.recognizer",
     "Recognizer": "earmark.inference.recognizer",
+    "Session": "earmark.inference.session",
 }
 
 

@@ -22,6 +22,9 @@ from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.errors import AudioError, ModelError
 from earmark.evaluation.calibration import NONE, accepted
 from earmark.features import LogMel
+from earmark.inference.session import Session
+from earmark.inference.stream import Hearing
+from earmark.settings import EventSettings
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Recognizer:
         self._device = torch.device(device)
         self._model = trained.model.to(self._device).eval()
         self._front_end = LogMel(trained.front_end).to(self._device)
+        self._hearings: dict[tuple[EventSettings, float], Hearing] = {}
 
     @classmethod
     def load(
@@ -144,6 +148,44 @@ class Recognizer:
         if rate_hz != self.rate_hz:
             mono = soxr.resample(mono, rate_hz, self.rate_hz, quality="HQ")
         return self._predict([mono], name)
+
+    def stream(
+        self,
+        rate_hz: int | None = None,
+        *,
+        settings: EventSettings | None = None,
+        source: str = "stream",
+        block_seconds: float = 0.0,
+    ) -> Session:
+        """Begin to hear a stream.
+
+        Args:
+            rate_hz: sample rate of the stream; without it the model's.
+            settings: how scores become events.
+            source: name of the stream, for its events.
+            block_seconds: at least this much is heard at a time: 0 answers after every step of the
+                model, 10 suits files.
+
+        Returns:
+            A session of its own for each stream; the weights are shared.
+
+        Raises:
+            ModelError: the model is bidirectional and would need the future.
+            AudioError: a rate that is not supported.
+
+        Example:
+            >>> session = Recognizer.load().stream(rate_hz=48_000)
+            >>> for event in session.push(samples):
+            ...     print(event.label, event.onset, event.offset)
+        """
+        settings = settings or EventSettings()
+        hearing = self._hearings.get((settings, block_seconds))
+        if hearing is None:
+            hearing = Hearing(
+                self.trained, settings, block_seconds=block_seconds, device=self._device
+            )
+            self._hearings[settings, block_seconds] = hearing
+        return Session(self.trained, hearing, rate_hz or self.rate_hz, settings, source)
 
     @torch.inference_mode()
     def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:
