@@ -35,6 +35,7 @@ LAYERS = {
     "evaluation.results": 5.5,
     "evaluation.crossval": 5.5,
     "inference.events": 1,
+    "inference.tables": 1.1,
     "inference.stream": 5,
     "inference.session": 5.1,
     "inference.recognizer": 5.2,

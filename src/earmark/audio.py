@@ -115,6 +115,7 @@ def read_blocks(
     *,
     block_seconds: float = BLOCK_SECONDS,
     allow_silence: bool = False,
+    hear_cut: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
     """Decode a file block by block to mono at `rate_hz`; joined, the blocks are the whole file.
 
@@ -126,6 +127,8 @@ def read_blocks(
         rate_hz: sample rate of the blocks.
         block_seconds: seconds of the file decoded at a time.
         allow_silence: accept a file whose samples are all zero.
+        hear_cut: of a file that is known at once to be truncated, yield what is there before the
+            fault is raised.
 
     Yields:
         Samples `(samples,)`, full scale at -1 to 1; at least one sample a block.
@@ -135,7 +138,10 @@ def read_blocks(
             truncated, silent, too short for one sample, or holds NaN or infinite samples. What
             was decoded before the fault has been yielded by then.
     """
-    with _open(path) as file:
+    file, cut = _open(path)
+    with file:
+        if cut and not hear_cut:
+            raise AudioError(cut)
         file_frames = file.frames
         resampler = Resampler(file.samplerate, rate_hz)
         heard = False
@@ -147,6 +153,8 @@ def read_blocks(
         block = resampler.finish()
         if len(block):
             yield block
+    if cut:
+        raise AudioError(cut)
     if resampler.given == 0:
         raise AudioError(
             f"{path}: is too short, its {file_frames} samples leave none at {rate_hz} Hz"
@@ -305,8 +313,12 @@ def _decode(
         )
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    """Open a file that libsndfile can decode, or say in one line why not."""
+def _open(path: Path) -> tuple[soundfile.SoundFile, str]:
+    """Open a file that libsndfile can decode, or say in one line why not.
+
+    Returns:
+        The file, and the fault that its end is missing, or nothing.
+    """
     if path.is_dir():
         raise AudioError(f"{path}: is a folder where an audio file is needed")
     try:
@@ -328,12 +340,15 @@ def _open(path: Path) -> soundfile.SoundFile:
             f"{path}: is {name}, which cannot be decoded here; "
             f'convert it first: ffmpeg -i "{path.name}" "{path.stem}.flac"'
         )
+    cut = ""
     if _is_cut(start, end, size):
-        raise AudioError(f"{path}: truncated, its end is missing; copy or record it again")
+        cut = f"{path}: truncated, its end is missing; copy or record it again"
     try:
         # as bytes, because soundfile refuses names that are not UTF-8
         file = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless .raw
+        if cut:
+            raise AudioError(cut) from None
         raise AudioError(
             f"{path}: is not audio that can be decoded, or is damaged ({_reason(error)})"
         ) from None
@@ -347,11 +362,14 @@ def _open(path: Path) -> soundfile.SoundFile:
         fault = "holds no samples (length 0); copy or record it again"
     for declared, actual in _SHORT_CHUNK.findall(file.extra_info):
         if int(actual) + _SLACK_BYTES < int(declared) < _UNKNOWN_BYTES:
-            fault = f"truncated, {actual} of {declared} bytes are there; copy or record it again"
+            cut = (
+                f"{path}: truncated, {actual} of {declared} bytes are there; "
+                "copy or record it again"
+            )
     if fault:
         file.close()
         raise AudioError(f"{path}: {fault}")
-    return file
+    return file, cut
 
 
 def _without_id3(raw: BinaryIO) -> bytes:

@@ -290,6 +290,9 @@ class EventSettings:
         2.0, "the model's outputs over this long are pooled into the scores of a moment"
     )
     smoothing_seconds: float = _setting(0.4, "scores are averaged over this long")
+    threshold: float = _setting(
+        0.0, "score from which any class is heard; 0: each class's own, as the model has them"
+    )
     release: float = _setting(
         0.7, "an event ends when its score falls below this share of its class's threshold"
     )
@@ -302,6 +305,8 @@ class EventSettings:
     def __post_init__(self) -> None:
         _check_types(self)
         _check(self.window_seconds > 0, "window_seconds", "above 0", self.window_seconds)
+        rule = "at least 0 and below 1"
+        _check(0 <= self.threshold < 1, "threshold", rule, self.threshold)
         _check(0 < self.release <= 1, "release", "above 0 and at most 1", self.release)
         for name in ("smoothing_seconds", "shortest_seconds", "gap_seconds", "lag_seconds"):
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))

@@ -87,6 +87,7 @@ def test_each_class_has_its_own_threshold_and_half_is_the_default():
     assert [e.label for e in found(both, thresholds=(0.5, 0.6))] == ["dog"]
     assert len(found(both, thresholds=())) == 2
     assert found(both - 0.1, thresholds=()) == []
+    assert [e.label for e in found(both, thresholds=(0.5, 0.6), threshold=0.54)] == ["dog", "rain"]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 50])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import RunError
-from earmark.settings import TrainingSettings
+from earmark.settings import EventSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import accelerate
@@ -104,6 +104,20 @@ def _layers(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [[24,3,3,2,2]]") from None
+
+
+def add_event_settings(parser: argparse.ArgumentParser) -> None:
+    """Add a group of flags for how scores become events."""
+    group = parser.add_argument_group("settings of events")
+    for field in dataclasses.fields(EventSettings):
+        _add_setting(group, field)
+
+
+def event_settings(args: argparse.Namespace) -> EventSettings:
+    """Return the settings of events, with those that were given as flags."""
+    names = [field.name for field in dataclasses.fields(EventSettings)]
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return dataclasses.replace(EventSettings(), **given)
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.audio import has_audio_suffix
-from earmark.commands.flags import add_cuda, choose_device
+from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.errors import AudioError, EarmarkError, SettingsError
 from earmark.evaluation.calibration import NONE
+from earmark.inference.tables import LAYOUTS, EventTable
+from earmark.settings import EventSettings
 
 if TYPE_CHECKING:
     from earmark.inference.recognizer import Prediction, Recognizer
+
+_LAYOUTS = ("table", "json", "csv")  # of predictions of whole files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,20 +32,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model_dir", metavar="DIR", help="a run of training (the model in the box)"
     )
     parser.add_argument(
-        "--format", choices=("table", "json", "csv"), default="table", help="(%(default)s)"
+        "--events",
+        action="store_true",
+        help="find each sound's onset and offset in long recordings, in place of one answer a file",
+    )
+    parser.add_argument(
+        "--format",
+        choices=(*_LAYOUTS, *(layout for layout in LAYOUTS if layout not in _LAYOUTS)),
+        help="table, json or csv (table); with --events jsonl, raven, audacity, csv or dcase "
+        "(jsonl)",
     )
     parser.add_argument(
         "--top", type=int, default=3, metavar="INT", help="classes in a table (%(default)s)"
     )
     parser.add_argument("--output_file", metavar="FILE", help="write there, not to the terminal")
     add_cuda(parser)
+    add_event_settings(parser)
     parser.epilog = (
         "A file that cannot be read is named on stderr; the others are finished, and the exit\n"
         'code is then 1. A sound that reaches no class\'s threshold is "none of these".\n\n'
         "examples:\n"
         "  earmark predict dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
-        "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv"
+        "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv\n"
+        "  earmark predict --events night.flac --format raven --output_file night.txt"
     )
 
 
@@ -58,16 +72,32 @@ def run(args: argparse.Namespace) -> int:
         raise EarmarkError("no audio files among what was given")
     if args.output_file:
         refuse_unwritable(Path(args.output_file))
+    layout = args.format or ("jsonl" if args.events else "table")
+    if layout not in (LAYOUTS if args.events else _LAYOUTS):
+        raise SettingsError(
+            f"--format {layout} needs --events"
+            if layout in LAYOUTS
+            else f"--events cannot be written as {layout}; use one of {', '.join(LAYOUTS)}"
+        )
+    settings = event_settings(args)
+    if not args.events and settings != EventSettings():
+        raise SettingsError("the settings of events need --events")
     model_dir = model_folder(args.model_dir)
     recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else _print_line
-    writer = _Writer(args.format, emit, recognizer, model_dir, args.top)
+    writer: _Writer | _EventWriter
+    if args.events:
+        if recognizer.trained.model.settings.bidirectional:
+            recognizer.stream()  # says why not
+        writer = _EventWriter(layout, emit, recognizer, settings)
+    else:
+        writer = _Writer(layout, emit, recognizer, model_dir, args.top)
     failures: list[str] = []
     try:
         for path in paths:
             try:
-                writer.add(recognizer.predict(path))
+                writer.hear(path)
             except AudioError as error:
                 failures.append(str(error))
                 print(f"unreadable: {error}", file=sys.stderr)
@@ -110,8 +140,9 @@ class _Writer:
         csv.writer(line, lineterminator="").writerow(values)
         self._emit(line.getvalue())
 
-    def add(self, prediction: Prediction) -> None:
-        """Take the next prediction."""
+    def hear(self, path: Path) -> None:
+        """Predict the next file and write the prediction."""
+        prediction: Prediction = self._recognizer.predict(path)
         if self._layout == "json":
             self._predictions.append(prediction.to_json())
         elif self._layout == "csv":
@@ -138,6 +169,38 @@ class _Writer:
                 "failures": list(failures),
             }
             self._emit(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+class _EventWriter:
+    """Writes the events of files as they end."""
+
+    def __init__(
+        self,
+        layout: str,
+        emit: Callable[[str], object],
+        recognizer: Recognizer,
+        settings: EventSettings,
+    ) -> None:
+        self._recognizer, self._settings, self._emit = recognizer, settings, emit
+        front_end = recognizer.trained.front_end
+        assert front_end is not None
+        self._table = EventTable(layout, front_end.low_hz, front_end.high_hz)
+        for line in synthetic_note(recognizer):
+            print(line, file=sys.stderr)
+        for line in self._table.header():
+            emit(line)
+
+    def hear(self, path: Path) -> None:
+        """Find the events in the next file and write each when it has ended."""
+        session = self._recognizer.file_session(path, self._settings)
+        try:
+            for event in session.hear_file(path):
+                self._emit(self._table.line(event))
+        finally:
+            self._table.next_file(session.seconds)
+
+    def close(self, failures: Sequence[str]) -> None:
+        """Nothing belongs at the end."""
 
 
 def _audio_paths(arguments: Sequence[str]) -> list[Path]:

@@ -92,7 +92,7 @@ class EventFinder:
 
     Args:
         classes: class names.
-        thresholds: score from which each class is heard; empty: half for every class.
+        thresholds: the model's score from which each class is heard; empty: half for every class.
         step_seconds: time from one row of scores to the next.
         settings: how to smooth, merge and drop.
         model: fingerprint of the model, for the events.
@@ -107,7 +107,8 @@ class EventFinder:
         model: str = "",
     ) -> None:
         self.classes, self.model, self.step_seconds = tuple(classes), model, step_seconds
-        self.upper = np.array(thresholds or [PLAIN_THRESHOLD] * len(classes), np.float32)
+        plain = settings.threshold or (0.0 if thresholds else PLAIN_THRESHOLD)
+        self.upper = np.array([plain] * len(classes) if plain else thresholds, np.float32)
         self.lower = self.upper * np.float32(settings.release)
         self._smoothing = max(1, round(settings.smoothing_seconds / step_seconds))
         self._gap = round(settings.gap_seconds / step_seconds)

@@ -22,9 +22,12 @@ from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.errors import AudioError, ModelError
 from earmark.evaluation.calibration import NONE, accepted
 from earmark.features import LogMel
+from earmark.inference.events import Event
 from earmark.inference.session import Session
 from earmark.inference.stream import Hearing
 from earmark.settings import EventSettings
+
+_FILE_BLOCK = 5.0  # seconds of a file that are heard at a time
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,27 @@ class Recognizer:
             )
             self._hearings[settings, block_seconds] = hearing
         return Session(self.trained, hearing, rate_hz or self.rate_hz, settings, source)
+
+    def events(self, path: str | Path, settings: EventSettings | None = None) -> Iterator[Event]:
+        """Find the events in an audio file of any length, in bounded memory.
+
+        Args:
+            path: the file.
+            settings: how scores become events.
+
+        Yields:
+            Events as they end. Of a file with a fault in it, those before the fault, and then it
+            is raised.
+
+        Raises:
+            ModelError: see `stream`.
+            AudioError: see `earmark.audio.read_blocks`; silence is no fault.
+        """
+        yield from self.file_session(path, settings).hear_file(Path(path))
+
+    def file_session(self, path: str | Path, settings: EventSettings | None = None) -> Session:
+        """Return a session for a file, which hears longer blocks than one for a live stream."""
+        return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
 
     @torch.inference_mode()
     def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:

@@ -12,6 +12,7 @@ to a file and gone on from.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,8 +100,9 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Length of what was scored so far."""
-        return self._events.steps * self.hearing.step_seconds
+        """Length of what was heard so far."""
+        waiting = len(self._state.samples) / self.hearing.rate_hz
+        return self._events.steps * self.hearing.step_seconds + waiting
 
     @property
     def scores(self) -> dict[str, float]:
@@ -144,6 +146,28 @@ class Session:
         parts.append(self._resampler.push(mono))
         return self._hear(np.concatenate(parts))
 
+    def hear_file(self, path: Path) -> Iterator[Event]:
+        """Hear a whole file, at the model's rate, as this stream; see `Recognizer.events`.
+
+        Yields:
+            Events as they end.
+
+        Raises:
+            AudioError: see `earmark.audio.read_blocks`; what came before the fault was heard.
+        """
+        blocks = audio.read_blocks(
+            path, self.rate_hz, block_seconds=1.0, allow_silence=True, hear_cut=True
+        )
+        fault = None
+        try:
+            for block in blocks:
+                yield from self.push(block)
+        except AudioError as error:
+            fault = error
+        yield from self.finish()
+        if fault:
+            raise fault
+
     def finish(self) -> list[Event]:
         """End the stream: hear what the resampler still holds, and end all events.
 
@@ -152,7 +176,7 @@ class Session:
         if self._ended:
             return []
         events = self._hear(self._resampler.finish())
-        rest = self.hearing.finish(self._state)
+        rest, self._state = self.hearing.finish(self._state)
         events += self._found(rest)
         self.rows = np.concatenate([self.rows, rest])
         self._ended = True

@@ -95,12 +95,13 @@ class Hearing:
         return rows[0], states[0]
 
     @torch.inference_mode()
-    def finish(self, state: HearingState) -> Rows:
-        """Return the scores `(steps, classes)` of the steps that still wait for a whole block."""
+    def finish(self, state: HearingState) -> tuple[Rows, HearingState]:
+        """Hear what still waits for a whole block, but for less than one step; see `step`."""
         whole = len(state.samples) // self._step_samples * self._step_samples
-        frames, _ = self.front_end.step(state.samples[None, :whole], state.front_end)
-        logits, _ = self.model.moments(frames, state.model)
-        return self._scores(logits)[0].numpy()
+        samples, rest = state.samples[:whole], state.samples[whole:]
+        frames, front_end = self.front_end.step(samples[None], state.front_end)
+        logits, model = self.model.moments(frames, state.model)
+        return self._scores(logits)[0].numpy(), HearingState(rest, front_end, model)
 
     @torch.inference_mode()
     def step_together(
