@@ -36,6 +36,7 @@ LAYERS = {
     "evaluation.crossval": 5.5,
     "inference.events": 1,
     "inference.tables": 1.1,
+    "inference.sources": 1,
     "inference.stream": 5,
     "inference.session": 5.1,
     "inference.recognizer": 5.2,
@@ -50,6 +51,7 @@ LAYERS = {
     "commands.train": 7.1,
     "commands.predict": 7.1,
     "commands.crossval": 7.1,
+    "commands.stream": 7.2,
     "commands.evaluate": 7.2,
     "cli": 8,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from earmark import __version__
-from earmark.commands import crossval, evaluate, predict, prepare, train
+from earmark.commands import crossval, evaluate, predict, prepare, stream, train
 from earmark.errors import EarmarkError
 
 _FREE_SPACE = "; free space or choose another place"
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  earmark prepare path/to/ESC-10\n"
         "  earmark train --split_index 0\n"
         "  earmark evaluate --model_dir models/lstm-128-2-1767225600 --output_file results.json\n"
-        "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/\n\n"
+        "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/\n"
+        "  earmark stream                       # the microphone\n\n"
         "earmark COMMAND --help tells more about each command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("crossval", crossval, "train and test every fold of a dataset"),
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
+        ("stream", stream, "hear a microphone, a pipe or a file as it comes"),
     ):
         command = commands.add_parser(
             name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,9 +104,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _guarded(parser: _Parser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn every expected fault into one line and an exit code."""
-    for stream in (sys.stdout, sys.stderr):  # file names may hold what the terminal cannot show
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for output in (sys.stdout, sys.stderr):  # file names may hold what the terminal cannot show
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     try:
         return int(args.run(args))

@@ -1,0 +1,199 @@
+"""`earmark stream` and `earmark predict --events` as real processes, with real pipes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.processes import assert_one_line, call
+
+LOW = ("--threshold", "0.12", "--smoothing_seconds", "0.2")  # so that anything is an event
+
+
+def sound(seconds=12.0, rate_hz=44_100):
+    """Bursts and pauses."""
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(0, 10 ** rng.uniform(-3, -0.7), rate_hz // 2) for _ in range(round(2 * seconds))
+    ]
+    return np.clip(np.concatenate(parts), -1, 1)
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sounds") / "long.wav"
+    soundfile.write(path, sound(), 44_100)
+    return path
+
+
+def stream(*words, cwd, data=b""):
+    return subprocess.run(
+        [sys.executable, "-m", "earmark.cli", "stream", *map(str, words)],
+        cwd=cwd,
+        input=data,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def labelled(text):
+    """What events say, without where they come from."""
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "source"} for line in text.splitlines()
+    ]
+
+
+def test_a_file_a_pipe_and_predict_give_the_same_events(wav):
+    predicted = call("earmark", "predict", "--events", wav, *LOW, cwd=wav.parent)
+    assert predicted.returncode == 0, predicted.stderr
+    events = labelled(predicted.stdout)
+    assert events
+    file = stream("--file", wav, "--jsonl", *LOW, cwd=wav.parent)
+    assert file.stdout.decode() == predicted.stdout
+    assert b"heard 12.0 s" in file.stderr
+    whole = soundfile.read(wav, dtype="int16")[0].tobytes()
+    for words, data in ((["-"], wav.read_bytes()), (["-", "--rate_hz", "44100"], whole)):
+        piped = stream(*words, "--jsonl", *LOW, cwd=wav.parent, data=data)
+        assert piped.returncode == 0, piped.stderr
+        found = labelled(piped.stdout.decode())
+        assert [(e["label"], e["onset"], e["offset"]) for e in found] == [
+            (e["label"], e["onset"], e["offset"]) for e in events
+        ]
+
+
+@pytest.mark.parametrize("layout", ["raven", "audacity", "csv", "dcase"])
+def test_events_are_written_in_every_layout_whole_or_not_at_all(wav, tmp_path, layout):
+    out = tmp_path / "events.txt"
+    words = ("predict", "--events", wav, "--format", layout, "--output_file", out, *LOW)
+    done = call("earmark", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(out.read_text().splitlines()) > (layout != "audacity")
+
+
+def test_of_a_truncated_file_the_events_so_far_are_kept_and_the_fault_is_named(wav, tmp_path):
+    whole = call("earmark", "predict", "--events", wav, *LOW, cwd=tmp_path).stdout.splitlines()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(wav.read_bytes()[: 10 * 88_200])
+    done = call("earmark", "predict", "--events", cut, *LOW, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "truncated" in done.stderr
+    assert done.stdout.splitlines()
+    first = json.loads(done.stdout.splitlines()[0])
+    assert first["onset"] == json.loads(whole[0])["onset"]
+    streamed = stream("--file", cut, "--jsonl", *LOW, cwd=tmp_path)
+    assert streamed.returncode == 1
+    assert streamed.stdout.decode() == done.stdout
+    assert b"truncated" in streamed.stderr
+
+
+def test_a_stalled_pipe_ends_it_or_is_waited_for(tmp_path):
+    words = [sys.executable, "-m", "earmark.cli", "stream", "-", "--rate_hz", "8000"]
+    words += ["--stall_seconds", "0.5"]
+    for extra in ([], ["--reconnect"]):
+        process = subprocess.Popen(
+            [*words, *extra], stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        )
+        assert process.stdin is not None
+        process.stdin.write(bytes(16_000))
+        process.stdin.flush()
+        time.sleep(1.5)
+        if extra:
+            _, said = process.communicate(bytes(16_000), timeout=60)
+            assert process.returncode == 0
+            assert b"waiting for it" in said
+            assert b"goes on" in said
+            assert b"heard 2.0 s" in said
+        else:
+            process.wait(60)
+            assert process.stderr is not None
+            said = process.stderr.read()
+            process.stdin.close()
+            process.stderr.close()
+            assert process.returncode == 1
+            assert b"nothing came for 0.5 s" in said
+
+
+def test_an_interrupt_keeps_what_was_heard(wav, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "earmark.cli", "stream", "-", "--rate_hz", "44100", "--jsonl", *LOW],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert process.stdin is not None
+    process.stdin.write(soundfile.read(wav, dtype="int16")[0].tobytes())
+    process.stdin.flush()
+    assert process.stdout is not None
+    first = process.stdout.readline()  # an event that has ended; more is being heard
+    os.kill(process.pid, signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert labelled((first + out).decode())
+    assert b"interrupted after" in said
+
+
+def test_samples_that_are_not_finite_are_heard_as_silence_and_counted(tmp_path):
+    samples = np.zeros(40_000, "<f4")
+    samples[100:200] = np.nan
+    samples[20_000:20_010] = np.inf
+    done = stream(
+        "-", "--rate_hz", 8_000, "--encoding", "f32le", cwd=tmp_path, data=samples.tobytes()
+    )
+    assert done.returncode == 0
+    assert done.stderr.count(b"NaN or infinite") == 1
+    assert b"heard 5.0 s" in done.stderr
+    assert b"heard as silence" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["-", "--file", "x"], "two sources"),
+        (["--realtime"], "needs --file"),
+        (["--file", "x", "--rate_hz", "8000"], "--rate_hz"),
+        (["--file", "x", "--device", "y"], "--device"),
+        (["--file", "x", "--jsonl", "--format", "csv"], "contradict"),
+        (["-", "--channels", "0"], "--channels"),
+        (["-", "--stall_seconds", "0"], "--stall_seconds"),
+        (["-", "--rate_hz", "100"], "100 Hz"),
+        (["--file", "missing.wav"], "missing.wav: no such file"),
+        (["--file", "x", "--release", "2"], "release"),
+        (["--file", "x", "--threshold", "1"], "threshold"),
+    ],
+)
+def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
+    done = call("earmark", "stream", *words, cwd=tmp_path, input="abcd" * 100)
+    assert_one_line(done, part)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--events", "--format", "table"], "--events cannot be written as table"),
+        (["--format", "raven"], "--format raven needs --events"),
+        (["--gap_seconds", "1"], "need --events"),
+    ],
+)
+def test_predict_tells_what_belongs_to_events(wav, words, part):
+    assert_one_line(call("earmark", "predict", wav, *words, cwd=wav.parent), part)
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+def test_espeak_s_wav_stream_is_heard(tmp_path):
+    spoken = subprocess.run(
+        ["espeak-ng", "--stdout", "A sentence of some length, to be heard."],
+        capture_output=True,
+        check=True,
+    ).stdout
+    done = stream("-", cwd=tmp_path, data=spoken)
+    assert done.returncode == 0, done.stderr
+    assert b"stdin: heard" in done.stderr
