@@ -1,0 +1,329 @@
+"""Hours of sound: what carrying the state does to scores and events, against the usual ways.
+
+    python benchmarks/hours.py path/to/ESC-10 --runs models/crossval-causal --minutes 60
+
+For each fold, its test clips are laid into a long recording in random order, with gaps and
+overlaps, over generated noise at several levels; the model is the one of that fold, which has heard
+none of them. Where a clip's sound begins and ends is read off its level. Each recording is scored
+in three ways: the LSTM's state carried on; reset every so often; and windows of five seconds, each
+computed anew every second. Needs sed_eval: pip install earmark[bench].
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earmark import audio
+from earmark.artifact import TrainedModel, installed_versions, load_model, now
+from earmark.data.readers import read_dataset
+from earmark.data.synthesis import noise
+from earmark.features import LogMel
+from earmark.files import write_json, write_text
+from earmark.inference.events import Event, EventFinder
+from earmark.inference.stream import Hearing
+from earmark.settings import EventSettings
+
+Samples = NDArray[np.float32]
+ACTIVE_DB = 30.0  # a clip's sound lasts from its first to its last moment this close to its loudest
+FRAME_SECONDS = 0.02
+WINDOW_SECONDS = 5.0  # of the usual sliding window
+HOP_SECONDS = 1.0
+EDGE_SECONDS = 600.0  # what counts as the first and the last part
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A long recording and what is heard in it: (onset, offset, label), in order."""
+
+    samples: Samples
+    truth: list[tuple[float, float, str]]
+
+
+def active(samples: Samples, rate_hz: int) -> tuple[int, int]:
+    """Return where a clip's sound begins and ends, in samples."""
+    length = round(FRAME_SECONDS * rate_hz)
+    frames = samples[: len(samples) // length * length].reshape(-1, length)
+    level = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
+    loud = np.flatnonzero(level > level.max() - ACTIVE_DB)
+    return int(loud[0]) * length, int(loud[-1] + 1) * length
+
+
+def scene(
+    clips: Sequence[tuple[str, Samples]], rate_hz: int, minutes: float, snr_db: float, seed: int
+) -> Scene:
+    """Lay clips into noise; a tenth begin before the one before them has ended."""
+    rng = np.random.default_rng(seed)
+    total = round(60 * minutes * rate_hz)
+    sound = np.zeros(total, np.float32)
+    gap = max(1.0, 60 * minutes / len(clips) - WINDOW_SECONDS)
+    truth, at = [], rng.exponential(gap / 2)
+    for number in rng.permutation(len(clips)):
+        label, clip = clips[number]
+        start = round(at * rate_hz)
+        part = clip[: max(0, total - start)]
+        first, last = active(clip, rate_hz)
+        if start + last > total:
+            break
+        sound[start : start + len(part)] += part
+        truth.append(((start + first) / rate_hz, (start + last) / rate_hz, label))
+        overlap = rng.uniform() < 0.1
+        at += len(clip) / rate_hz + (-rng.uniform(0.5, 2.5) if overlap else rng.exponential(gap))
+    if np.isfinite(snr_db):
+        loud = np.median([np.square(clip).mean() for _, clip in clips])
+        for start in range(0, total, 60 * rate_hz):  # another colour every minute
+            part = sound[start : start + 60 * rate_hz]
+            hiss = noise(rng, len(part), rng.uniform(0.5, 2.0), rate_hz)
+            part += (hiss * np.sqrt(loud / 10 ** (snr_db / 10)) / hiss.std()).astype(np.float32)
+    return Scene(np.clip(sound, -1, 1), sorted(truth))
+
+
+@torch.inference_mode()
+def carried(trained: TrainedModel, settings: EventSettings, samples: Samples) -> Samples:
+    """Score with the state carried on."""
+    hearing = Hearing(trained, settings, block_seconds=10.0)
+    rows, state = hearing.step(samples, hearing.initial_state())
+    rest, _ = hearing.finish(state)
+    return np.concatenate([rows, rest])
+
+
+def reset_every(
+    seconds: float, trained: TrainedModel, settings: EventSettings, samples: Samples
+) -> Samples:
+    """Score with the state thrown away every so often."""
+    hearing = Hearing(trained, settings)
+    steps = round(seconds / hearing.step_seconds)
+    part = steps * hearing.block_samples
+    parts = [samples[start : start + part] for start in range(0, len(samples), part)]
+    return np.concatenate([carried(trained, settings, piece) for piece in parts])
+
+
+@torch.inference_mode()
+def sliding(trained: TrainedModel, settings: EventSettings, samples: Samples) -> Samples:
+    """Score windows of five seconds, each anew, and hold each score until the next."""
+    hearing = Hearing(trained, settings)
+    assert trained.front_end
+    rate_hz, temperature = hearing.rate_hz, trained.calibration.temperature
+    step, window = round(HOP_SECONDS * rate_hz), round(WINDOW_SECONDS * rate_hz)
+    front_end = LogMel(trained.front_end)
+    ends = range(step, len(samples) + 1, step)
+    scores = []
+    for end in ends:
+        heard = torch.from_numpy(samples[max(0, end - window) : end])[None]
+        scores.append(torch.softmax(trained.model.logits(front_end(heard)) / temperature, 1)[0])
+    per_row = np.arange(len(samples) // hearing.block_samples) * hearing.step_seconds
+    held = np.clip((per_row / HOP_SECONDS).astype(int), 0, len(scores) - 1)
+    return torch.stack(scores).numpy()[held]
+
+
+def found(trained: TrainedModel, settings: EventSettings, rows: Samples) -> list[Event]:
+    """Return the events in all scores of a recording."""
+    step_seconds = Hearing(trained, settings).step_seconds
+    thresholds = trained.calibration.thresholds
+    finder = EventFinder(trained.classes, thresholds, step_seconds, settings)
+    events, state = finder.step(rows, finder.initial_state())
+    return sorted(events + finder.finish(state), key=lambda event: event.onset)
+
+
+def by_second(
+    trained: TrainedModel, rows: Samples, step_seconds: float, heard: Scene, span: slice
+) -> tuple[list[bool], list[bool]]:
+    """Compare second by second; seconds of two classes, or half full, are left out.
+
+    Returns:
+        Whether each second of one class was named rightly, and each of none left unnamed.
+    """
+    seconds = int(len(rows) * step_seconds)
+    inside: list[dict[str, float]] = [{} for _ in range(seconds)]
+    for onset, offset, label in heard.truth:
+        for second in range(int(onset), min(seconds, int(offset) + 1)):
+            share = min(offset, second + 1) - max(onset, second)
+            inside[second][label] = inside[second].get(label, 0.0) + share
+    place = (np.arange(len(rows)) * step_seconds).astype(int)
+    thresholds = np.array(trained.calibration.thresholds or [0.5] * len(trained.classes))
+    right, quiet = [], []
+    for second in range(*span.indices(seconds)):
+        mean = rows[place == second].mean(axis=0)
+        named = trained.classes[int(mean.argmax())] if (mean >= thresholds).any() else None
+        if not inside[second]:
+            quiet.append(named is None)
+        elif len(inside[second]) == 1:
+            ((label, share),) = inside[second].items()
+            if share >= 0.5:
+                right.append(named == label)
+    return right, quiet
+
+
+def event_scores(truth: Scene, events: Sequence[Event], collar: float, offsets: bool) -> float:
+    """Return sed_eval's event-based F1, over all events."""
+    import dcase_util
+    import sed_eval
+
+    def listed(items: Sequence[tuple[float, float, str]]) -> Any:
+        return dcase_util.containers.MetaDataContainer(
+            [
+                {"filename": "a.wav", "onset": on, "offset": off, "event_label": label}
+                for on, off, label in items
+            ]
+        )
+
+    labels = sorted({label for *_, label in truth.truth} | {e.label for e in events})
+    metric = sed_eval.sound_event.EventBasedMetrics(
+        labels, t_collar=collar, percentage_of_length=0.5, evaluate_offset=offsets
+    )
+    metric.evaluate(listed(truth.truth), listed([(e.onset, e.offset, e.label) for e in events]))
+    return float(np.nan_to_num(metric.results_overall_metrics()["f_measure"]["f_measure"]))
+
+
+def measures(
+    trained: TrainedModel, settings: EventSettings, rows: Samples, heard: Scene
+) -> dict[str, float]:
+    """Return every figure of one way on one recording."""
+    step_seconds = Hearing(trained, settings).step_seconds
+    events = found(trained, settings, rows)
+    seconds = len(rows) * step_seconds
+    edge = round(min(EDGE_SECONDS, seconds / 3))
+    lag = settings.lag_seconds + settings.smoothing_seconds / 2
+    delays = []
+    for onset, offset, label in heard.truth:
+        hits = [e for e in events if e.label == label and e.offset > onset and e.onset < offset]
+        if hits:
+            delays.append(max(0.0, hits[0].onset + lag + step_seconds - onset))
+
+    def false_alarms(start: float, end: float) -> float:
+        alone = [
+            e
+            for e in events
+            if start <= e.onset < end
+            and not any(on < e.offset and off > e.onset for on, off, _ in heard.truth)
+        ]
+        busy = sum(max(0.0, min(off, end) - max(on, start)) for on, off, _ in heard.truth)
+        return 3600 * len(alone) / max(1.0, end - start - busy)
+
+    def mean(values: list[bool]) -> float:
+        return sum(values) / len(values) if values else float("nan")
+
+    def accuracy(span: slice) -> tuple[float, float]:
+        right, quiet = by_second(trained, rows, step_seconds, heard, span)
+        return mean(right), mean(quiet)
+
+    whole, first, last = accuracy(slice(None)), accuracy(slice(edge)), accuracy(slice(-edge, None))
+    return {
+        "seconds_right": whole[0],
+        "seconds_right_first": first[0],
+        "seconds_right_last": last[0],
+        "quiet_right": whole[1],
+        "f1_onset_half_second": event_scores(heard, events, 0.5, offsets=False),
+        "f1_onset_second": event_scores(heard, events, 1.0, offsets=False),
+        "f1_second": event_scores(heard, events, 1.0, offsets=True),
+        "found": len(delays) / max(1, len(heard.truth)),
+        "delay_seconds": float(np.median(delays or [np.nan])),
+        "false_alarms_per_hour": false_alarms(0.0, seconds),
+        "false_alarms_first": false_alarms(0.0, edge),
+        "false_alarms_last": false_alarms(seconds - edge, seconds),
+    }
+
+
+COLUMNS = {
+    "seconds_right": ("seconds right %", 100),
+    "seconds_right_first": ("first 10 min %", 100),
+    "seconds_right_last": ("last 10 min %", 100),
+    "quiet_right": ("quiet seconds right %", 100),
+    "f1_onset_half_second": ("onset F1, 0.5 s %", 100),
+    "f1_onset_second": ("onset F1, 1 s %", 100),
+    "f1_second": ("onset and offset F1, 1 s %", 100),
+    "found": ("events found %", 100),
+    "delay_seconds": ("delay s", 1),
+    "false_alarms_per_hour": ("false alarms an hour", 1),
+    "false_alarms_first": ("first 10 min", 1),
+    "false_alarms_last": ("last 10 min", 1),
+}
+
+
+def main() -> None:
+    """Run every fold, level and way, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of an earmark crossval")
+    parser.add_argument("--seed", type=int, default=0, help="of the models and the recordings")
+    parser.add_argument("--folds", nargs="+", help="only these")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--snr", type=float, nargs="+", default=[np.inf, 30.0, 20.0, 10.0])
+    parser.add_argument("--windows", type=float, nargs="+", default=[2.0])
+    parser.add_argument("--resets", type=float, nargs="+", default=[10.0, 60.0])
+    parser.add_argument("--out", type=Path, default=Path("docs/results/hours"))
+    args = parser.parse_args()
+    dataset = read_dataset(args.dataset)
+    folds = args.folds or sorted({str(clip.fold) for clip in dataset.clips})
+    rows: list[dict[str, Any]] = []
+    for fold in folds:
+        trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}")
+        assert trained.front_end
+        rate_hz = trained.front_end.rate_hz
+        inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
+        clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
+        for snr in args.snr:
+            heard = scene(clips, rate_hz, args.minutes, snr, args.seed)
+            for window in args.windows:
+                settings = EventSettings(window_seconds=window)
+                ways: dict[str, Any] = {"carried": carried}
+                for seconds in args.resets:
+                    ways[f"reset every {seconds:g} s"] = lambda *given, seconds=seconds: (
+                        reset_every(seconds, *given)
+                    )
+                ways["sliding 5 s window"] = sliding
+                for name, way in ways.items():
+                    begun = time.perf_counter()
+                    scores = way(trained, settings, heard.samples)
+                    took = time.perf_counter() - begun
+                    row = {"fold": fold, "snr_db": snr, "window": window, "way": name}
+                    figures = measures(trained, settings, scores, heard)
+                    cost = 1000 * took / (len(heard.samples) / rate_hz)
+                    rows.append({**row, **figures, "ms_per_second": cost})
+                    print(
+                        {k: v if isinstance(v, str) else round(v, 3) for k, v in rows[-1].items()}
+                    )
+    lines = [
+        "# Hours of sound",
+        "",
+        *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
+        "",
+        f"{args.minutes:g} minutes for each of {len(folds)} fold(s) and each level of noise "
+        f"({', '.join(f'{snr:g}' for snr in args.snr)} dB below the clips); means over them.",
+        "",
+        "| window s | way | " + " | ".join(name for name, _ in COLUMNS.values()) + " | ms/s |",
+        "|---|---|" + "---|" * (len(COLUMNS) + 1),
+    ]
+    keys = sorted({(row["window"], row["way"]) for row in rows})
+    for window, name in keys:
+        some = [row for row in rows if (row["window"], row["way"]) == (window, name)]
+        cells = [
+            f"{scale * np.nanmean([r[k] for r in some]):.1f}" for k, (_, scale) in COLUMNS.items()
+        ]
+        cells.append(f"{np.mean([r['ms_per_second'] for r in some]):.1f}")
+        lines.append(f"| {window:g} | {name} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"- command: `python benchmarks/hours.py path/to/ESC-10 --runs {args.runs}"
+        f" --minutes {args.minutes:g}`",
+        f"- machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU",
+        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+    ]
+    finite = [{k: str(v) if v == np.inf else v for k, v in row.items()} for row in rows]
+    write_json(args.out.with_suffix(".json"), {"rows": finite})
+    write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
