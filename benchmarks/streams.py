@@ -1,0 +1,217 @@
+"""What hearing live costs, side by side with others on one thread.
+
+    python benchmarks/streams.py --out docs/results/streams
+    python benchmarks/streams.py --hours 24 --out docs/results/day      # does it stay flat?
+
+Samples at each model's own rate, in chunks of 100 ms (silero-vad: its 32 ms), to scores; resampling
+is a row of its own. PANNs CNN14 has random weights, which cost the same, and hears its window of
+five seconds anew every second. The pieces take turns, round by round, and the median round counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from earmark import Recognizer
+from earmark.artifact import installed_versions, now
+from earmark.audio import Resampler
+from earmark.files import write_json, write_text
+from earmark.inference.stream import Hearing
+from earmark.settings import EventSettings
+
+CHUNK_SECONDS = 0.1
+ROUND_SECONDS = 4.0  # of audio
+ROUNDS = 7
+
+Piece = Callable[[], float]  # does some work; returns the seconds of audio it was about
+
+
+def noise(samples: int) -> Any:
+    """Return noise to hear; what it is does not change the cost."""
+    return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+
+
+def ours(recognizer: Recognizer) -> dict[str, Piece]:
+    """Return the pieces of Earmark."""
+    hearing = Hearing(recognizer.trained, EventSettings())
+    rate_hz = hearing.rate_hz
+    chunk = noise(round(CHUNK_SECONDS * rate_hz))
+    chunks = round(ROUND_SECONDS / CHUNK_SECONDS)
+    session = recognizer.stream()
+    frames = torch.zeros(1, hearing.model.frames_per_step, hearing.model.settings.input_size)
+    block = torch.from_numpy(noise(hearing.block_samples))[None]
+    blocks = round(ROUND_SECONDS / hearing.step_seconds)
+
+    def whole() -> float:
+        for _ in range(chunks):
+            session.push(chunk)
+        return chunks * CHUNK_SECONDS
+
+    @torch.inference_mode()
+    def front_end() -> float:
+        state = hearing.front_end.initial_state()
+        for _ in range(blocks):
+            _, state = hearing.front_end.step(block, state)
+        return blocks * hearing.step_seconds
+
+    @torch.inference_mode()
+    def network() -> float:
+        state = hearing.model.initial_state(1, 25)
+        for _ in range(blocks):
+            _, state = hearing.model.moments(frames, state)
+        return blocks * hearing.step_seconds
+
+    resampler, at_48 = Resampler(48_000, rate_hz), noise(round(CHUNK_SECONDS * 48_000))
+
+    def resampling() -> float:
+        for _ in range(chunks):
+            resampler.push(at_48)
+        return chunks * CHUNK_SECONDS
+
+    def together(streams: int) -> Piece:
+        states = [hearing.initial_state() for _ in range(streams)]
+
+        def piece() -> float:
+            nonlocal states
+            for _ in range(chunks):
+                _, states = hearing.step_together([chunk] * streams, states)
+            return streams * chunks * CHUNK_SECONDS
+
+        return piece
+
+    return {
+        "Earmark, from samples to events": whole,
+        "its front end": front_end,
+        "its network": network,
+        "8 streams together": together(8),
+        "64 streams together": together(64),
+        "resampling from 48 kHz": resampling,
+    }
+
+
+def silero() -> dict[str, Piece]:
+    """Return silero-vad's ONNX model, where it is installed."""
+    found = importlib.util.find_spec("silero_vad")
+    if found is None or importlib.util.find_spec("onnxruntime") is None:
+        return {}
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    assert found.submodule_search_locations
+    path = Path(found.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
+    network = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    chunk, rate = noise(64 + 512)[None], np.array(16_000, np.int64)
+    chunks = round(ROUND_SECONDS * 16_000 / 512)
+
+    def piece() -> float:
+        state = np.zeros((2, 1, 128), np.float32)
+        for _ in range(chunks):
+            _, state = network.run(None, {"input": chunk, "state": state, "sr": rate})
+        return chunks * 512 / 16_000
+
+    return {"silero-vad, ONNX": piece}
+
+
+def cnn14() -> dict[str, Piece]:
+    """Return PANNs' CNN14, where it is installed."""
+    found = importlib.util.find_spec("panns_inference")
+    if found is None:
+        return {}
+    package = types.ModuleType("panns_inference")  # its own start would download files
+    package.__path__ = list(found.submodule_search_locations or [])
+    sys.modules["panns_inference"] = package
+    models = importlib.import_module("panns_inference.models")
+    network = models.Cnn14(32_000, 1024, 320, 64, 50, 14_000, 527).eval()
+    window = torch.from_numpy(noise(5 * 32_000))[None]
+
+    @torch.inference_mode()
+    def piece() -> float:
+        network(window)
+        return 1.0
+
+    return {"PANNs CNN14, 5 s anew every second": piece}
+
+
+def resident_bytes() -> int:
+    """Return what this process holds in memory."""
+    with Path("/proc/self/statm").open() as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def a_day(recognizer: Recognizer, hours: int) -> list[str]:
+    """Hear hours of sound in one session; return a table of cost and memory by hour."""
+    session = recognizer.stream()
+    second = noise(session.rate_hz)
+    pieces = np.array_split(second, round(1 / CHUNK_SECONDS))
+    lines = ["| hour | ms per second of audio | resident MB |", "|---|---|---|"]
+    for hour in range(1, hours + 1):
+        begun = time.perf_counter()
+        for _ in range(3600):
+            level = np.float32(10 ** np.random.default_rng(hour).uniform(-2, 0))
+            for piece in pieces:
+                session.push(piece * level)
+        cost = (time.perf_counter() - begun) / 3600 * 1000
+        lines.append(f"| {hour} | {cost:.2f} | {resident_bytes() / 1e6:.1f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model_dir", help="a run of training (the model in the box)")
+    parser.add_argument("--hours", type=int, default=0, help="hear so many hours in one session")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/streams"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    recognizer = Recognizer.load(args.model_dir)
+    notes = [
+        "",
+        f"- command: `python benchmarks/streams.py{f' --hours {args.hours}' * bool(args.hours)}`",
+        f"- machine: {platform.system()} {platform.machine()}, one of {os.cpu_count()} cores, CPU",
+        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+    ]
+    if args.hours:
+        lines = ["# Hours in one session", "", *a_day(recognizer, args.hours), *notes]
+        write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+        return
+    pieces = {**ours(recognizer), **silero(), **cnn14()}
+    taken: dict[str, list[float]] = {name: [] for name in pieces}
+    for _ in range(ROUNDS + 1):  # the first warms up
+        for name, piece in pieces.items():
+            begun = time.perf_counter()
+            seconds = piece()
+            taken[name].append(1000 * (time.perf_counter() - begun) / seconds)
+    cost = {name: float(np.median(times[1:])) for name, times in taken.items()}
+    first = next(iter(cost.values()))
+    lines = [
+        "# What hearing live costs",
+        "",
+        *" ".join(__doc__.splitlines()[5:]).strip().splitlines(),
+        "",
+        "| piece | ms per second of audio | beside Earmark |",
+        "|---|---|---|",
+        *(f"| {name} | {ms:.2f} | {ms / first:.2f} |" for name, ms in cost.items()),
+        *notes,
+    ]
+    write_json(args.out.with_suffix(".json"), {"ms_per_second": cost, "rounds": taken})
+    write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
