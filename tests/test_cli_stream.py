@@ -207,3 +207,82 @@ def test_espeak_s_wav_stream_is_heard(tmp_path):
     done = stream("-", cwd=tmp_path, data=spoken)
     assert done.returncode == 0, done.stderr
     assert b"stdin: heard" in done.stderr
+
+
+FAKE_SOUNDDEVICE = '''
+"""Stands for sounddevice and a device that is unplugged after a second, and comes back."""
+
+import os
+import signal
+import threading
+import time
+import types
+
+import numpy as np
+
+opened = []
+
+
+class PortAudioError(Exception):
+    pass
+
+
+def query_devices(device=None, kind=None):
+    return {"name": "Desk", "default_samplerate": 8000.0, "max_input_channels": 1}
+
+
+class InputStream:
+    def __init__(self, callback, blocksize, **options):
+        opened.append(self)
+        if len(opened) == 2:
+            raise PortAudioError("Device unavailable")
+        self.callback, self.blocksize = callback, blocksize
+
+    def start(self):
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        time.sleep(0.2)
+        for number in range(50):
+            block = np.full((self.blocksize, 1), 0.01, np.float32)
+            status = types.SimpleNamespace(input_overflow=len(opened) == 1 and number == 10)
+            self.callback(block, len(block), None, status)
+            time.sleep(0.02)
+        if len(opened) > 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def close(self):
+        pass
+
+
+def _terminate():
+    pass
+
+
+def _initialize():
+    pass
+'''
+
+
+def microphone(*words, cwd):
+    (cwd / "sounddevice.py").write_text(FAKE_SOUNDDEVICE, encoding="utf-8")
+    paths = os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])
+    words = ("earmark", "stream", "--stall_seconds", "0.6", *words)
+    return call(*words, cwd=cwd, env={**os.environ, "PYTHONPATH": paths})
+
+
+def test_a_microphone_that_vanishes_ends_the_stream_with_its_reason(tmp_path):
+    done = microphone(cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Desk: 8000 Hz" in done.stderr
+    assert "Desk: nothing came for 0.6 s; has it gone?" in done.stderr
+    assert "160 samples dropped" in done.stderr
+
+
+def test_a_microphone_that_vanishes_is_awaited_and_the_time_goes_on(tmp_path):
+    done = microphone("--reconnect", cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    for part in ("waiting for it", "Desk: goes on", "interrupted after", "samples dropped"):
+        assert part in done.stderr
+    seconds = float(done.stderr.split("microphone: heard ")[1].split(" s")[0])
+    assert seconds > 4.0  # a second, the time away with one failed attempt, another second

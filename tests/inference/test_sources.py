@@ -143,7 +143,11 @@ def sound(monkeypatch):
 
     module = types.ModuleType("sounddevice")
     module.__dict__.update(
-        PortAudioError=PortAudioError, InputStream=FakeStream, query_devices=query_devices
+        PortAudioError=PortAudioError,
+        InputStream=FakeStream,
+        query_devices=query_devices,
+        _terminate=lambda: None,
+        _initialize=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "sounddevice", module)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shutil
 import sys
@@ -211,7 +212,7 @@ def _chunks(args: argparse.Namespace, display: _Display) -> Iterator[Chunk]:
     source = opened()
     if isinstance(source, Microphone):
         display.note(f"{source.name}: {source.rate_hz} Hz")
-    stalled = False
+    stalled, last = False, time.monotonic()
     try:
         while True:
             try:
@@ -230,7 +231,10 @@ def _chunks(args: argparse.Namespace, display: _Display) -> Iterator[Chunk]:
                 return
             if stalled:
                 display.note(f"{source.name}: goes on")
-            stalled = False
+                if isinstance(source, Microphone):  # what was not heard meanwhile is lost
+                    away = round((time.monotonic() - last) * chunk.rate_hz) - len(chunk.samples)
+                    chunk = dataclasses.replace(chunk, dropped=max(0, away))
+            stalled, last = False, time.monotonic()
             yield chunk
     finally:
         source.close()

@@ -192,7 +192,8 @@ class Session:
         self._resampler, ahead = Resampler.resumed(
             state.rate_hz, self.hearing.rate_hz, state.resampler
         )
-        samples = torch.cat([state.hearing.samples, torch.from_numpy(ahead)])
+        waiting = state.hearing.samples
+        samples = torch.cat([waiting, torch.from_numpy(ahead).to(waiting.device)])
         self._state, self._events = state.hearing._replace(samples=samples), state.events
         self._ended = False
 
@@ -247,25 +248,30 @@ class Session:
             with safe_open(path, framework="pt") as file:
                 record = json.loads((file.metadata() or {})["stream"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            device = self.hearing.initial_state().front_end.device
             mine = (_SCHEMA, self.finder.model, to_json(self.settings), self.hearing.block_samples)
             its = tuple(record[key] for key in ("schema", "model", "settings", "block_samples"))
             if mine != its:
                 raise ModelError(
                     f"{path}: is the state of a stream of another model or with other settings"
                 )
-            self.state = self._read(record, tensors)
+            self.state = self._read(record, tensors, device)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: is no state of a stream ({error})") from None
 
-    def _read(self, record: dict[str, Any], tensors: dict[str, Tensor]) -> StreamState:
+    def _read(
+        self, record: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> StreamState:
         start = self.hearing.initial_state()
         model: dict[str, Any] = {}
         for name, value in start.model._asdict().items():
             if isinstance(value, Tensor):
-                model[name] = tensors[f"model.{name}"]
+                model[name] = tensors[f"model.{name}"].to(device)
                 if name != "frames":  # none of them before the first
                     _same_shape(model[name], value)
-        contexts = [tensors[f"context.{number}"] for number in range(len(start.model.contexts))]
+        contexts = [
+            tensors[f"context.{number}"].to(device) for number in range(len(start.model.contexts))
+        ]
         for context, value in zip(contexts, start.model.contexts, strict=True):
             _same_shape(context, value)
         _same_shape(tensors["front_end"], start.front_end)
@@ -286,8 +292,8 @@ class Session:
                 int(record["heard"]), int(record["given"]), tensors["resampler"].numpy()
             ),
             HearingState(
-                tensors["samples"],
-                tensors["front_end"],
+                tensors["samples"].to(device),
+                tensors["front_end"].to(device),
                 ModelState(**model, steps=int(record["model_steps"])),
             ),
             EventState(tensors["recent_scores"].numpy(), int(record["steps"]), ongoing),

@@ -6,6 +6,7 @@ hearing never stands in an audio callback or leaves a recorder waiting for a rea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import struct
@@ -227,11 +228,12 @@ class Microphone:
         return Chunk(samples, self.rate_hz, lost)
 
     def close(self) -> None:
-        """Let go of the device."""
-        try:
+        """Let go of the device, so that one that comes back is found."""
+        with contextlib.suppress(self._sound.PortAudioError):  # it has gone
             self._stream.close()
-        except self._sound.PortAudioError:  # it has gone
-            return
+        # PortAudio lists the devices once, when it starts.
+        self._sound._terminate()
+        self._sound._initialize()
 
 
 def devices() -> str:
