@@ -131,10 +131,10 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "- Forty clips a class, mostly close and clean: expect less on distant, overlapping or "
         "reverberant sounds, and on microphones unlike those of field recorders.",
-        "- Silence, steady tones and white noise over the whole band, short of full scale, come out as none of these. "
-        "White noise without its upper half, as in a file of 16 kHz, comes out as rain, and of six "
-        "synthetic spoken sentences three came out as a rooster or a dog, at scores of 0.37 to "
-        "0.46.",
+        "- Silence, steady tones and white noise over the whole band, short of full scale, come "
+        "out as none of these. White noise without its upper half, as in a file of 16 kHz, comes "
+        "out as rain, and of six synthetic spoken sentences three came out as a rooster or a dog, "
+        "at scores of 0.37 to 0.46.",
         "- Real sounds of no class are often taken for one; how often has not been measured yet.",
         "- Trained on clips of 5 s: one answer for a long file tells little of the short sounds in "
         "it. `earmark predict --events` finds them, but how exact onsets and offsets are has not "
