@@ -24,7 +24,13 @@ SHAPES: list[dict[str, Any]] = [
     {"stack": 3, "delta": 2},
     {"convolutions": CONVOLUTIONS, "pooling": "attention"},
 ]
-SETTINGS = EventSettings(0.5, 0.15, 0.8, 0.1, 0.2)
+SETTINGS = EventSettings(
+    window_seconds=0.5,
+    smoothing_seconds=0.15,
+    release=0.8,
+    shortest_seconds=0.1,
+    gap_seconds=0.2,
+)
 
 
 def recognizer(**options):

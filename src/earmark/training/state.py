@@ -88,6 +88,8 @@ def remove_state(run: Path) -> None:
     folder = run / RESUME_FOLDER
     if folder.is_dir():
         (folder / _FILE).unlink(missing_ok=True)
+        for part in folder.glob(f".{_FILE}.*.part"):  # what a kill while writing left
+            part.unlink(missing_ok=True)
         folder.rmdir()
 
 
