@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.predict import synthetic_note
@@ -25,6 +26,7 @@ from earmark.inference.sources import (
     Microphone,
     Pipe,
     StalledError,
+    devices,
 )
 from earmark.inference.tables import LAYOUTS, EventTable
 
@@ -101,8 +103,6 @@ def run(args: argparse.Namespace) -> int:
     _refuse_odd(args)
     settings = event_settings(args)
     if args.list_devices:
-        from earmark.inference.sources import devices
-
         print(devices())
         return 0
     from earmark.inference.recognizer import Recognizer
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         return _hear(session, display, session.hear_file(Path(args.file)))
     if args.file:
         session = recognizer.stream(settings=settings, source=args.file)
-        return _hear(session, display, _paced(session, display, Path(args.file)))
+        return _hear(session, display, session.hear(_paced(session, display, Path(args.file))))
     name = "stdin" if args.source else "microphone"
     session = recognizer.stream(settings=settings, source=name)
     return _hear(session, display, _live(session, display, args))
@@ -164,28 +164,19 @@ def _hear(session: Session, display: _Display, events: Iterator[Event]) -> int:
     return 0
 
 
-def _paced(session: Session, display: _Display, path: Path) -> Iterator[Event]:
-    """Hear a file at the speed of the sound."""
-    from earmark import audio
+def _paced(session: Session, display: _Display, path: Path) -> Iterator[NDArray[np.float32]]:
+    """Read a file at the speed of the sound."""
+    from earmark.inference.session import file_chunks
 
-    fault, begun, given = None, time.monotonic(), 0
-    blocks = audio.read_blocks(
-        path, session.rate_hz, block_seconds=1.0, allow_silence=True, hear_cut=True
-    )
+    begun, given = time.monotonic(), 0
     part = round(_REALTIME_SECONDS * session.rate_hz)
-    try:
-        for block in blocks:
-            for start in range(0, len(block), part):
-                samples = block[start : start + part]
-                given += len(samples)
-                time.sleep(max(0.0, begun + given / session.rate_hz - time.monotonic()))
-                yield from session.push(samples)
-                display.bars(session)
-    except AudioError as error:
-        fault = error
-    yield from session.finish()
-    if fault:
-        raise fault
+    for block in file_chunks(path, session.rate_hz):
+        for start in range(0, len(block), part):
+            samples = block[start : start + part]
+            given += len(samples)
+            time.sleep(max(0.0, begun + given / session.rate_hz - time.monotonic()))
+            yield samples
+            display.bars(session)
 
 
 def _live(session: Session, display: _Display, args: argparse.Namespace) -> Iterator[Event]:

@@ -12,7 +12,7 @@ to a file and gone on from.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,13 +155,14 @@ class Session:
         Raises:
             AudioError: see `earmark.audio.read_blocks`; what came before the fault was heard.
         """
-        blocks = audio.read_blocks(
-            path, self.rate_hz, block_seconds=1.0, allow_silence=True, hear_cut=True
-        )
+        return self.hear(file_chunks(path, self.rate_hz))
+
+    def hear(self, chunks: Iterable[NDArray[Any]]) -> Iterator[Event]:
+        """Hear chunks to their end, or to a fault in them, which is raised after all events."""
         fault = None
         try:
-            for block in blocks:
-                yield from self.push(block)
+            for chunk in chunks:
+                yield from self.push(chunk)
         except AudioError as error:
             fault = error
         yield from self.finish()
@@ -313,6 +314,11 @@ class Session:
             self._last = rows[-1]
         events, self._events = self.finder.step(rows, self._events, self.source)
         return events
+
+
+def file_chunks(path: Path, rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """Read a file as a stream is heard: silence is no fault, and of a cut file what is there."""
+    return audio.read_blocks(path, rate_hz, block_seconds=1.0, allow_silence=True, hear_cut=True)
 
 
 def _same_shape(tensor: Tensor, wanted: Tensor) -> None:
