@@ -24,3 +24,16 @@ def test_every_kind_comes_in_turn_within_full_scale(rate_hz):
         assert np.isfinite(samples).all()
         peak = np.abs(samples).max()
         assert peak == 0 if kind == "silence" else 5e-5 < peak <= 1
+
+
+def test_half_of_the_clips_end_where_a_lower_rate_ends():
+    empty = []
+    for kind, samples in backgrounds(120, 2, 44_100, 0.5):
+        power = np.square(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
+        hz = np.fft.rfftfreq(len(samples), 1 / 44_100)
+        if kind == "hum":  # has all frequencies, falling slowly
+            empty.append(
+                power[hz > 18_000].mean() < 1e-7 * power[(hz > 2_000) & (hz < 3_500)].mean()
+            )
+    assert len(empty) == 20
+    assert 5 <= sum(empty) <= 15

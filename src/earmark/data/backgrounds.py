@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import soxr
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from earmark.data.synthesis import Samples, band, contour, formants, harmonics, noise, place, swell
+
+# Rates of telephones, speech synthesis, old recordings and broadcasts.
+_LOWER_RATES_HZ = (8_000, 11_025, 16_000, 22_050, 32_000)
 
 
 def backgrounds(
     count: int, seed: int, rate_hz: int, seconds: float = 5.0
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Return `count` generated clips, the kinds in turn, each with the name of its kind.
+
+    Half of them are made at a lower sample rate first: the upper bands of much that is recorded
+    are empty, and a model that never met that takes the empty bands for a mark of a class.
 
     Args:
         count: clips.
@@ -32,10 +39,14 @@ def backgrounds(
     """
     clips = []
     kinds = list(KINDS.items())
+    lower = [rate for rate in _LOWER_RATES_HZ if rate < rate_hz]
     for number in range(count):
         kind, sound = kinds[number % len(kinds)]
         rng = np.random.default_rng((seed, number))
-        samples = sound(rng, round(seconds * rate_hz), float(rate_hz))
+        made_hz = int(rng.choice(lower)) if lower and rng.uniform() < 0.5 else rate_hz
+        samples = sound(rng, round(seconds * made_hz), float(made_hz))
+        samples = soxr.resample(samples, made_hz, rate_hz, quality="HQ")
+        samples = np.resize(samples, round(seconds * rate_hz))  # by a sample, if at all
         peak = np.abs(samples).max()
         level = 10 ** (-rng.uniform(0, 80) / 20)
         clips.append((kind, (samples * (level / peak if peak else 0.0)).astype(np.float32)))
@@ -90,14 +101,15 @@ def _knocks(rng: Generator, samples: int, rate_hz: float) -> Samples:
 def _babble(rng: Generator, samples: int, rate_hz: float) -> Samples:
     """Speech without words: syllables of moving formants over a voice's pitch, and hisses."""
     clip, at = np.zeros(samples), rng.uniform(0, 0.5)
-    voice, size = rng.uniform(80, 260), rng.uniform(0.85, 1.2)
+    voice, size = rng.uniform(75, 330), rng.uniform(0.85, 1.2)
     while at < samples / rate_hz:
         length = round(rng.uniform(0.08, 0.3) * rate_hz)
         curve = contour(list(voice * rng.uniform(0.8, 1.25, 3)), length)
-        vowels = size * np.array(
-            [rng.uniform(280, 850), rng.uniform(800, 2300), rng.uniform(2300, 3200)]
-        )
-        spoken = formants(harmonics(curve, 40, 1.1, rate_hz), vowels, 0.12, rate_hz)
+        source, turn = harmonics(curve, 40, 1.1, rate_hz), np.linspace(0, 1, length)
+        first, second = (
+            formants(source, size * _vowel(rng), 0.12, rate_hz) for _ in range(2)
+        )  # a vowel that moves to another
+        spoken = first * (1 - turn) + second * turn
         place(clip, spoken * swell(length, 0.2, 0.4) * rng.uniform(0.4, 1), at, rate_hz)
         at += length / rate_hz
         if rng.uniform() < 0.5:  # a fricative
@@ -109,6 +121,11 @@ def _babble(rng: Generator, samples: int, rate_hz: float) -> Samples:
         at += rng.uniform(0.0, 0.08) if rng.uniform() < 0.85 else rng.uniform(0.2, 0.8)
     hiss = noise(rng, samples, 1.0, rate_hz)
     return clip + 10 ** (-rng.uniform(20, 60) / 20) * clip.std() * hiss / hiss.std()
+
+
+def _vowel(rng: Generator) -> Samples:
+    """Return the frequencies of a vowel's formants, in hertz."""
+    return np.array([rng.uniform(280, 850), rng.uniform(800, 2300), rng.uniform(2300, 3200)])
 
 
 KINDS: dict[str, Callable[[Generator, int, float], Samples]] = {
