@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from earmark.errors import ModelError, SettingsError
-from earmark.model import LSTMClassifier
+from earmark.model import LSTMClassifier, moment_stride
 from earmark.settings import POOLINGS
 
 
@@ -155,6 +155,23 @@ def test_every_moment_has_the_scores_of_the_window_that_ends_with_it(options, ch
     ]
     # measured below 4e-7
     torch.testing.assert_close(torch.cat(logits, 1), torch.stack(wanted, 1), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", STREAMING, ids=str)
+@pytest.mark.parametrize(("joined", "window"), [(1, 3), (3, 1), (3, 5), (6, 4)])
+@torch.no_grad()
+def test_joined_views_score_as_the_stream_of_them_does(options, joined, window):
+    model = small_model(**options)
+    frames = 5 * model.frames_per_step
+    x = torch.randn(6, frames, 5)
+    whole, moments = model.logits_joined(x, joined, window)
+    streams = x.reshape(6 // joined, joined * frames, 5)
+    for size, given in ((5, whole[:, None]), (window, moments)):
+        every, _ = model.moments(streams, model.initial_state(len(streams), size))
+        inside = every.reshape(6, 5, -1)[:, size - 1 :: moment_stride(size)]
+        torch.testing.assert_close(given, inside[:, : given.shape[1]], atol=2e-6, rtol=0)
+    if joined == 1:
+        torch.testing.assert_close(whole, model.logits(x), atol=2e-6, rtol=0)
 
 
 def test_an_empty_chunk_changes_nothing():

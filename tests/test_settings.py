@@ -48,6 +48,7 @@ WRONG_VALUES = [
         for name in (
             *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers"),
             *("patience", "stack", "views", "clip_seconds", "validation_fraction", "clip_norm"),
+            *("joined", "moment_seconds"),
         )
     ],
     *[
@@ -55,8 +56,12 @@ WRONG_VALUES = [
         for name in (
             *("seed", "delta", "warmup", "weight_decay", "average", "label_smoothing", "gain"),
             *("mix_probability", "tilt", "mel_shift", "time_mask", "mel_mask", "noise", "stretch"),
+            "moments",
         )
     ],
+    (TrainingSettings(), "joined", 5),  # does not divide the batch of 32
+    (TrainingSettings(bidirectional=True), "joined", 2),
+    (TrainingSettings(bidirectional=True), "moments", 0.5),
     *[(TrainingSettings(), name, 1.0) for name in ("dropout", "average", "label_smoothing")],
     (TrainingSettings(), "warmup", 1.0),
     (TrainingSettings(), "seed", 2**63),

@@ -17,7 +17,6 @@ after every chunk what one pass over all frames so far would give.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,9 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from earmark.errors import ModelError, SettingsError
-from earmark.settings import Convolutions, ModelSettings
+from earmark.settings import Convolutions, ModelSettings, frames_per_step
 
 _MOST_WEIGHT = 8.0  # natural logarithm, so that no step outweighs all others for ever
+
+
+def moment_stride(window: int) -> int:
+    """Return the steps from one moment to the next that training scores."""
+    return max(1, window // 4)
 
 
 class ModelState(NamedTuple):
@@ -167,7 +171,7 @@ class LSTMClassifier(nn.Module):
             channels, bands = layer[0], layers[-1].bands(bands)
             inputs = channels * bands
         self.convolutions: Sequence[CausalConvolution] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.frames_per_step = settings.stack * math.prod(c[3] for c in settings.convolutions)
+        self.frames_per_step = frames_per_step(settings)
         self.lstm = nn.LSTM(
             inputs,
             settings.hidden_size,
@@ -264,6 +268,33 @@ class LSTMClassifier(nn.Module):
         largest = outputs.masked_fill(~inside, -torch.inf).amax(1)
         last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
         return self._head(total, weight, largest, last)
+
+    def logits_joined(self, x: Tensor, joined: int, window: int) -> tuple[Tensor, Tensor]:
+        """Return logits of views that are heard one after the other, and of moments within them.
+
+        Args:
+            x: features `(batch, frames, input_size)`, the frames a whole number of steps.
+            joined: so many views follow each other as one stream; a divisor of the batch.
+            window: steps pooled into the logits of a moment, at most those of a view.
+
+        Returns:
+            Logits `(batch, num_classes)`, and logits `(batch, moments, num_classes)` of a window
+            every quarter of its length; the first begins with the view, none goes past its end.
+        """
+        stream = x.reshape(len(x) // joined, -1, x.shape[2])
+        outputs, _ = self._outputs(stream, self.initial_state(len(stream)))
+        outputs = outputs.reshape(len(x), -1, outputs.shape[2])
+        weights = self._weights(outputs)
+
+        def windows(values: Tensor) -> Tensor:  # (batch, moments, values, window)
+            return values.unfold(1, window, moment_stride(window))
+
+        total, largest = windows(outputs * weights).sum(-1), windows(outputs).amax(-1)
+        last = outputs[:, window - 1 :: moment_stride(window)]
+        return (
+            self._head((outputs * weights).sum(1), weights.sum(1), outputs.amax(1), outputs[:, -1]),
+            self._head(total, windows(weights).sum(-1), largest, last),
+        )
 
     def initial_state(self, batch: int = 1, window: int = 1) -> ModelState:
         """Return the state of `batch` streams before their first frame.

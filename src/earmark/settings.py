@@ -250,6 +250,19 @@ class TrainingSettings:
     noise: float = _setting(
         0.0, "highest level of added noise above the floor, natural log of power; 0: none"
     )
+    joined: int = _setting(
+        1,
+        "views heard one after the other as one stream, the LSTM's state carried on, so that it "
+        "learns to go on for hours; 1: each view starts anew",
+    )
+    moments: float = _setting(
+        0.0,
+        "part that the scores of single moments have in the loss; their targets are the classes "
+        "that sound just then, or every class alike where none does; 0: whole views only",
+    )
+    moment_seconds: float = _setting(
+        2.0, "the model's outputs over this long are pooled into the scores of a moment"
+    )
     backgrounds: float = _setting(
         0.0,
         "share of views that are generated noises, tones, hums, clicks and silence, whose target "
@@ -260,9 +273,10 @@ class TrainingSettings:
         _check_types(self)
         for name in (
             *("batch_size", "num_epochs", "patience", "views", "hidden_size", "num_layers"),
+            "joined",
         ):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "clip_seconds", "clip_norm"):
+        for name in ("learning_rate", "clip_seconds", "clip_norm", "moment_seconds"):
             _check(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1", self.seed)
@@ -277,9 +291,15 @@ class TrainingSettings:
             _check(0 <= getattr(self, name) <= 1, name, "0 to 1", getattr(self, name))
         for name in (
             *("weight_decay", "gain", "tilt", "mel_shift", "time_mask", "mel_mask"),
-            *("noise", "stretch", "pitch"),
+            *("noise", "stretch", "pitch", "moments"),
         ):
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        divides = self.batch_size % self.joined == 0
+        _check(divides, "joined", "a divisor of batch_size", self.joined)
+        for name, alone in (("joined", 1), ("moments", 0)):
+            value = getattr(self, name)
+            rule = f"{alone} for a bidirectional model, which cannot stream"
+            _check(not self.bidirectional or value == alone, name, rule, value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,6 +330,11 @@ class EventSettings:
         _check(0 < self.release <= 1, "release", "above 0 and at most 1", self.release)
         for name in ("smoothing_seconds", "shortest_seconds", "gap_seconds", "lag_seconds"):
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+
+
+def frames_per_step(settings: ModelSettings | TrainingSettings) -> int:
+    """Return how many frames the model needs for each step of its LSTM."""
+    return settings.stack * math.prod(layer[3] for layer in settings.convolutions)
 
 
 def _check_shape(settings: ModelSettings | TrainingSettings) -> None:

@@ -26,7 +26,7 @@ def batches(front_end=FRONT_END, **changes):
 
 def draw(made, seed=0):
     chosen = torch.arange(len(made.labels))
-    return made.draw(chosen, 3, torch.Generator().manual_seed(seed))
+    return made.draw(chosen, 3, torch.Generator().manual_seed(seed))[:2]
 
 
 def test_a_plain_view_is_a_circular_crop_of_its_clip():
@@ -130,7 +130,7 @@ def test_pitch_moves_a_peak_by_the_same_factor_for_all_frames():
     recipe = small_recipe(**{**PLAIN, "pitch": 0.4})
     made = Batches(clips, recipe, front_end, torch.device("cpu"))
     chosen = torch.zeros(64, dtype=torch.long)
-    x, _ = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    x, *_ = made.draw(chosen, 3, torch.Generator().manual_seed(0))
     before = int(frames[0].argmax())
     peaks = x.argmax(2)
     assert (peaks == peaks[:, :1]).all()
@@ -151,10 +151,39 @@ def test_no_pitch_change_leaves_every_band_where_it_is():
 def test_backgrounds_take_the_stated_share_with_every_class_alike():
     made = batches(backgrounds=0.4)
     chosen = torch.arange(len(made.labels)).repeat(40)
-    x, targets = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    x, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
     even = (targets - 1 / 3).abs().amax(1) < 1e-6
     assert even.float().mean().item() == pytest.approx(0.4, abs=0.06)
-    plain, _ = batches().draw(chosen, 3, torch.Generator().manual_seed(0))
+    plain, *_ = batches().draw(chosen, 3, torch.Generator().manual_seed(0))
     torch.testing.assert_close(x[~even], plain[~even])
     assert torch.isfinite(x).all()
     assert x[even].std() > 0.5
+    assert heard[even].abs().max() == 0
+    assert heard[~even].amax((1, 2)).min() == 1
+
+
+def test_a_class_is_heard_only_in_frames_within_30_db_of_its_loudest():
+    made = batches(tilt=1.0, gain=2.0)
+    made.features = made.features.clone()
+    silent = torch.arange(len(made.features)) % 2 == 0
+    made.features[silent] = math.log(FRONT_END.floor)
+    made.features[~silent] = 0.0
+    chosen = torch.arange(len(made.labels))
+    x, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    sounding = x.mean(2) > -6.0
+    assert 0.3 < sounding.float().mean() < 0.7
+    torch.testing.assert_close(heard, sounding[..., None] * targets[:, None])
+
+
+def test_mixed_views_hear_both_classes_in_proportion():
+    made = batches(mix_probability=1.0)
+    made.features = torch.zeros_like(made.features)  # every frame as loud as the others
+    chosen = torch.arange(len(made.labels))
+    _, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(heard, targets[:, None].expand_as(heard))
+    assert targets.max(1).values.min() < 0.9
+
+
+def test_views_are_a_whole_number_of_steps():
+    x, _ = draw(batches(stack=3, clip_seconds=0.4))
+    assert x.shape[1] == 18

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -16,12 +17,28 @@ from torch import Generator, Tensor
 from earmark.data.prepare import hear_backgrounds
 from earmark.data.splits import ClipSet
 from earmark.features import band_positions
-from earmark.settings import FrontEndSettings, TrainingSettings
+from earmark.settings import FrontEndSettings, TrainingSettings, frames_per_step
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each view
 _TILT_POINTS = 6  # a random filter is a line through this many points over the mel axis
 _BACKGROUNDS = 240  # generated clips kept at hand
 _MASKS = 2  # time masks and mel masks in a view
+_ACTIVE = 1e-3  # of a view's loudest frame; 30 dB below it a clip's sound counts as over
+
+
+class Views(NamedTuple):
+    """Augmented views of a batch.
+
+    Attributes:
+        frames: `(batch, frames, input_size)`, a whole number of the model's steps.
+        targets: soft labels of whole views, `(batch, classes)`.
+        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`; all
+            zero where none does.
+    """
+
+    frames: Tensor
+    targets: Tensor
+    heard: Tensor
 
 
 class Batches:
@@ -50,9 +67,11 @@ class Batches:
         self.mean, self.scale = feature_statistics(self.features)
         if front_end:
             seconds = settings.clip_seconds
-            self.crop_frames = max(1, round(seconds * front_end.frames_per_second))
+            frames = round(seconds * front_end.frames_per_second)
         else:
-            self.crop_frames = int(clips.frames.max())
+            frames = int(clips.frames.max())
+        step = frames_per_step(settings)
+        self.crop_frames = max(1, frames // step) * step
         self.backgrounds = None
         if front_end and settings.backgrounds:
             heard = hear_backgrounds(front_end, _BACKGROUNDS, settings.seed, settings.clip_seconds)
@@ -64,16 +83,13 @@ class Batches:
         shuffles = [torch.randperm(count, generator=generator) for _ in range(self.settings.views)]
         return torch.cat(shuffles)
 
-    def draw(self, chosen: Tensor, classes: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return augmented views of the chosen clips and their soft labels.
+    def draw(self, chosen: Tensor, classes: int, generator: Generator) -> Views:
+        """Return augmented views of the chosen clips.
 
         Args:
             chosen: clip numbers `(batch,)`.
             classes: number of classes.
             generator: source of every random choice, on the CPU.
-
-        Returns:
-            Frames `(batch, crop_frames, input_size)` and targets `(batch, classes)`.
         """
         recipe = self.settings
         device = self.features.device
@@ -94,10 +110,13 @@ class Batches:
         alone = torch.zeros(len(chosen), 1, 1, dtype=torch.bool, device=device)
         if self.backgrounds is not None:
             x, targets, alone = self._with_backgrounds(x, targets, uniform)
+        heard = (~alone * targets[:, None]).expand(-1, self.crop_frames, -1)
         if self.front_end:
             x = self._recoloured(x, uniform)
+            power = x.exp().mean(2, keepdim=True)
+            heard = heard * (power > _ACTIVE * power.amax(1, keepdim=True))
         if recipe.mix_probability:
-            x, targets = self._mixed(x, targets, alone, uniform)
+            x, targets, heard = self._mixed(Views(x, targets, heard), alone, uniform)
         if self.front_end:
             lowest = math.log(self.front_end.floor)
             if recipe.noise:
@@ -105,7 +124,7 @@ class Batches:
                 ripple = torch.randn(x.shape, generator=generator).to(device)
                 x = torch.logaddexp(x, level + 0.6 * ripple)
             x = x.clamp_min(lowest)
-        return self._masked(x, uniform), targets
+        return Views(self._masked(x, uniform), targets, heard)
 
     def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Change the pitch, shift along the mel axis, change the level, filter smoothly."""
@@ -131,16 +150,14 @@ class Batches:
             )
         return x + change
 
-    def _mixed(
-        self, x: Tensor, targets: Tensor, alone: Tensor, uniform: _Uniform
-    ) -> tuple[Tensor, Tensor]:
+    def _mixed(self, views: Views, alone: Tensor, uniform: _Uniform) -> Views:
         """Mix some views, but not those `alone`, with their neighbours; labels in proportion.
 
         The two are brought to one level first, so that the label says what is heard (between-class
         learning, Tokozume et al. 2018). Unknown features are mixed linearly (mixup, Zhang et al.
         2018).
         """
-        share = uniform(0, 1, 1, 1)
+        x, share = views.frames, uniform(0, 1, 1, 1)
         mixing = ~alone & (uniform(0, 1, 1, 1) < self.settings.mix_probability)
         other = x.roll(1, 0)
         if self.front_end:
@@ -153,8 +170,14 @@ class Batches:
             mixed = torch.logaddexp(first, second) - loudness.log()
         else:
             mixed = share * x + (1 - share) * other
-        soft = share[:, 0] * targets + (1 - share[:, 0]) * targets.roll(1, 0)
-        return torch.where(mixing, mixed, x), torch.where(mixing[:, 0], soft, targets)
+        kept = torch.where(mixing, share, torch.ones_like(share))
+
+        def soft(labels: Tensor, kept: Tensor) -> Tensor:
+            return kept * labels + (1 - kept) * labels.roll(1, 0)
+
+        return Views(
+            torch.where(mixing, mixed, x), soft(views.targets, kept[:, 0]), soft(views.heard, kept)
+        )
 
     def _with_backgrounds(
         self, x: Tensor, targets: Tensor, uniform: _Uniform

@@ -37,9 +37,9 @@ from earmark.evaluation.calibration import cross_entropy, fit
 from earmark.evaluation.pictures import draw_curves
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_text
-from earmark.model import LSTMClassifier
+from earmark.model import LSTMClassifier, moment_stride
 from earmark.settings import Calibration, ModelSettings, TrainingSettings, to_json
-from earmark.training.batches import Batches
+from earmark.training.batches import Batches, Views
 from earmark.training.state import (
     ResumeState,
     load_optimizer,
@@ -59,22 +59,64 @@ NOT_CHOSEN = (
 )
 NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
 _BACKGROUNDS = 240  # generated clips that set the thresholds
+_FILLED = 0.1  # share of a moment's window from which it counts as sounding
 _BACKGROUND_SEED = 10**9  # apart from those that training draws
 
 
 class _Objective(nn.Module):
-    """The model and its loss as one module, so that several processes share its gradients."""
+    """The model and its loss as one module, so that several processes share its gradients.
 
-    def __init__(self, model: LSTMClassifier, label_smoothing: float, weight: Tensor) -> None:
+    Args:
+        model: what learns.
+        settings: the recipe.
+        weight: what each class weighs, `(classes,)`.
+        window: steps pooled into the scores of a moment.
+    """
+
+    def __init__(
+        self, model: LSTMClassifier, settings: TrainingSettings, weight: Tensor, window: int
+    ) -> None:
         super().__init__()
-        self.model = model
-        self.loss = nn.CrossEntropyLoss(weight, label_smoothing=label_smoothing)
+        self.model, self.settings, self.window = model, settings, window
+        self.loss = nn.CrossEntropyLoss(weight, label_smoothing=settings.label_smoothing)
 
-    def forward(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the share of views whose heaviest label wins."""
-        logits = self.model.logits(x)
-        correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
-        return self.loss(logits, targets), correct
+        x, targets, heard = views
+        recipe = self.settings
+        if recipe.joined == 1 and recipe.moments == 0:
+            logits = self.model.logits(x)
+            loss = self.loss(logits, targets)
+        else:
+            logits, moments = self.model.logits_joined(x, recipe.joined, self.window)
+            loss = self.loss(logits, targets)
+            now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
+            if recipe.moments:
+                loss = loss + recipe.moments * self.loss(
+                    moments.flatten(0, 1), now_heard.flatten(0, 1)
+                )
+        return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
+
+
+def moment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
+    """Return the soft label of each moment that `LSTMClassifier.logits_joined` scores.
+
+    Args:
+        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`.
+        frames_per_step: frames of each step.
+        window: steps of each moment.
+
+    Returns:
+        `(batch, moments, classes)`, each summing to 1: the classes that sound, in proportion. The
+        less of a window is filled, below a tenth of it, the more evenly all classes share.
+    """
+    length, hop = window * frames_per_step, moment_stride(window) * frames_per_step
+    parts = heard.unfold(1, length, hop).mean(-1)
+    filled = parts.sum(2, keepdim=True)
+    sure = (filled / _FILLED).clamp(max=1)
+    return torch.lerp(
+        torch.full_like(parts, 1 / parts.shape[2]), parts / filled.clamp_min(1e-6), sure
+    )
 
 
 @dataclass
@@ -125,10 +167,10 @@ class Run:
         self.accelerator, self.show_progress = accelerator, show_progress
         self.source = dict(source or {})
         processes = accelerator.num_processes
-        if settings.batch_size % processes:
+        if settings.batch_size % (processes * settings.joined):
             raise RunError(
                 f"batch_size {settings.batch_size} does not divide among {processes} processes; "
-                f"use a multiple of {processes}"
+                f"use a multiple of {processes * settings.joined}"
             )
         self.validated, self.start = validated, start
         for teacher in teachers:
@@ -165,10 +207,19 @@ class Run:
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         weight = class_weights(split.train.labels, len(split.classes), settings.balance).to(device)
-        objective = _Objective(self.model, settings.label_smoothing, weight)
+        objective = _Objective(self.model, settings, weight, self._window())
         self.objective, self.prepared_optimizer = accelerator.prepare(objective, self.optimizer)
         self.best = _copy(self.average)
         self.progress = _Progress([])
+
+    def _window(self) -> int:
+        """Return the steps of a moment, at most those of a view."""
+        steps = self.batches.crop_frames // self.model.frames_per_step
+        front_end = self.split.front_end
+        if front_end is None:
+            return steps
+        per_second = front_end.frames_per_second / self.model.frames_per_step
+        return min(steps, max(1, round(self.settings.moment_seconds * per_second)))
 
     def resume(self, state: ResumeState) -> None:
         """Go on from a state between two epochs."""
@@ -249,15 +300,17 @@ class Run:
         total = torch.zeros(2, device=self.accelerator.device)
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            x, targets = self.batches.draw(chosen, classes, generator)
+            views = self.batches.draw(chosen, classes, generator)
             if self.teachers:
                 with torch.no_grad():
-                    taught = torch.stack([teacher(x) for teacher in self.teachers]).mean(0)
-                targets = torch.lerp(targets, taught, recipe.teacher)
+                    taught = torch.stack([teacher(views.frames) for teacher in self.teachers])
+                targets = torch.lerp(views.targets, taught.mean(0), recipe.teacher)
+                views = views._replace(targets=targets)
             at = (epoch - 1) * self.steps + step
             for group in self.optimizer.param_groups:
                 group["lr"] = _rate(recipe, at / (recipe.num_epochs * self.steps))
-            loss, correct = self.objective(x[rank::processes], targets[rank::processes])
+            mine = Views(*(values[rank::processes] for values in views))
+            loss, correct = self.objective(mine)
             self.prepared_optimizer.zero_grad()
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
