@@ -7,11 +7,16 @@ overlaps, over generated noise at several levels; the model is the one of that f
 none of them. Where a clip's sound begins and ends is read off its level. Each recording is scored
 in three ways: the LSTM's state carried on; reset every so often; and windows of five seconds, each
 computed anew every second. Needs sed_eval: pip install earmark[bench].
+
+With --validation, the settings of events are chosen instead: the models are those that held clips
+out of the training folds, the recordings are made of these, and every combination of --windows,
+--smoothing, --release and --lag is scored. The test clips are not read then.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import time
@@ -26,13 +31,15 @@ from numpy.typing import NDArray
 
 from earmark import audio
 from earmark.artifact import TrainedModel, installed_versions, load_model, now
-from earmark.data.readers import read_dataset
+from earmark.data.folds import validation_mask
+from earmark.data.readers import Clip, Dataset, read_dataset
 from earmark.data.synthesis import noise
 from earmark.features import LogMel
 from earmark.files import write_json, write_text
 from earmark.inference.events import Event, EventFinder
 from earmark.inference.stream import Hearing
-from earmark.settings import EventSettings
+from earmark.settings import EventSettings, TrainingSettings, from_json
+from earmark.training.fit import VALIDATED
 
 Samples = NDArray[np.float32]
 ACTIVE_DB = 30.0  # a clip's sound lasts from its first to its last moment this close to its loudest
@@ -250,6 +257,52 @@ COLUMNS = {
 }
 
 
+def held_out(dataset: Dataset, fold: str, trained: TrainedModel) -> list[Clip]:
+    """Return the clips that a validated run held out of the training folds."""
+    recipe = from_json(TrainingSettings, trained.training["recipe"])
+    clips = [clip for clip in dataset.clips if str(clip.fold) != fold]
+    labels = np.array([dataset.classes.index(clip.label) for clip in clips])
+    groups = [clip.group for clip in clips]
+    mask = validation_mask(labels, groups, recipe.validation_fraction, recipe.seed)
+    assert mask.sum() == trained.data["validation_clips"]
+    return [clip for clip, held in zip(clips, mask, strict=True) if held]
+
+
+def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> None:
+    """Score every combination of event settings on held-out clips, and print the best first."""
+    names = ("window_seconds", "smoothing_seconds", "release", "lag_seconds", "gap_seconds")
+    grid: list[tuple[float, ...]] = list(
+        itertools.product(args.windows, args.smoothing, args.release, args.lag, args.gap)
+    )
+    rows: dict[tuple[float, ...], list[dict[str, float]]] = {values: [] for values in grid}
+    for fold in folds:
+        trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}" / VALIDATED)
+        assert trained.front_end
+        rate_hz = trained.front_end.rate_hz
+        part = held_out(dataset, fold, trained)
+        clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in part]
+        for snr in args.snr:
+            heard = scene(clips, rate_hz, args.minutes, snr, args.seed)
+            scored: dict[float, Samples] = {}
+            for values in grid:
+                settings = EventSettings(**dict(zip(names, values, strict=True)))
+                if values[0] not in scored:
+                    scored[values[0]] = carried(trained, settings, heard.samples)
+                rows[values].append(measures(trained, settings, scored[values[0]], heard))
+        print(f"fold {fold} done", flush=True)
+    means = {
+        values: {key: float(np.nanmean([row[key] for row in some])) for key in COLUMNS}
+        for values, some in rows.items()
+    }
+    shown = (
+        *("f1_onset_half_second", "f1_onset_second", "f1_second", "seconds_right"),
+        *("quiet_right", "found", "delay_seconds", "false_alarms_per_hour"),
+    )
+    print(" ".join(names), "|", " ".join(shown))
+    for setting, row in sorted(means.items(), key=lambda item: -item[1]["f1_onset_second"]):
+        print(*setting, "|", *(f"{row[key]:.3f}" for key in shown))
+
+
 def main() -> None:
     """Run every fold, level and way, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -259,12 +312,23 @@ def main() -> None:
     parser.add_argument("--folds", nargs="+", help="only these")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--snr", type=float, nargs="+", default=[np.inf, 30.0, 20.0, 10.0])
-    parser.add_argument("--windows", type=float, nargs="+", default=[2.0])
+    parser.add_argument(
+        "--windows", type=float, nargs="+", default=[EventSettings().window_seconds]
+    )
+    parser.add_argument("--validation", action="store_true", help="choose settings of events")
+    defaults = EventSettings()
+    for name in ("smoothing", "lag", "gap"):
+        default = [getattr(defaults, f"{name}_seconds")]
+        parser.add_argument(f"--{name}", type=float, nargs="+", default=default)
+    parser.add_argument("--release", type=float, nargs="+", default=[defaults.release])
     parser.add_argument("--resets", type=float, nargs="+", default=[10.0, 60.0])
     parser.add_argument("--out", type=Path, default=Path("docs/results/hours"))
     args = parser.parse_args()
     dataset = read_dataset(args.dataset)
     folds = args.folds or sorted({str(clip.fold) for clip in dataset.clips})
+    if args.validation:
+        choose(args, dataset, folds)
+        return
     rows: list[dict[str, Any]] = []
     for fold in folds:
         trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}")
