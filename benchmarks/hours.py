@@ -34,6 +34,7 @@ from earmark.artifact import TrainedModel, installed_versions, load_model, now
 from earmark.data.folds import validation_mask
 from earmark.data.readers import Clip, Dataset, read_dataset
 from earmark.data.synthesis import noise
+from earmark.evaluation.pictures import draw_events
 from earmark.features import LogMel
 from earmark.files import write_json, write_text
 from earmark.inference.events import Event, EventFinder
@@ -303,6 +304,35 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
         print(*setting, "|", *(f"{row[key]:.3f}" for key in shown))
 
 
+def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
+    """Draw one minute of a fold's recording, the tenth, and what is heard in it."""
+    trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}")
+    assert trained.front_end
+    rate_hz, settings = trained.front_end.rate_hz, EventSettings()
+    inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
+    clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
+    heard = scene(clips, rate_hz, 12.0, args.snr[0], args.seed)
+    scores = carried(trained, settings, heard.samples)
+    events = [(e.onset, e.offset, e.label) for e in found(trained, settings, scores)]
+    start, end = 540.0, 600.0
+
+    def within(items: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+        shown = [item for item in items if item[1] > start and item[0] < end]
+        return [(onset - start, offset - start, label) for onset, offset, label in shown]
+
+    part = torch.from_numpy(heard.samples[int(start * rate_hz) : int(end * rate_hz)])
+    step_seconds = Hearing(trained, settings).step_seconds
+    draw_events(
+        args.picture,
+        LogMel(trained.front_end)(part[None])[0].numpy(),
+        scores[int(start / step_seconds) : int(end / step_seconds)],
+        end - start,
+        trained.classes,
+        {"laid": within(heard.truth), "heard": within(events)},
+        f"Test clips of fold {fold}, noise {args.snr[0]:g} dB below them, minute 10",
+    )
+
+
 def main() -> None:
     """Run every fold, level and way, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -322,10 +352,14 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, nargs="+", default=default)
     parser.add_argument("--release", type=float, nargs="+", default=[defaults.release])
     parser.add_argument("--resets", type=float, nargs="+", default=[10.0, 60.0])
+    parser.add_argument("--picture", type=Path, help="draw a minute of the first fold instead")
     parser.add_argument("--out", type=Path, default=Path("docs/results/hours"))
     args = parser.parse_args()
     dataset = read_dataset(args.dataset)
     folds = args.folds or sorted({str(clip.fold) for clip in dataset.clips})
+    if args.picture:
+        draw_minute(args, dataset, folds[0])
+        return
     if args.validation:
         choose(args, dataset, folds)
         return

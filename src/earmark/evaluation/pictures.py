@@ -1,4 +1,4 @@
-"""Figures as PNG files: confusion matrix, training curves. Layer 1: matplotlib."""
+"""Figures as PNG files: confusion matrix, training curves, events. Layer 1: matplotlib."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from earmark.files import write_bytes
 
@@ -93,4 +94,51 @@ def draw_reliability(path: Path, rows: Sequence[Mapping[str, float]], title: str
     axes.set_title(title, fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", fontsize=8)
+    _save(figure, path)
+
+
+def draw_events(
+    path: Path,
+    frames: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    seconds: float,
+    classes: Sequence[str],
+    rows: Mapping[str, Sequence[tuple[float, float, str]]],
+    title: str,
+) -> None:
+    """Draw what was heard over some time: mel frames, scores, and rows of events below each other.
+
+    Args:
+        path: the PNG file.
+        frames: log-mel frames `(frames, mels)` of the whole time.
+        scores: `(steps, classes)` of the whole time.
+        seconds: how long that is.
+        classes: class names, in the order of the scores.
+        rows: what each row is called and its events, each (onset, offset, label), in seconds.
+        title: over the picture.
+    """
+    figure = Figure(figsize=(12, 7), dpi=130, layout="constrained")
+    mel, score, events = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 0.6 + len(rows)])
+    extent = (0.0, seconds, 0.0, float(frames.shape[1]))
+    mel.imshow(frames.T, origin="lower", aspect="auto", extent=extent, cmap="magma")
+    mel.set_ylabel("mel band")
+    colours = {label: f"C{number % 10}" for number, label in enumerate(classes)}
+    at = (np.arange(len(scores)) + 1) * seconds / len(scores)
+    for number, label in enumerate(classes):
+        score.plot(at, scores[:, number], color=colours[label], label=label, linewidth=1.2)
+    score.set_ylim(0, 1.02)
+    score.set_ylabel("score")
+    score.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), fontsize=8)
+    for height, listed in enumerate(rows.values()):
+        for onset, offset, label in listed:
+            onset, offset = max(0.0, onset), min(seconds, offset)
+            events.barh(height, offset - onset, 0.7, onset, color=colours[label], alpha=0.8)
+            events.text(onset, height, f" {label}", va="center", fontsize=7, clip_on=True)
+    events.set_yticks(range(len(rows)), list(rows))
+    events.invert_yaxis()
+    events.set_xlim(0, seconds)
+    events.set_xlabel("seconds")
+    for axes in (score, events):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=10)
     _save(figure, path)
