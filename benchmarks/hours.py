@@ -10,7 +10,7 @@ computed anew every second. Needs sed_eval: pip install earmark[bench].
 
 With --validation, the settings of events are chosen instead: the models are those that held clips
 out of the training folds, the recordings are made of these, and every combination of --windows,
---smoothing, --release and --lag is scored. The test clips are not read then.
+--smoothing, --release and --gap is scored. The test clips are not read then.
 """
 
 from __future__ import annotations
@@ -201,12 +201,14 @@ def measures(
     events = found(trained, settings, rows)
     seconds = len(rows) * step_seconds
     edge = round(min(EDGE_SECONDS, seconds / 3))
-    lag = settings.lag_seconds + settings.smoothing_seconds / 2
-    delays = []
+    lag = settings.onset_lag_seconds + settings.smoothing_seconds / 2
+    delays, onsets_late, offsets_late = [], [], []
     for onset, offset, label in heard.truth:
         hits = [e for e in events if e.label == label and e.offset > onset and e.onset < offset]
         if hits:
             delays.append(max(0.0, hits[0].onset + lag + step_seconds - onset))
+            onsets_late.append(hits[0].onset - onset)
+            offsets_late.append(hits[-1].offset - offset)
 
     def false_alarms(start: float, end: float) -> float:
         alone = [
@@ -236,6 +238,8 @@ def measures(
         "f1_second": event_scores(heard, events, 1.0, offsets=True),
         "found": len(delays) / max(1, len(heard.truth)),
         "delay_seconds": float(np.median(delays or [np.nan])),
+        "onset_late_seconds": float(np.median(onsets_late or [np.nan])),
+        "offset_late_seconds": float(np.median(offsets_late or [np.nan])),
         "false_alarms_per_hour": false_alarms(0.0, seconds),
         "false_alarms_first": false_alarms(0.0, edge),
         "false_alarms_last": false_alarms(seconds - edge, seconds),
@@ -252,6 +256,8 @@ COLUMNS = {
     "f1_second": ("onset and offset F1, 1 s %", 100),
     "found": ("events found %", 100),
     "delay_seconds": ("delay s", 1),
+    "onset_late_seconds": ("onset late s", 1),
+    "offset_late_seconds": ("offset late s", 1),
     "false_alarms_per_hour": ("false alarms an hour", 1),
     "false_alarms_first": ("first 10 min", 1),
     "false_alarms_last": ("last 10 min", 1),
@@ -271,9 +277,9 @@ def held_out(dataset: Dataset, fold: str, trained: TrainedModel) -> list[Clip]:
 
 def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> None:
     """Score every combination of event settings on held-out clips, and print the best first."""
-    names = ("window_seconds", "smoothing_seconds", "release", "lag_seconds", "gap_seconds")
+    names = ("window_seconds", "smoothing_seconds", "release", "gap_seconds")
     grid: list[tuple[float, ...]] = list(
-        itertools.product(args.windows, args.smoothing, args.release, args.lag, args.gap)
+        itertools.product(args.windows, args.smoothing, args.release, args.gap)
     )
     rows: dict[tuple[float, ...], list[dict[str, float]]] = {values: [] for values in grid}
     for fold in folds:
@@ -297,7 +303,8 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
     }
     shown = (
         *("f1_onset_half_second", "f1_onset_second", "f1_second", "seconds_right"),
-        *("quiet_right", "found", "delay_seconds", "false_alarms_per_hour"),
+        *("quiet_right", "found", "delay_seconds", "onset_late_seconds", "offset_late_seconds"),
+        "false_alarms_per_hour",
     )
     print(" ".join(names), "|", " ".join(shown))
     for setting, row in sorted(means.items(), key=lambda item: -item[1]["f1_onset_second"]):
@@ -347,7 +354,7 @@ def main() -> None:
     )
     parser.add_argument("--validation", action="store_true", help="choose settings of events")
     defaults = EventSettings()
-    for name in ("smoothing", "lag", "gap"):
+    for name in ("smoothing", "gap"):
         default = [getattr(defaults, f"{name}_seconds")]
         parser.add_argument(f"--{name}", type=float, nargs="+", default=default)
     parser.add_argument("--release", type=float, nargs="+", default=[defaults.release])

@@ -318,8 +318,11 @@ class EventSettings:
     )
     shortest_seconds: float = _setting(0.3, "shorter events are dropped")
     gap_seconds: float = _setting(0.5, "events of a class closer than this are one")
-    lag_seconds: float = _setting(
-        0.0, "how long scores follow the sound; onset and offset are moved back by it"
+    onset_lag_seconds: float = _setting(
+        0.0, "how long scores rise after a sound begins; onsets are moved back by it"
+    )
+    offset_lag_seconds: float = _setting(
+        0.0, "how long scores fall after a sound ends; offsets are moved back by it"
     )
 
     def __post_init__(self) -> None:
@@ -328,7 +331,10 @@ class EventSettings:
         rule = "at least 0 and below 1"
         _check(0 <= self.threshold < 1, "threshold", rule, self.threshold)
         _check(0 < self.release <= 1, "release", "above 0 and at most 1", self.release)
-        for name in ("smoothing_seconds", "shortest_seconds", "gap_seconds", "lag_seconds"):
+        for name in (
+            *("smoothing_seconds", "shortest_seconds", "gap_seconds"),
+            *("onset_lag_seconds", "offset_lag_seconds"),
+        ):
             _check(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
 
 

@@ -65,9 +65,15 @@ def test_short_events_are_dropped_after_merging():
     assert times(found(scores, gap_seconds=0.1, shortest_seconds=0.3)) == [("dog", 0, 0.3)]
 
 
-def test_times_are_moved_back_by_the_lag_and_never_before_the_start():
-    scores = [0.9, 0, 0, 0, 0.9, 0.9]
-    assert times(found(scores, lag_seconds=0.2)) == [("dog", 0, 0), ("dog", 0.2, 0.4)]
+def test_onset_and_offset_are_moved_back_by_their_own_lags():
+    scores = [0, 0, 0, 0.9, 0.9, 0.9, 0.9, 0.9]
+    lags = {"onset_lag_seconds": 0.2, "offset_lag_seconds": 0.4}
+    assert times(found(scores, **lags)) == [("dog", 0.1, 0.4)]
+
+
+def test_a_sound_shorter_than_the_lags_keeps_a_step_and_none_begins_before_the_start():
+    lags = {"onset_lag_seconds": 0.1, "offset_lag_seconds": 0.6}
+    assert times(found([0.9, 0, 0, 0, 0.9], **lags)) == [("dog", 0, 0.1), ("dog", 0.3, 0.4)]
 
 
 def test_smoothing_spans_a_dip_and_moves_the_times_back_by_its_delay():

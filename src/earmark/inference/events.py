@@ -114,7 +114,9 @@ class EventFinder:
         self._gap = round(settings.gap_seconds / step_seconds)
         self._shortest = settings.shortest_seconds
         # An average over n steps follows by (n - 1) / 2 of them.
-        self._lag = settings.lag_seconds + (self._smoothing - 1) / 2 * step_seconds
+        smoothed = (self._smoothing - 1) / 2 * step_seconds
+        self._onset_lag = settings.onset_lag_seconds + smoothed
+        self._offset_lag = settings.offset_lag_seconds + smoothed
 
     def initial_state(self) -> EventState:
         """Return the state before the first row of scores."""
@@ -185,8 +187,9 @@ class EventFinder:
 
     def _ended(self, number: int, known: Ongoing, source: str) -> list[Event]:
         """Return the event, unless it is too short."""
-        onset = max(0.0, known.first * self.step_seconds - self._lag)
-        offset = max(0.0, (known.last + 1) * self.step_seconds - self._lag)
+        onset = max(0.0, known.first * self.step_seconds - self._onset_lag)
+        offset = (known.last + 1) * self.step_seconds - self._offset_lag
+        offset = max(offset, onset + self.step_seconds)  # a sound shorter than the lags
         steps = known.last - known.first + 1
         if steps * self.step_seconds < self._shortest:
             return []
