@@ -19,6 +19,7 @@ import argparse
 import itertools
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +36,12 @@ from earmark.data.folds import validation_mask
 from earmark.data.readers import Clip, Dataset, read_dataset
 from earmark.data.synthesis import noise
 from earmark.evaluation.pictures import draw_events
+from earmark.export import build
 from earmark.features import LogMel
-from earmark.files import write_json, write_text
+from earmark.files import write_bytes, write_json, write_text
+from earmark.inference.engine import Engine
 from earmark.inference.events import Event, EventFinder
+from earmark.inference.onnx_engine import OnnxEngine
 from earmark.inference.stream import Hearing
 from earmark.settings import EventSettings, TrainingSettings, from_json
 from earmark.training.fit import VALIDATED
@@ -96,55 +100,50 @@ def scene(
     return Scene(np.clip(sound, -1, 1), sorted(truth))
 
 
-@torch.inference_mode()
-def carried(trained: TrainedModel, settings: EventSettings, samples: Samples) -> Samples:
+def carried(engine: Engine, settings: EventSettings, samples: Samples) -> Samples:
     """Score with the state carried on."""
-    hearing = Hearing(trained, settings, block_seconds=10.0)
+    hearing = Hearing(engine, settings, block_seconds=10.0)
     rows, state = hearing.step(samples, hearing.initial_state())
     rest, _ = hearing.finish(state)
     return np.concatenate([rows, rest])
 
 
 def reset_every(
-    seconds: float, trained: TrainedModel, settings: EventSettings, samples: Samples
+    seconds: float, engine: Engine, settings: EventSettings, samples: Samples
 ) -> Samples:
     """Score with the state thrown away every so often."""
-    hearing = Hearing(trained, settings)
+    hearing = Hearing(engine, settings)
     steps = round(seconds / hearing.step_seconds)
     part = steps * hearing.block_samples
     parts = [samples[start : start + part] for start in range(0, len(samples), part)]
-    return np.concatenate([carried(trained, settings, piece) for piece in parts])
+    return np.concatenate([carried(engine, settings, piece) for piece in parts])
 
 
-@torch.inference_mode()
-def sliding(trained: TrainedModel, settings: EventSettings, samples: Samples) -> Samples:
+def sliding(engine: Engine, _settings: EventSettings, samples: Samples) -> Samples:
     """Score windows of five seconds, each anew, and hold each score until the next."""
-    hearing = Hearing(trained, settings)
-    assert trained.front_end
-    rate_hz, temperature = hearing.rate_hz, trained.calibration.temperature
-    step, window = round(HOP_SECONDS * rate_hz), round(WINDOW_SECONDS * rate_hz)
-    front_end = LogMel(trained.front_end)
-    ends = range(step, len(samples) + 1, step)
+    step, rate_hz = engine.info.step_samples, engine.info.rate_hz
+    window = round(WINDOW_SECONDS * rate_hz) // step * step
     scores = []
-    for end in ends:
-        heard = torch.from_numpy(samples[max(0, end - window) : end])[None]
-        scores.append(torch.softmax(trained.model.logits(front_end(heard)) / temperature, 1)[0])
-    per_row = np.arange(len(samples) // hearing.block_samples) * hearing.step_seconds
+    for second in range(1, int(len(samples) / rate_hz / HOP_SECONDS) + 1):
+        heard = samples[: round(second * HOP_SECONDS * rate_hz)][-window:]
+        heard = heard[len(heard) % step :]
+        scores.append(engine.step(heard[None], [engine.initial_state(1)])[1][0])
+    per_row = np.arange(len(samples) // step) * engine.info.step_seconds
     held = np.clip((per_row / HOP_SECONDS).astype(int), 0, len(scores) - 1)
-    return torch.stack(scores).numpy()[held]
+    return np.stack(scores)[held]
 
 
-def found(trained: TrainedModel, settings: EventSettings, rows: Samples) -> list[Event]:
+def found(engine: Engine, settings: EventSettings, rows: Samples) -> list[Event]:
     """Return the events in all scores of a recording."""
-    step_seconds = Hearing(trained, settings).step_seconds
-    thresholds = trained.calibration.thresholds
-    finder = EventFinder(trained.classes, thresholds, step_seconds, settings)
+    step_seconds = engine.info.step_seconds
+    thresholds = engine.info.calibration.thresholds
+    finder = EventFinder(engine.info.classes, thresholds, step_seconds, settings)
     events, state = finder.step(rows, finder.initial_state())
     return sorted(events + finder.finish(state), key=lambda event: event.onset)
 
 
 def by_second(
-    trained: TrainedModel, rows: Samples, step_seconds: float, heard: Scene, span: slice
+    engine: Engine, rows: Samples, step_seconds: float, heard: Scene, span: slice
 ) -> tuple[list[bool], list[bool]]:
     """Compare second by second; seconds of two classes, or half full, are left out.
 
@@ -158,11 +157,11 @@ def by_second(
             share = min(offset, second + 1) - max(onset, second)
             inside[second][label] = inside[second].get(label, 0.0) + share
     place = (np.arange(len(rows)) * step_seconds).astype(int)
-    thresholds = np.array(trained.calibration.thresholds or [0.5] * len(trained.classes))
+    thresholds = np.array(engine.info.calibration.thresholds or [0.5] * len(engine.info.classes))
     right, quiet = [], []
     for second in range(*span.indices(seconds)):
         mean = rows[place == second].mean(axis=0)
-        named = trained.classes[int(mean.argmax())] if (mean >= thresholds).any() else None
+        named = engine.info.classes[int(mean.argmax())] if (mean >= thresholds).any() else None
         if not inside[second]:
             quiet.append(named is None)
         elif len(inside[second]) == 1:
@@ -194,11 +193,11 @@ def event_scores(truth: Scene, events: Sequence[Event], collar: float, offsets: 
 
 
 def measures(
-    trained: TrainedModel, settings: EventSettings, rows: Samples, heard: Scene
+    engine: Engine, settings: EventSettings, rows: Samples, heard: Scene
 ) -> dict[str, float]:
     """Return every figure of one way on one recording."""
-    step_seconds = Hearing(trained, settings).step_seconds
-    events = found(trained, settings, rows)
+    step_seconds = engine.info.step_seconds
+    events = found(engine, settings, rows)
     seconds = len(rows) * step_seconds
     edge = round(min(EDGE_SECONDS, seconds / 3))
     lag = settings.onset_lag_seconds + settings.smoothing_seconds / 2
@@ -224,7 +223,7 @@ def measures(
         return sum(values) / len(values) if values else float("nan")
 
     def accuracy(span: slice) -> tuple[float, float]:
-        right, quiet = by_second(trained, rows, step_seconds, heard, span)
+        right, quiet = by_second(engine, rows, step_seconds, heard, span)
         return mean(right), mean(quiet)
 
     whole, first, last = accuracy(slice(None)), accuracy(slice(edge)), accuracy(slice(-edge, None))
@@ -264,6 +263,14 @@ COLUMNS = {
 }
 
 
+def exported(run: Path) -> Engine:
+    """Return what runs a model as its users do, from an exported file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_bytes(path, build(load_model(run)).SerializeToString())
+        return OnnxEngine(path)
+
+
 def held_out(dataset: Dataset, fold: str, trained: TrainedModel) -> list[Clip]:
     """Return the clips that a validated run held out of the training folds."""
     recipe = from_json(TrainingSettings, trained.training["recipe"])
@@ -283,10 +290,9 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
     )
     rows: dict[tuple[float, ...], list[dict[str, float]]] = {values: [] for values in grid}
     for fold in folds:
-        trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}" / VALIDATED)
-        assert trained.front_end
-        rate_hz = trained.front_end.rate_hz
-        part = held_out(dataset, fold, trained)
+        run = args.runs / f"fold-{fold}-seed-{args.seed}" / VALIDATED
+        engine, part = exported(run), held_out(dataset, fold, load_model(run))
+        rate_hz = engine.info.rate_hz
         clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in part]
         for snr in args.snr:
             heard = scene(clips, rate_hz, args.minutes, snr, args.seed)
@@ -294,8 +300,8 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
             for values in grid:
                 settings = EventSettings(**dict(zip(names, values, strict=True)))
                 if values[0] not in scored:
-                    scored[values[0]] = carried(trained, settings, heard.samples)
-                rows[values].append(measures(trained, settings, scored[values[0]], heard))
+                    scored[values[0]] = carried(engine, settings, heard.samples)
+                rows[values].append(measures(engine, settings, scored[values[0]], heard))
         print(f"fold {fold} done", flush=True)
     means = {
         values: {key: float(np.nanmean([row[key] for row in some])) for key in COLUMNS}
@@ -313,14 +319,13 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
 
 def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
     """Draw one minute of a fold's recording, the tenth, and what is heard in it."""
-    trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}")
-    assert trained.front_end
-    rate_hz, settings = trained.front_end.rate_hz, EventSettings()
+    engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
+    rate_hz, settings = engine.info.rate_hz, EventSettings()
     inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
     clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
     heard = scene(clips, rate_hz, 12.0, args.snr[0], args.seed)
-    scores = carried(trained, settings, heard.samples)
-    events = [(e.onset, e.offset, e.label) for e in found(trained, settings, scores)]
+    scores = carried(engine, settings, heard.samples)
+    events = [(e.onset, e.offset, e.label) for e in found(engine, settings, scores)]
     start, end = 540.0, 600.0
 
     def within(items: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
@@ -328,13 +333,13 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         return [(onset - start, offset - start, label) for onset, offset, label in shown]
 
     part = torch.from_numpy(heard.samples[int(start * rate_hz) : int(end * rate_hz)])
-    step_seconds = Hearing(trained, settings).step_seconds
+    step_seconds = engine.info.step_seconds
     draw_events(
         args.picture,
-        LogMel(trained.front_end)(part[None])[0].numpy(),
+        LogMel(engine.info.front_end)(part[None])[0].numpy(),
         scores[int(start / step_seconds) : int(end / step_seconds)],
         end - start,
-        trained.classes,
+        engine.info.classes,
         {"laid": within(heard.truth), "heard": within(events)},
         f"Test clips of fold {fold}, noise {args.snr[0]:g} dB below them, minute 10",
     )
@@ -372,9 +377,8 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for fold in folds:
-        trained = load_model(args.runs / f"fold-{fold}-seed-{args.seed}")
-        assert trained.front_end
-        rate_hz = trained.front_end.rate_hz
+        engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
+        rate_hz = engine.info.rate_hz
         inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
         clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
         for snr in args.snr:
@@ -389,10 +393,10 @@ def main() -> None:
                 ways["sliding 5 s window"] = sliding
                 for name, way in ways.items():
                     begun = time.perf_counter()
-                    scores = way(trained, settings, heard.samples)
+                    scores = way(engine, settings, heard.samples)
                     took = time.perf_counter() - begun
                     row = {"fold": fold, "snr_db": snr, "window": window, "way": name}
-                    figures = measures(trained, settings, scores, heard)
+                    figures = measures(engine, settings, scores, heard)
                     cost = 1000 * took / (len(heard.samples) / rate_hz)
                     rows.append({**row, **figures, "ms_per_second": cost})
                     print(

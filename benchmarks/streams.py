@@ -16,6 +16,7 @@ import importlib.util
 import os
 import platform
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable
@@ -26,10 +27,14 @@ import numpy as np
 import torch
 
 from earmark import Recognizer
-from earmark.artifact import installed_versions, now
+from earmark.artifact import TrainedModel, installed_versions, load_model, model_folder, now
 from earmark.audio import Resampler
-from earmark.files import write_json, write_text
+from earmark.export import build
+from earmark.files import write_bytes, write_json, write_text
+from earmark.inference.engine import Engine
+from earmark.inference.onnx_engine import OnnxEngine
 from earmark.inference.stream import Hearing
+from earmark.inference.torch_engine import TorchEngine
 from earmark.settings import EventSettings
 
 CHUNK_SECONDS = 0.1
@@ -44,42 +49,23 @@ def noise(samples: int) -> Any:
     return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
 
 
-def ours(recognizer: Recognizer) -> dict[str, Piece]:
-    """Return the pieces of Earmark."""
-    hearing = Hearing(recognizer.trained, EventSettings())
-    rate_hz = hearing.rate_hz
+def engine_pieces(engine: Engine) -> dict[str, Piece]:
+    """Return one stream and several of them, from samples to events or scores."""
+    recognizer, rate_hz = Recognizer(engine), engine.info.rate_hz
+    hearing = Hearing(engine, EventSettings())
     chunk = noise(round(CHUNK_SECONDS * rate_hz))
     chunks = round(ROUND_SECONDS / CHUNK_SECONDS)
-    session = recognizer.stream()
-    frames = torch.zeros(1, hearing.model.frames_per_step, hearing.model.settings.input_size)
-    block = torch.from_numpy(noise(hearing.block_samples))[None]
-    blocks = round(ROUND_SECONDS / hearing.step_seconds)
 
-    def whole() -> float:
-        for _ in range(chunks):
-            session.push(chunk)
-        return chunks * CHUNK_SECONDS
+    def alone(seconds: float, block_seconds: float = 0.0) -> Piece:
+        session = recognizer.stream(block_seconds=block_seconds)
+        part = noise(round(seconds * rate_hz))
 
-    @torch.inference_mode()
-    def front_end() -> float:
-        state = hearing.front_end.initial_state()
-        for _ in range(blocks):
-            _, state = hearing.front_end.step(block, state)
-        return blocks * hearing.step_seconds
+        def piece() -> float:
+            for _ in range(max(1, round(ROUND_SECONDS / seconds))):
+                session.push(part)
+            return max(1, round(ROUND_SECONDS / seconds)) * seconds
 
-    @torch.inference_mode()
-    def network() -> float:
-        state = hearing.model.initial_state(1, 25)
-        for _ in range(blocks):
-            _, state = hearing.model.moments(frames, state)
-        return blocks * hearing.step_seconds
-
-    resampler, at_48 = Resampler(48_000, rate_hz), noise(round(CHUNK_SECONDS * 48_000))
-
-    def resampling() -> float:
-        for _ in range(chunks):
-            resampler.push(at_48)
-        return chunks * CHUNK_SECONDS
+        return piece
 
     def together(streams: int) -> Piece:
         states = [hearing.initial_state() for _ in range(streams)]
@@ -93,13 +79,30 @@ def ours(recognizer: Recognizer) -> dict[str, Piece]:
         return piece
 
     return {
-        "Earmark, from samples to events": whole,
-        "its front end": front_end,
-        "its network": network,
+        "in chunks of 100 ms": alone(CHUNK_SECONDS),
+        "in blocks of 5 s, as files are": alone(5.0, 5.0),
         "8 streams together": together(8),
         "64 streams together": together(64),
-        "resampling from 48 kHz": resampling,
     }
+
+
+def ours(trained: TrainedModel) -> dict[str, Piece]:
+    """Return the pieces of Earmark, with onnxruntime and with torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_bytes(path, build(trained).SerializeToString())
+        pieces = {f"Earmark, {k}": v for k, v in engine_pieces(OnnxEngine(path)).items()}
+    torch_engine = TorchEngine(trained)
+    pieces |= {f"with torch, {k}": v for k, v in engine_pieces(torch_engine).items()}
+    resampler = Resampler(48_000, torch_engine.info.rate_hz)
+    at_48 = noise(round(CHUNK_SECONDS * 48_000))
+
+    def resampling() -> float:
+        for _ in range(round(ROUND_SECONDS / CHUNK_SECONDS)):
+            resampler.push(at_48)
+        return ROUND_SECONDS
+
+    return {**pieces, "resampling from 48 kHz, on top": resampling}
 
 
 def silero() -> dict[str, Piece]:
@@ -178,7 +181,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/streams"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    recognizer = Recognizer.load(args.model_dir)
     notes = [
         "",
         f"- command: `python benchmarks/streams.py{f' --hours {args.hours}' * bool(args.hours)}`",
@@ -186,10 +188,15 @@ def main() -> None:
         f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
     ]
     if args.hours:
-        lines = ["# Hours in one session", "", *a_day(recognizer, args.hours), *notes]
+        lines = [
+            "# Hours in one session",
+            "",
+            *a_day(Recognizer.load(args.model_dir), args.hours),
+            *notes,
+        ]
         write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
         return
-    pieces = {**ours(recognizer), **silero(), **cnn14()}
+    pieces = {**ours(load_model(model_folder(args.model_dir))), **silero(), **cnn14()}
     taken: dict[str, list[float]] = {name: [] for name in pieces}
     for _ in range(ROUNDS + 1):  # the first warms up
         for name, piece in pieces.items():

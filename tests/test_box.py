@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from earmark import Recognizer
-from earmark.artifact import model_folder
+from earmark.artifact import load_model, model_folder
 from earmark.recipe import read_recipe
 from earmark.settings import to_json
 from tests.processes import ROOT, call
@@ -73,17 +73,19 @@ def test_clips_that_trained_it_come_out_right(recognizer, esc10):
 
 def test_it_is_what_its_recipe_makes_and_small(recognizer):
     box = model_folder(None)
+    trained = load_model(box)
     recipe = json.loads(json.dumps(to_json(read_recipe("causal").training)))
-    assert json.loads(json.dumps(recognizer.trained.training["recipe"])) == recipe
-    assert recognizer.trained.front_end == read_recipe("causal").front_end
-    assert sum(file.stat().st_size for file in box.iterdir()) < 3_000_000
-    assert recognizer.trained.data["training_clips"] == 400
-    assert not recognizer.trained.data["synthetic"]
+    assert json.loads(json.dumps(trained.training["recipe"])) == recipe
+    assert trained.fingerprint == recognizer.info.fingerprint
+    assert recognizer.info.front_end == read_recipe("causal").front_end
+    assert all(file.stat().st_size < 3_000_000 for file in box.iterdir())
+    assert recognizer.info.data["training_clips"] == 400
+    assert not recognizer.info.data["synthetic"]
 
 
 def test_its_card_has_its_fingerprint_and_the_figures_of_the_cross_validation(recognizer):
     card = (model_folder(None) / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert recognizer.trained.fingerprint in card
+    assert recognizer.info.fingerprint in card
     summary = json.loads((ROOT / "docs" / "results" / "causal.json").read_text(encoding="utf-8"))
     assert f"**{100 * summary['accuracy']:.1f} %**" in card
     credits = (model_folder(None) / "ATTRIBUTION.txt").read_text(encoding="utf-8")
@@ -108,5 +110,6 @@ def test_a_wheel_holds_the_box_and_the_recipes(tmp_path):
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True
     ).stdout
     assert "earmark/recipes/causal.toml" in listed
+    assert "earmark/box/box.onnx" in listed
     assert "earmark/box/model.json" in listed
     assert "earmark/box/weights-" in listed

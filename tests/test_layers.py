@@ -37,9 +37,13 @@ LAYERS = {
     "inference.events": 1,
     "inference.tables": 1.1,
     "inference.sources": 1,
-    "inference.stream": 5,
-    "inference.session": 5.1,
+    "inference.engine": 0.9,
+    "inference.onnx_engine": 1.1,
+    "inference.stream": 1.2,
+    "inference.session": 1.3,
     "inference.recognizer": 5.2,
+    "inference.torch_engine": 5,
+    "export": 6,
     "training.batches": 6,
     "training.state": 6,
     "training.loop": 6.5,
@@ -51,12 +55,14 @@ LAYERS = {
     "commands.train": 7.1,
     "commands.predict": 7.1,
     "commands.crossval": 7.1,
+    "commands.export": 7.1,
     "commands.stream": 7.2,
     "commands.evaluate": 7.2,
     "cli": 8,
 }
-# Above these layers lies torch; what is below stays light, and cli imports late.
-WITHOUT_TORCH = [name for name, layer in LAYERS.items() if layer <= 1 or name == "data.readers"]
+# Above these layers lies torch; what is below stays light, and cli and the recognizer import late.
+WITHOUT_TORCH = [name for name, layer in LAYERS.items() if layer < 2]
+WITHOUT_TORCH += ["data.readers", "inference.recognizer"]
 
 
 def modules():

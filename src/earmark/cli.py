@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from earmark import __version__
-from earmark.commands import crossval, evaluate, predict, prepare, stream, train
+from earmark.commands import crossval, evaluate, export, predict, prepare, stream, train
 from earmark.errors import EarmarkError
 
 _FREE_SPACE = "; free space or choose another place"
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
         ("stream", stream, "hear a microphone, a pipe or a file as it comes"),
+        ("export", export, "write a model as one ONNX file that runs anywhere"),
     ):
         command = commands.add_parser(
             name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter

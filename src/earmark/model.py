@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from earmark.errors import ModelError, SettingsError
 from earmark.settings import Convolutions, ModelSettings, frames_per_step
 
-_MOST_WEIGHT = 8.0  # natural logarithm, so that no step outweighs all others for ever
+MOST_WEIGHT = 8.0  # natural logarithm, so that no step outweighs all others for ever
 
 
 def moment_stride(window: int) -> int:
@@ -329,9 +329,11 @@ class LSTMClassifier(nn.Module):
             `frames_per_step` frames have come, and the new state.
         """
         _, state = self._outputs(frames, state)
-        if state.steps == 0:
-            return None, state
-        return self._head(state.total, state.weight, state.largest, state.hidden[-1]), state
+        return (self.so_far(state) if state.steps else None), state
+
+    def so_far(self, state: ModelState) -> Tensor:
+        """Return logits `(batch, num_classes)` over all that was heard, of a step or more."""
+        return self._head(state.total, state.weight, state.largest, state.hidden[-1])
 
     def moments(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """Hear the next frames of a stream and score every step, not everything so far.
@@ -453,7 +455,7 @@ class LSTMClassifier(nn.Module):
         """Return the weight `(batch, steps, 1)` of each of the LSTM's outputs in the mean."""
         if self.attention is None:
             return torch.ones_like(outputs[..., :1])
-        weight: Tensor = self.attention(outputs).clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
+        weight: Tensor = self.attention(outputs).clamp(-MOST_WEIGHT, MOST_WEIGHT).exp()
         return weight
 
     def _head(self, total: Tensor, weight: Tensor, largest: Tensor, last: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Streams: the same scores and events for any cut, rate, batch, thread, or stop and start."""
 
 import dataclasses
+import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,13 @@ import soxr
 import torch
 
 from earmark import Recognizer
-from earmark.artifact import TrainedModel
+from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.errors import AudioError, ModelError
+from earmark.export import build
+from earmark.inference.engine import Engine
+from earmark.inference.onnx_engine import OnnxEngine
 from earmark.inference.stream import Hearing
+from earmark.inference.torch_engine import TorchEngine
 from earmark.model import LSTMClassifier
 from earmark.settings import Calibration, EventSettings
 from tests.builders import CLASSES, FRONT_END
@@ -33,6 +40,24 @@ SETTINGS = EventSettings(
 )
 
 
+KIND = "torch"
+
+
+@pytest.fixture(autouse=True, params=["torch", "onnx"])
+def kind(request, monkeypatch):
+    """Every test is run with both engines."""
+    monkeypatch.setattr(sys.modules[__name__], "KIND", request.param)
+
+
+def engine(trained) -> Engine:
+    if KIND == "torch":
+        return TorchEngine(trained)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(build(trained).SerializeToString())
+        return OnnxEngine(path)
+
+
 def recognizer(**options):
     """A model whose scores move with the sound, and thresholds in the middle of them."""
     torch.manual_seed(1)
@@ -41,12 +66,11 @@ def recognizer(**options):
         model.mean.fill_(-8.0)
         model.head[-1].weight.mul_(30)  # type: ignore[operator]
     trained = TrainedModel(model.eval(), CLASSES, FRONT_END, fingerprint=str(options))
-    if options.get("bidirectional"):
-        return Recognizer(trained)
-    hearing = Hearing(trained, SETTINGS)
+    hearing = Hearing(engine(trained), SETTINGS)
     rows, _ = hearing.step(sound(), hearing.initial_state())
     thresholds = tuple(np.quantile(rows, 0.7, axis=0).tolist())
-    return Recognizer(dataclasses.replace(trained, calibration=Calibration(1.0, thresholds)))
+    calibrated = dataclasses.replace(trained, calibration=Calibration(1.0, thresholds))
+    return Recognizer(engine(calibrated))
 
 
 def sound(seconds=6.0, rate_hz=8_000, seed=0):
@@ -103,7 +127,7 @@ def times(events):
 @pytest.mark.parametrize("options", SHAPES, ids=str)
 def test_64_streams_advance_together_with_the_scores_of_each_alone(options):
     hears = recognizer(**options)
-    hearing = Hearing(hears.trained, SETTINGS)
+    hearing = Hearing(hears.engine, SETTINGS)
     streams = [sound(1.0 + 0.5 * (n % 3), seed=n) for n in range(64)]
     states = [hearing.initial_state() for _ in streams]
     rows: list[list[Any]] = [[] for _ in streams]
@@ -262,18 +286,19 @@ def test_digital_silence_and_clipping_give_finite_scores():
 
 
 def test_what_looks_ahead_or_hears_no_audio_is_refused():
+    model = LSTMClassifier(FRONT_END.mels, 8, 2, 3, bidirectional=True)
     with pytest.raises(ModelError, match="bidirectional"):
-        recognizer(bidirectional=True).stream()
-    features = TrainedModel(recognizer().trained.model, CLASSES, None)
-    with pytest.raises(ModelError, match="hears no audio"):
-        Hearing(features, SETTINGS)
+        Recognizer(engine(TrainedModel(model, CLASSES, FRONT_END))).stream()
+    features = TrainedModel(LSTMClassifier(FRONT_END.mels, 8, 2, 3), CLASSES, None)
+    with pytest.raises(ModelError, match="audio"):
+        engine(features)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
 def test_real_recordings_give_the_same_scores_and_events_for_any_cut(esc10, rate_hz):
-    trained = Recognizer.load().trained
+    trained = load_model(model_folder(None))
     low = Calibration(trained.calibration.temperature, (0.2,) * 10)  # so that there are events
-    hears = Recognizer(dataclasses.replace(trained, calibration=low))
+    hears = Recognizer(engine(dataclasses.replace(trained, calibration=low)))
     clips = [soundfile.read(sorted(f.glob("*.ogg"))[0])[0] for f in sorted(esc10.glob("0*"))[:2]]
     samples = soxr.resample(np.concatenate(clips), 44_100, rate_hz).astype(np.float32)
     rows, events = heard(hears.stream(rate_hz), samples, [len(samples)])

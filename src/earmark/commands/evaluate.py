@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         prediction = recognizer.predict(args.audio_file)
         print(_ranking(prediction, recognizer))
         if args.output_file:
-            model = model_json(recognizer, model_dir)
+            model = model_json(recognizer)
             write_json(Path(args.output_file), {**prediction.to_json(), "model": model})
         return 0
     trained = load_model(model_dir)

@@ -40,11 +40,19 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 def choose_device(cuda: bool) -> str:
     """Return the device to use; say so on stderr when CUDA was asked for and is missing."""
-    import torch
-
-    if cuda and not torch.cuda.is_available():
+    if not cuda:
+        return "cpu"
+    try:
+        import torch
+    except ModuleNotFoundError:
+        print(
+            "CUDA needs torch (pip install earmark[train]); going on with the CPU", file=sys.stderr
+        )
+        return "cpu"
+    if not torch.cuda.is_available():
         print("CUDA is not available; going on with the CPU", file=sys.stderr)
-    return "cuda" if cuda and torch.cuda.is_available() else "cpu"
+        return "cpu"
+    return "cuda"
 
 
 def splits_folder(given: str | None, beside: Path | None) -> Path:

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     parser.add_argument("files", nargs="+", help="audio files, folders of them, or globs")
     parser.add_argument(
-        "--model_dir", metavar="DIR", help="a run of training (the model in the box)"
+        "--model_dir",
+        metavar="DIR",
+        help="a run of training, or a file of earmark export (the model in the box)",
     )
     parser.add_argument(
         "--events",
@@ -61,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
-    from earmark.artifact import model_folder
     from earmark.files import refuse_unwritable, write_text
     from earmark.inference.recognizer import Recognizer
 
@@ -82,17 +83,16 @@ def run(args: argparse.Namespace) -> int:
     settings = event_settings(args)
     if not args.events and settings != EventSettings():
         raise SettingsError("the settings of events need --events")
-    model_dir = model_folder(args.model_dir)
-    recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
+    recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else _print_line
     writer: _Writer | _EventWriter
     if args.events:
-        if recognizer.trained.model.settings.bidirectional:
+        if recognizer.info.model.bidirectional:
             recognizer.stream()  # says why not
         writer = _EventWriter(layout, emit, recognizer, settings)
     else:
-        writer = _Writer(layout, emit, recognizer, model_dir, args.top)
+        writer = _Writer(layout, emit, recognizer, args.top)
     failures: list[str] = []
     try:
         for path in paths:
@@ -122,11 +122,10 @@ class _Writer:
         layout: str,
         emit: Callable[[str], object],
         recognizer: Recognizer,
-        model_dir: Path,
         top: int,
     ) -> None:
         self._layout, self._emit, self._top = layout, emit, top
-        self._recognizer, self._model_dir = recognizer, model_dir
+        self._recognizer = recognizer
         self._predictions: list[dict[str, Any]] = []
         if layout == "csv":
             names = recognizer.classes
@@ -164,7 +163,7 @@ class _Writer:
         """Write what belongs at the end."""
         if self._layout == "json":
             document = {
-                "model": model_json(self._recognizer, self._model_dir),
+                "model": model_json(self._recognizer),
                 "predictions": self._predictions,
                 "failures": list(failures),
             }
@@ -182,8 +181,7 @@ class _EventWriter:
         settings: EventSettings,
     ) -> None:
         self._recognizer, self._settings, self._emit = recognizer, settings, emit
-        front_end = recognizer.trained.front_end
-        assert front_end is not None
+        front_end = recognizer.info.front_end
         self._table = EventTable(layout, front_end.low_hz, front_end.high_hz)
         for line in synthetic_note(recognizer):
             print(line, file=sys.stderr)
@@ -234,17 +232,17 @@ def _files_below(folder: Path) -> list[Path]:
 
 def synthetic_note(recognizer: Recognizer) -> list[str]:
     """Return a line of warning when the model was trained on synthetic sounds, else none."""
-    if not recognizer.trained.data.get("synthetic"):
+    if not recognizer.info.data.get("synthetic"):
         return []
     return ["This model was trained on synthetic sounds; do not trust it on real ones."]
 
 
-def model_json(recognizer: Recognizer, model_dir: Path) -> dict[str, Any]:
+def model_json(recognizer: Recognizer) -> dict[str, Any]:
     """Say which model made a prediction, as plain values."""
-    trained = recognizer.trained
+    info = recognizer.info
     return {
-        "name": model_dir.resolve().name,
-        "fingerprint": trained.fingerprint,
-        "trained_on": trained.data.get("dataset"),
-        "synthetic": trained.data.get("synthetic"),
+        "name": info.name,
+        "fingerprint": info.fingerprint,
+        "trained_on": info.data.get("dataset"),
+        "synthetic": info.data.get("synthetic"),
     }

@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoding", choices=tuple(ENCODINGS), default="s16le", help="of raw samples (s16le)"
     )
     parser.add_argument(
-        "--model_dir", metavar="DIR", help="a run of training (the model in the box)"
+        "--model_dir",
+        metavar="DIR",
+        help="a run of training, or a file of earmark export (the model in the box)",
     )
     parser.add_argument(
         "--format",
@@ -266,8 +268,7 @@ class _Display:
     """Writes events to standard output and, in a terminal, bars of the likeliest classes below."""
 
     def __init__(self, layout: str, recognizer: Recognizer) -> None:
-        front_end = recognizer.trained.front_end
-        assert front_end is not None
+        front_end = recognizer.info.front_end
         self.events = self.dropped = self.silenced = 0
         self._table = (
             None if layout == "text" else EventTable(layout, front_end.low_hz, front_end.high_hz)

@@ -1,8 +1,7 @@
-"""Audio files -> class scores. Layer 5: torch.
+"""Audio files -> class scores. Layer 5: NumPy; torch is loaded only to run a model directory.
 
-A file of any length is heard block by block through the front end's and the model's state, so
-memory does not grow with it and the scores are those of one pass. Only a bidirectional model needs
-all frames at once.
+A file of any length is heard block by block through the model's state, so memory does not grow with
+it and the scores are those of one pass. Only a bidirectional model needs all of it at once.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from typing import Any
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.errors import AudioError, ModelError
 from earmark.evaluation.calibration import NONE, accepted
-from earmark.features import LogMel
+from earmark.inference.engine import Engine
 from earmark.inference.events import Event
 from earmark.inference.session import Session
 from earmark.inference.stream import Hearing
 from earmark.settings import EventSettings
 
+ONNX_SUFFIX = ".onnx"
+BOX = Path(__file__).resolve().parent.parent / "box" / "box.onnx"
 _FILE_BLOCK = 5.0  # seconds of a file that are heard at a time
 
 
@@ -77,11 +76,7 @@ class Recognizer:
     """Names the sounds of clips with a trained model.
 
     Args:
-        trained: the model; it is only read, and may be shared.
-        device: where to run it.
-
-    Raises:
-        ModelError: the model was trained on features, not on audio.
+        engine: runs the model; it may be shared.
 
     Example:
         >>> recognizer = Recognizer.load()
@@ -89,36 +84,25 @@ class Recognizer:
         'Dog bark'
     """
 
-    def __init__(self, trained: TrainedModel, device: str | torch.device = "cpu") -> None:
-        if trained.front_end is None:
-            raise ModelError(
-                "the model was trained on ready-made features, so it cannot hear audio files; "
-                "train one from splits made by: earmark prepare DATASET"
-            )
-        self.trained = trained
-        self.classes = trained.classes
-        self.rate_hz = trained.front_end.rate_hz
-        self.rejects = bool(trained.calibration.thresholds)
-        self._device = torch.device(device)
-        self._model = trained.model.to(self._device).eval()
-        self._front_end = LogMel(trained.front_end).to(self._device)
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.info = engine, engine.info
+        self.classes = engine.info.classes
+        self.rate_hz = engine.info.rate_hz
+        self.rejects = bool(engine.info.calibration.thresholds)
         self._hearings: dict[tuple[EventSettings, float], Hearing] = {}
 
     @classmethod
-    def load(
-        cls, model_dir: str | Path | None = None, device: str | torch.device = "cpu"
-    ) -> Recognizer:
-        """Load a model directory, or the model in the box.
+    def load(cls, model: str | Path | None = None, device: str = "cpu") -> Recognizer:
+        """Load a model: an ONNX file, a model directory, or the model in the box.
+
+        Args:
+            model: what `earmark export` or training wrote; without it the model in the box.
+            device: a device of torch's; all but the CPU need torch, and so does a directory.
 
         Raises:
-            ModelError: see `earmark.artifact.load_model`.
+            ModelError: there is no such model, or it is not usable.
         """
-        model_dir = model_folder(model_dir)
-        trained = load_model(model_dir)
-        try:
-            return cls(trained, device)
-        except ModelError as error:
-            raise ModelError(f"{model_dir}: {error}") from None
+        return cls(open_engine(model, device))
 
     def predict(self, path: str | Path) -> Prediction:
         """Name the sound in an audio file of any length.
@@ -184,11 +168,9 @@ class Recognizer:
         settings = settings or EventSettings()
         hearing = self._hearings.get((settings, block_seconds))
         if hearing is None:
-            hearing = Hearing(
-                self.trained, settings, block_seconds=block_seconds, device=self._device
-            )
+            hearing = Hearing(self.engine, settings, block_seconds=block_seconds)
             self._hearings[settings, block_seconds] = hearing
-        return Session(self.trained, hearing, rate_hz or self.rate_hz, settings, source)
+        return Session(hearing, rate_hz or self.rate_hz, settings, source)
 
     def events(self, path: str | Path, settings: EventSettings | None = None) -> Iterator[Event]:
         """Find the events in an audio file of any length, in bounded memory.
@@ -211,29 +193,69 @@ class Recognizer:
         """Return a session for a file, which hears longer blocks than one for a live stream."""
         return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
 
-    @torch.inference_mode()
     def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:
         counted = _Counted(blocks)
-        frames = self._front_end.clip_frames(counted)
-        if self._model.settings.bidirectional:
-            logits = self._model.logits(torch.cat(list(frames), dim=1))
+        if self.info.model.bidirectional:
+            from earmark.inference.torch_engine import TorchEngine
+
+            assert isinstance(self.engine, TorchEngine)  # none is ever exported
+            scores = self.engine.hear_whole(np.concatenate(list(counted))[None])[0]
         else:
-            logits = self._heard(frames)
-        calibration = self.trained.calibration
-        scores = torch.softmax(logits[0] / calibration.temperature, dim=0).cpu().numpy()
+            scores = self._heard(counted)
         pairs = zip(self.classes, scores.tolist(), strict=True)
         ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
-        named = bool(accepted(scores[None], calibration.thresholds)[0])
+        named = bool(accepted(scores[None], self.info.calibration.thresholds)[0])
         return Prediction(name, counted.samples / self.rate_hz, ranked, named)
 
-    def _heard(self, blocks: Iterable[torch.Tensor]) -> torch.Tensor:
-        """Return the logits after the last block of frames, with bounded memory."""
-        logits, state = None, self._model.initial_state()
-        for frames in blocks:
-            logits, state = self._model.step(frames, state)
-        if logits is None:  # fewer frames than one step
-            logits = self._model.finish(state)
-        return logits
+    def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the scores of a clip, heard in bounded memory.
+
+        What does not fill a step at the end is not heard; a clip shorter than one step is filled
+        up with zeros.
+        """
+        step, state = self.info.step_samples, self.engine.initial_state(1)
+        scores, waiting = None, np.zeros(0, np.float32)
+        for block in blocks:
+            waiting = np.concatenate([waiting, block])
+            whole = len(waiting) // step * step
+            if whole:
+                _, scores, (state,) = self.engine.step(waiting[None, :whole], [state])
+                waiting = waiting[whole:]
+        if scores is None:
+            padded = np.pad(waiting, (0, step - len(waiting)))
+            _, scores, _ = self.engine.step(padded[None], [state])
+        clip: NDArray[np.float32] = scores[0]
+        return clip
+
+
+def open_engine(model: str | Path | None = None, device: str = "cpu") -> Engine:
+    """Open what runs a model: onnxruntime for an ONNX file, torch for a model directory.
+
+    Raises:
+        ModelError: there is no such model, it is not usable, or torch is not installed.
+    """
+    in_the_box = BOX if device == "cpu" else BOX.parent
+    path = in_the_box if model is None else Path(model)
+    if path.suffix == ONNX_SUFFIX or path.is_file():
+        if device != "cpu":
+            raise ModelError(f"{path}: an ONNX file runs on the CPU; give the model directory")
+        from earmark.inference.onnx_engine import OnnxEngine
+
+        return OnnxEngine(path)
+    try:
+        from earmark.artifact import load_model
+        from earmark.inference.torch_engine import TorchEngine
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{path}: a model directory needs {error.name}; pip install earmark[train], or give a "
+            "file that earmark export wrote"
+        ) from None
+    try:
+        return TorchEngine(load_model(path), device, path.resolve().name)
+    except ModelError as error:
+        raise ModelError(
+            str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+        ) from None
 
 
 class _Counted:

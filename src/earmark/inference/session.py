@@ -1,4 +1,4 @@
-"""A session for one stream: samples of any rate in, events out. Layer 5.1: torch.
+"""A session for one stream: samples of any rate in, events out. Layer 1.3: NumPy.
 
     session = recognizer.stream(rate_hz=48_000)
     for event in session.push(samples):
@@ -11,29 +11,26 @@ to a file and gone on from.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from earmark import audio
-from earmark.artifact import TrainedModel
 from earmark.audio import Resampler, ResamplerState
 from earmark.errors import AudioError, ModelError
 from earmark.files import write_bytes
 from earmark.inference.events import Event, EventFinder, EventState, Ongoing
 from earmark.inference.stream import Hearing, HearingState
-from earmark.model import ModelState
 from earmark.settings import EventSettings, to_json
 
-_SCHEMA = 1
+_SCHEMA = 2
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 class StreamState(NamedTuple):
@@ -56,8 +53,7 @@ class Session:
     """Hears one stream.
 
     Args:
-        trained: the model; it is only read.
-        hearing: scores moments with that model; sessions share it.
+        hearing: scores moments with a model; sessions share it.
         rate_hz: sample rate of the stream.
         settings: how scores become events.
         source: name of the stream, for its events and messages.
@@ -71,20 +67,20 @@ class Session:
 
     def __init__(
         self,
-        trained: TrainedModel,
         hearing: Hearing,
         rate_hz: int,
         settings: EventSettings,
         source: str = "stream",
     ) -> None:
-        self.classes, self.source, self.settings = trained.classes, source, settings
+        info = hearing.info
+        self.classes, self.source, self.settings = info.classes, source, settings
         self.hearing = hearing
         self.finder = EventFinder(
-            trained.classes,
-            trained.calibration.thresholds,
+            info.classes,
+            info.calibration.thresholds,
             hearing.step_seconds,
             settings,
-            trained.fingerprint,
+            info.fingerprint,
         )
         self._resampler = self._resampler_from(rate_hz)
         self._state = hearing.initial_state()
@@ -193,35 +189,26 @@ class Session:
         self._resampler, ahead = Resampler.resumed(
             state.rate_hz, self.hearing.rate_hz, state.resampler
         )
-        waiting = state.hearing.samples
-        samples = torch.cat([waiting, torch.from_numpy(ahead).to(waiting.device)])
+        samples = np.concatenate([state.hearing.samples, ahead])
         self._state, self._events = state.hearing._replace(samples=samples), state.events
         self._ended = False
 
     def save(self, path: Path) -> None:
         """Write where the stream stands to one file, whole or not at all; it holds no code.
 
+        The file is NumPy's: arrays, and a record as JSON.
+
         Raises:
             OSError: the file cannot be written.
         """
-        state = self.state
-        tensors: dict[str, Tensor] = {
-            "resampler": torch.from_numpy(state.resampler.recent),
+        state, ongoing = self.state, self.state.events.ongoing
+        arrays: dict[str, Any] = {
+            "resampler": state.resampler.recent,
             "samples": state.hearing.samples,
-            "front_end": state.hearing.front_end,
-            "recent_scores": torch.from_numpy(state.events.recent),
-        }
-        for name, value in state.hearing.model._asdict().items():
-            if isinstance(value, Tensor):
-                tensors[f"model.{name}"] = value
-        for number, context in enumerate(state.hearing.model.contexts):
-            tensors[f"context.{number}"] = context
-        for number, known in state.events.ongoing.items():
-            tensors[f"total.{number}"] = torch.from_numpy(known.total)
-            tensors[f"pending.{number}"] = torch.from_numpy(known.pending)
-        ongoing = {
-            number: [known.first, known.last, known.highest]
-            for number, known in state.events.ongoing.items()
+            "recent_scores": state.events.recent,
+            **{f"model.{name}": array for name, array in state.hearing.model.items()},
+            **{f"total.{number}": known.total for number, known in ongoing.items()},
+            **{f"pending.{number}": known.pending for number, known in ongoing.items()},
         }
         record = {
             "schema": _SCHEMA,
@@ -231,12 +218,14 @@ class Session:
             "rate_hz": state.rate_hz,
             "heard": state.resampler.heard,
             "given": state.resampler.given,
-            "model_steps": state.hearing.model.steps,
             "steps": state.events.steps,
-            "ongoing": ongoing,
+            "ongoing": {
+                n: [known.first, known.last, known.highest] for n, known in ongoing.items()
+            },
         }
-        flat = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        write_bytes(path, save_tensors(flat, metadata={"stream": json.dumps(record)}))
+        data = io.BytesIO()
+        np.savez(data, record=np.array(json.dumps(record)), **arrays)
+        write_bytes(path, data.getvalue())
 
     def restore(self, path: Path) -> None:
         """Go on from where `save` left a stream of the same model and settings.
@@ -246,58 +235,36 @@ class Session:
             OSError: the file cannot be read.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                record = json.loads((file.metadata() or {})["stream"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            device = self.hearing.initial_state().front_end.device
+            with np.load(path, allow_pickle=False) as file:
+                record, arrays = json.loads(str(file["record"])), dict(file)
             mine = (_SCHEMA, self.finder.model, to_json(self.settings), self.hearing.block_samples)
             its = tuple(record[key] for key in ("schema", "model", "settings", "block_samples"))
             if mine != its:
                 raise ModelError(
                     f"{path}: is the state of a stream of another model or with other settings"
                 )
-            self.state = self._read(record, tensors, device)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            self.state = self._read(record, arrays)
+        except _UNREADABLE as error:
             raise ModelError(f"{path}: is no state of a stream ({error})") from None
 
-    def _read(
-        self, record: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
-    ) -> StreamState:
+    def _read(self, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> StreamState:
         start = self.hearing.initial_state()
-        model: dict[str, Any] = {}
-        for name, value in start.model._asdict().items():
-            if isinstance(value, Tensor):
-                model[name] = tensors[f"model.{name}"].to(device)
-                if name != "frames":  # none of them before the first
-                    _same_shape(model[name], value)
-        contexts = [
-            tensors[f"context.{number}"].to(device) for number in range(len(start.model.contexts))
-        ]
-        for context, value in zip(contexts, start.model.contexts, strict=True):
-            _same_shape(context, value)
-        _same_shape(tensors["front_end"], start.front_end)
-        model["contexts"] = tuple(contexts)
+        model = {name: _like(arrays[f"model.{name}"], array) for name, array in start.model.items()}
         ongoing = {
             int(number): Ongoing(
                 int(first),
                 int(last),
                 float(highest),
-                tensors[f"total.{number}"].numpy(),
-                tensors[f"pending.{number}"].numpy(),
+                arrays[f"total.{number}"],
+                arrays[f"pending.{number}"],
             )
             for number, (first, last, highest) in record["ongoing"].items()
         }
         return StreamState(
             int(record["rate_hz"]),
-            ResamplerState(
-                int(record["heard"]), int(record["given"]), tensors["resampler"].numpy()
-            ),
-            HearingState(
-                tensors["samples"].to(device),
-                tensors["front_end"].to(device),
-                ModelState(**model, steps=int(record["model_steps"])),
-            ),
-            EventState(tensors["recent_scores"].numpy(), int(record["steps"]), ongoing),
+            ResamplerState(int(record["heard"]), int(record["given"]), arrays["resampler"]),
+            HearingState(arrays["samples"], model),
+            EventState(arrays["recent_scores"], int(record["steps"]), ongoing),
         )
 
     def _resampler_from(self, rate_hz: int) -> Resampler:
@@ -321,6 +288,9 @@ def file_chunks(path: Path, rate_hz: int) -> Iterator[NDArray[np.float32]]:
     return audio.read_blocks(path, rate_hz, block_seconds=1.0, allow_silence=True, hear_cut=True)
 
 
-def _same_shape(tensor: Tensor, wanted: Tensor) -> None:
-    if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
-        raise ValueError(f"a tensor is {tuple(tensor.shape)}, not {tuple(wanted.shape)}")
+def _like(array: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
+    if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+        raise ValueError(
+            f"an array is {array.dtype} {array.shape}, not {wanted.dtype} {wanted.shape}"
+        )
+    return array

@@ -1,0 +1,493 @@
+"""A trained model -> one ONNX file, from samples to scores, with its state explicit. Layer 6: onnx.
+
+The graph is written out node by node, so that every input, output and shape has the name it is
+documented under. Samples come in whole steps (`step_samples` in the metadata); the state is a
+handful of tensors that start as zeros, go in, and come out changed.
+
+    inputs   samples (batch, samples)              float32, -1 to 1, at the model's rate
+             front_end (batch, window - hop)       samples the next frame reaches back to
+             context_N (batch, channels, kept, bands)  what convolution N still needs
+             past (batch, delta, mels)             frames that differences look back to
+             hidden, cell (batch, layers, hidden)  the LSTM's h and c
+             recent (batch, window - 1, hidden)    LSTM outputs that the next moment pools; its
+                                                   length sets the window
+             total (batch, hidden), weight (batch, 1), largest (batch, hidden)
+                                                   running pooling of everything so far
+             steps (batch)                         int64, LSTM steps so far
+    outputs  scores (batch, steps, classes)        of every step, pooled over the window
+             clip_scores (batch, classes)          of everything so far
+             next_NAME                             for each state NAME
+
+A state that the model does not need is neither asked for nor given. The spectrum is two matrix
+products, the two halves of a Cooley-Tukey transform with window and twiddles folded in: a tenth of
+the arithmetic of one product with the whole Fourier matrix, and plain matrix products run fast
+everywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from earmark.artifact import TrainedModel
+from earmark.errors import ModelError
+from earmark.features import mel_filters
+from earmark.files import write_bytes
+from earmark.inference.engine import Engine
+from earmark.inference.onnx_engine import FIELDS, PREFIX, SCHEMA, OnnxEngine
+from earmark.inference.torch_engine import TorchEngine
+from earmark.model import MOST_WEIGHT, LSTMClassifier
+from earmark.settings import FrontEndSettings, to_json
+
+OPSET = 17
+_IR_VERSION = 8  # of that opset's time, so that older runtimes read the file
+
+MOST_DIFFERENCE = 1e-4  # of any score, between torch and onnxruntime
+_WINDOW_STEPS = 25
+_STREAMS = 3
+
+Array = NDArray[Any]
+
+
+class _Graph:
+    """Nodes and constants in the order they are made; every value is known by its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, values: Any, kind: Any = np.float32) -> str:
+        """Keep an array in the file and return its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def numbers(self, *values: int) -> str:
+        """Keep whole numbers, such as axes and shapes."""
+        return self.constant(values, np.int64)
+
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        """Add a node of one output and return the output's name."""
+        return self.several(
+            kind, *inputs, names=[name or f"value_{len(self.nodes)}"], **attributes
+        )[0]
+
+    def several(
+        self, kind: str, *inputs: str, names: Sequence[str], **attributes: Any
+    ) -> Sequence[str]:
+        """Add a node of several outputs."""
+        self.nodes.append(helper.make_node(kind, list(inputs), list(names), **attributes))
+        return names
+
+    def slice(self, value: str, start: int, end: int, axis: int, name: str = "") -> str:
+        """Cut along an axis."""
+        ends = (self.numbers(start), self.numbers(end), self.numbers(axis))
+        return self.add("Slice", value, *ends, name=name)
+
+    def last(self, value: str, count: int, axis: int, name: str) -> str:
+        """Keep the last `count` along an axis."""
+        return self.slice(value, -count, np.iinfo(np.int64).max, axis, name)
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Reshape; 0 keeps a length, -1 takes what is left."""
+        return self.add("Reshape", value, self.numbers(*shape))
+
+    def affine(self, value: str, layer: torch.nn.Linear, divide: float = 1.0) -> str:
+        """Multiply by a layer's weights and add its bias."""
+        weights, bias = _array(layer.weight).T / divide, _array(layer.bias) / divide
+        return self.add(
+            "Add", self.add("MatMul", value, self.constant(weights)), self.constant(bias)
+        )
+
+
+def factors(length: int) -> tuple[int, int]:
+    """Return two factors of a transform's length, as near to each other as they come."""
+    first = next(n for n in range(math.isqrt(length), 0, -1) if length % n == 0)
+    return length // first, first
+
+
+def spectrum_matrices(settings: FrontEndSettings) -> tuple[Array, Array, Array, Array]:
+    """Return what a frame's mel powers are computed with, for N = P Q samples.
+
+    Sample `n = Q p + q`, frequency `k = k1 + P k2`. The first product sums over p, for every q by
+    itself, with window and twiddles inside; the second sums over q. Only k1 up to P / 2 is needed:
+    the others mirror it.
+
+    Returns:
+        `offsets (Q, 1, P)`, where in a frame each sample lies; `first (Q, P, 2 K1)`, real and
+        imaginary parts in turn; `second (2 Q, 2 Q)`, real parts before imaginary ones; and
+        `filters (K1 Q, mels)`.
+    """
+    length = settings.window_samples
+    big, small = factors(length)
+    p, q, k1 = np.arange(big), np.arange(small), np.arange(big // 2 + 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    offsets = small * p + q[:, None]  # (Q, P)
+    turn = p[:, None] * k1 / big + (q[:, None] * k1 / length)[:, None]  # (Q, P, K1)
+    wave = window[offsets][..., None] * np.exp(-2j * np.pi * turn)
+    first = np.stack([wave.real, wave.imag], axis=-1).reshape(small, big, -1)
+    wave = np.exp(-2j * np.pi * np.outer(q, q) / small)
+    second = np.block([[wave.real, wave.imag], [-wave.imag, wave.real]])
+    k = k1[:, None] + big * q  # (K1, Q), q standing for k2
+    bins, places = np.unique(np.minimum(k, length - k), return_index=True)
+    filters = np.zeros((k.size, settings.mels))
+    filters[places] = mel_filters(settings).T[bins]
+    return offsets[:, None], first, second, filters
+
+
+def build(trained: TrainedModel) -> onnx.ModelProto:
+    """Return the ONNX model of a trained model.
+
+    Raises:
+        ModelError: the model is bidirectional, or was trained on features and not on audio.
+    """
+    if trained.front_end is None:
+        raise ModelError("the model was trained on ready-made features, so it hears no audio")
+    model = trained.model.eval()
+    model.initial_state()  # refuses a bidirectional model
+    settings, front_end = model.settings, trained.front_end
+    graph = _Graph()
+    states: dict[str, tuple[int, list[int | str]]] = {}
+
+    def state(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> str:
+        states[name] = (kind, list(shape))
+        return name
+
+    frames = _front_end(graph, front_end, state)
+    steps = _convolved(graph, model, frames, state)
+    if not settings.convolutions:
+        steps = _stacked(graph, model, frames, state)
+    outputs = _lstm(graph, model, steps, state)
+    _scores(graph, model, outputs, trained.calibration.temperature, state)
+
+    def value(name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    inputs = [value(name, shape, kind) for name, (kind, shape) in states.items()]
+    given = [value(f"next_{name}", shape, kind) for name, (kind, shape) in states.items()]
+    made = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "earmark",
+            [value("samples", ["batch", "samples"]), *inputs],
+            [
+                value("scores", ["batch", "steps", settings.num_classes]),
+                value("clip_scores", ["batch", settings.num_classes]),
+                *given,
+            ],
+            graph.constants,
+        ),
+        producer_name="earmark",
+        ir_version=_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    helper.set_model_props(made, metadata(trained))
+    return made
+
+
+def export(
+    trained: TrainedModel, path: Path, clips: Sequence[NDArray[np.float32]] | None
+) -> float | None:
+    """Write a model as one ONNX file, once it was seen to give torch's scores.
+
+    Args:
+        trained: the model.
+        path: the file; it is written whole or not at all.
+        clips: sounds at the model's rate to compare on; None: do not compare.
+
+    Returns:
+        The largest difference of any score between torch and onnxruntime.
+
+    Raises:
+        ModelError: the model cannot be exported, or a score differs by more than
+            `MOST_DIFFERENCE`; then nothing is written.
+        OSError: the file cannot be written.
+    """
+    model = build(trained)
+    onnx.checker.check_model(model, full_check=True)
+    data = model.SerializeToString()
+    if clips is None:
+        write_bytes(path, data)
+        return None
+    unverified = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.onnx")
+    try:
+        write_bytes(unverified, data)
+        difference = largest_difference(TorchEngine(trained), OnnxEngine(unverified), clips)
+    finally:
+        unverified.unlink(missing_ok=True)
+    if not difference <= MOST_DIFFERENCE:
+        raise ModelError(
+            f"{path}: not written, its scores differ from torch's by up to {difference:.1e}; "
+            f"at most {MOST_DIFFERENCE:.0e} is allowed"
+        )
+    write_bytes(path, data)
+    return difference
+
+
+def largest_difference(one: Engine, other: Engine, clips: Sequence[NDArray[np.float32]]) -> float:
+    """Return the largest difference of any score of two engines.
+
+    Every clip is heard alone and in a batch, in one chunk, in chunks of
+    seven steps and step by step, with the state carried from chunk to chunk and clip to clip.
+    """
+    step, found = one.info.step_samples, 0.0
+    starts = [one.initial_state(_WINDOW_STEPS), other.initial_state(_WINDOW_STEPS)]
+    for streams in (1, _STREAMS):
+        states = [[start] * streams for start in starts]
+        for chunk_steps, clip in zip(itertools.cycle((10**6, 7, 1)), clips, strict=False):
+            whole = clip[: max(step, len(clip) // step * step)]
+            whole = np.pad(whole, (0, max(0, step - len(whole))))
+            for start in range(0, len(whole), chunk_steps * step):
+                chunk = whole[start : start + chunk_steps * step]
+                batch = np.stack([np.roll(chunk, 31 * n) for n in range(streams)])
+                given = [
+                    engine.step(batch, state)
+                    for engine, state in zip((one, other), states, strict=True)
+                ]
+                states = [after for *_, after in given]
+                for mine, its in zip(given[0][:2], given[1][:2], strict=True):
+                    found = max(found, float(np.abs(mine - its).max()))
+    return found
+
+
+def metadata(trained: TrainedModel) -> dict[str, str]:
+    """Return what the file says of itself; everything but a plain word is JSON."""
+    assert trained.front_end
+    model = trained.model
+    step = model.frames_per_step * trained.front_end.hop_samples
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        "classes": list(trained.classes),
+        "rate_hz": trained.front_end.rate_hz,
+        "step_samples": step,
+        "front_end": to_json(trained.front_end),
+        "model": to_json(model.settings),
+        "calibration": to_json(trained.calibration),
+        "data": dict(trained.data),
+        "fingerprint": trained.fingerprint,
+        "created": trained.created,
+    }
+    assert set(values) == set(FIELDS)
+    return {PREFIX + name: json.dumps(value) for name, value in values.items()}
+
+
+def _front_end(graph: _Graph, settings: FrontEndSettings, state: Any) -> str:
+    """Return log-mel frames `(batch, frames, mels)` of the samples."""
+    kept, hop = settings.window_samples - settings.hop_samples, settings.hop_samples
+    joined = "samples"
+    if kept:
+        joined = graph.add("Concat", state("front_end", "batch", kept), "samples", axis=1)
+        graph.last(joined, kept, 1, "next_front_end")
+    offsets, first, second, filters = spectrum_matrices(settings)
+    small, _, big = offsets.shape
+    length = graph.slice(graph.add("Shape", "samples"), 1, 2, 0)
+    zero, stop = graph.constant(0, np.int64), graph.add("Squeeze", length)
+    starts = graph.add("Range", zero, stop, graph.constant(hop, np.int64))
+    starts = graph.add("Unsqueeze", starts, graph.numbers(0, 2))
+    places = graph.add("Add", starts, graph.constant(offsets, np.int64))
+    windows = graph.add("Gather", joined, places, axis=1)  # (batch, Q, frames, P)
+    half = graph.add("MatMul", windows, graph.constant(first))
+    rows = big // 2 + 1
+    half = graph.reshape(half, 0, small, -1, rows, 2)
+    half = graph.reshape(graph.add("Transpose", half, perm=[0, 2, 3, 4, 1]), 0, -1, rows, 2 * small)
+    whole = graph.add("MatMul", half, graph.constant(second))
+    power = graph.reshape(graph.add("Mul", whole, whole), 0, -1, rows, 2, small)
+    power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
+    mel = graph.add("MatMul", graph.reshape(power, 0, -1, rows * small), graph.constant(filters))
+    return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
+
+
+def _normalised(graph: _Graph, model: LSTMClassifier, frames: str) -> str:
+    scale = 1 / _array(model.scale).astype(np.float64)
+    shift = -_array(model.mean) * scale
+    return graph.add("Add", graph.add("Mul", frames, graph.constant(scale)), graph.constant(shift))
+
+
+def _convolved(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) -> str:
+    """Return the LSTM's inputs `(steps, batch, inputs)` of a model with convolutions."""
+    if not model.settings.convolutions:
+        return ""
+    x = graph.add("Unsqueeze", _normalised(graph, model, frames), graph.numbers(1))
+    bands = model.settings.input_size
+    for number, layer in enumerate(model.convolutions):
+        convolution, norm = layer.convolution, layer.norm
+        if kept := layer.frames - layer.stride:
+            name = f"context_{number}"
+            before = state(name, "batch", convolution.in_channels, kept, bands)
+            x = graph.add("Concat", before, x, axis=2)
+            graph.last(x, kept, 2, f"next_{name}")
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        scale = _array(norm.weight) / np.sqrt(_array(norm.running_var) + norm.eps)  # batch norm
+        weights = _array(convolution.weight) * scale[:, None, None, None]
+        bias = _array(norm.bias) - _array(norm.running_mean) * scale
+        side = int(convolution.padding[1])
+        constants = graph.constant(weights), graph.constant(bias)
+        x = graph.add(
+            *("Conv", x, *constants), strides=list(convolution.stride), pads=[0, side, 0, side]
+        )
+        x = graph.add("Relu", x)
+        bands = layer.bands(bands)
+    return graph.reshape(graph.add("Transpose", x, perm=[2, 0, 1, 3]), 0, 0, -1)
+
+
+def _stacked(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) -> str:
+    """Return the LSTM's inputs `(steps, batch, inputs)` of a model without convolutions."""
+    settings = model.settings
+    width = settings.input_size
+    if settings.delta:
+        past = state("past", "batch", settings.delta, width)
+        # Before a stream's first frame stands that frame itself.
+        fresh = graph.add("Equal", "steps", graph.constant(0, np.int64))
+        fresh = graph.add("Unsqueeze", fresh, graph.numbers(1, 2))
+        past = graph.add("Where", fresh, graph.slice(frames, 0, 1, 1), past)
+        frames = graph.add("Concat", past, frames, axis=1)
+        graph.last(frames, settings.delta, 1, "next_past")
+    values = joined = _normalised(graph, model, frames)
+    if settings.delta:
+        values = graph.slice(joined, settings.delta, 2**62, 1)
+        earlier = graph.slice(joined, 0, -settings.delta, 1)
+        values = graph.add("Concat", values, graph.add("Sub", values, earlier), axis=2)
+        width *= 2
+    values = graph.reshape(values, 0, -1, settings.stack * width)
+    return graph.add("Transpose", values, perm=[1, 0, 2])
+
+
+def _lstm(graph: _Graph, model: LSTMClassifier, steps: str, state: Any) -> str:
+    """Return the last layer's outputs `(batch, steps, hidden)`."""
+    layers, size = model.settings.num_layers, model.settings.hidden_size
+    before = {}
+    for name in ("hidden", "cell"):
+        given = state(name, "batch", layers, size)
+        before[name] = graph.add("Transpose", given, perm=[1, 0, 2])
+    after: dict[str, list[str]] = {"hidden": [], "cell": []}
+    for layer in range(layers):
+        weights = [
+            _gates(_array(getattr(model.lstm, f"{name}_l{layer}"))) for name in _LSTM_WEIGHTS
+        ]
+        inside = graph.constant(weights[0][None]), graph.constant(weights[1][None])
+        bias = graph.constant(np.concatenate(weights[2:])[None])
+        mine = [
+            value if layers == 1 else graph.slice(value, layer, layer + 1, 0)
+            for value in before.values()
+        ]
+        names = [f"lstm_{layer}", f"lstm_{layer}_hidden", f"lstm_{layer}_cell"]
+        graph.several("LSTM", steps, *inside, bias, "", *mine, names=names, hidden_size=size)
+        steps = graph.add("Squeeze", names[0], graph.numbers(1))
+        after["hidden"].append(names[1])
+        after["cell"].append(names[2])
+    for name, parts in after.items():
+        whole = parts[0] if layers == 1 else graph.add("Concat", *parts, axis=0)
+        graph.add("Transpose", whole, perm=[1, 0, 2], name=f"next_{name}")
+    return graph.add("Transpose", steps, perm=[1, 0, 2])
+
+
+_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _gates(weights: Array) -> Array:
+    """Reorder torch's gates (in, forget, cell, out) into ONNX's (in, out, forget, cell)."""
+    i, f, c, o = np.split(weights, 4)
+    return np.concatenate([i, o, f, c])
+
+
+def _scores(
+    graph: _Graph, model: LSTMClassifier, outputs: str, temperature: float, state: Any
+) -> None:
+    """Pool over the window and over everything so far, and classify both."""
+    size, pooling = model.settings.hidden_size, model.settings.pooling
+    steps = state("steps", "batch", kind=TensorProto.INT64)
+    recent = state("recent", "batch", "window_less_one", size)
+    kept = graph.slice(graph.add("Shape", recent), 1, 2, 0)
+    count = graph.slice(graph.add("Shape", outputs), 1, 2, 0)
+    graph.add("Add", steps, count, name="next_steps")
+    joined = graph.add("Concat", recent, outputs, axis=1)
+    graph.add("Slice", joined, count, graph.numbers(2**62), graph.numbers(1), name="next_recent")
+    one, zero = graph.constant(1, np.int64), graph.constant(0, np.int64)
+    begin = graph.add(
+        "Unsqueeze", graph.add("Range", zero, graph.add("Squeeze", count), one), graph.numbers(1)
+    )
+    width = graph.add("Add", graph.add("Squeeze", kept), one)
+    places = graph.add("Add", begin, graph.add("Range", zero, width, one))  # (steps, window)
+    # What stands before the stream has no weight, and lies below every output.
+    all_places = graph.add(
+        "Range",
+        zero,
+        graph.add("Add", graph.add("Squeeze", kept), graph.add("Squeeze", count)),
+        one,
+    )
+    missing = graph.add("Unsqueeze", graph.add("Sub", kept, steps), graph.numbers(1))
+    inside = graph.add("GreaterOrEqual", all_places, missing)
+    inside = graph.add("Unsqueeze", inside, graph.numbers(2))  # (batch, places, 1)
+    first = graph.add("Unsqueeze", graph.add("Equal", steps, zero), graph.numbers(1))
+    means, tops = [], []
+    if pooling in ("mean", "meanmax", "attention"):
+        weights = graph.add("Cast", inside, to=TensorProto.FLOAT)
+        if model.attention is not None:
+            asked = graph.affine(joined, model.attention)
+            limits = graph.constant(-MOST_WEIGHT), graph.constant(MOST_WEIGHT)
+            weights = graph.add("Mul", weights, graph.add("Exp", graph.add("Clip", asked, *limits)))
+        weighed = graph.add("Mul", joined, weights)
+        pair = graph.add("Concat", weighed, weights, axis=2)
+        windows = graph.add("Gather", pair, places, axis=1)
+        sums = graph.add("ReduceSum", windows, graph.numbers(2), keepdims=0)
+        means.append(_quotient(graph, sums, size))
+        fresh = graph.add("Slice", pair, kept, graph.numbers(2**62), graph.numbers(1))
+        fresh = graph.add("ReduceSum", fresh, graph.numbers(1), keepdims=0)
+        before = graph.add(
+            "Concat", state("total", "batch", size), state("weight", "batch", 1), axis=1
+        )
+        sums = graph.add("Add", before, fresh)
+        graph.slice(sums, 0, size, 1, "next_total")
+        graph.slice(sums, size, size + 1, 1, "next_weight")
+        means.append(_quotient(graph, sums, size))
+    if pooling in ("max", "meanmax"):
+        below = graph.constant(-2.0)  # an LSTM's outputs lie between -1 and 1
+        windows = graph.add("Gather", graph.add("Where", inside, joined, below), places, axis=1)
+        tops.append(graph.add("ReduceMax", windows, axes=[2], keepdims=0))
+        before = graph.add("Where", first, below, state("largest", "batch", size))
+        largest = graph.add("ReduceMax", outputs, axes=[1], keepdims=0)
+        tops.append(graph.add("Max", before, largest, name="next_largest"))
+    if pooling == "last":
+        means += [
+            outputs,
+            graph.add("Squeeze", graph.slice(outputs, -1, 2**62, 1), graph.numbers(1)),
+        ]
+    pooled = [*means, *tops]
+    if pooling == "meanmax":
+        pooled = [graph.add("Concat", *pair, axis=-1) for pair in zip(means, tops, strict=True)]
+    every = graph.add(
+        "Concat", pooled[0], graph.add("Unsqueeze", pooled[1], graph.numbers(1)), axis=1
+    )
+    hidden = graph.add("Relu", graph.affine(every, _linear(model, 1)))
+    scores = graph.add("Softmax", graph.affine(hidden, _linear(model, 4), temperature), axis=-1)
+    graph.slice(scores, 0, -1, 1, "scores")
+    whole = graph.slice(scores, -1, 2**62, 1)
+    graph.add("Squeeze", whole, graph.numbers(1), name="clip_scores")
+
+
+def _quotient(graph: _Graph, sums: str, size: int) -> str:
+    """Divide all but the last value of the last axis by that."""
+    return graph.add("Div", graph.slice(sums, 0, size, -1), graph.slice(sums, size, size + 1, -1))
+
+
+def _linear(model: LSTMClassifier, place: int) -> torch.nn.Linear:
+    layer = model.head[place]
+    assert isinstance(layer, torch.nn.Linear)
+    return layer
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    values: Array = tensor.detach().cpu().numpy()
+    return values
