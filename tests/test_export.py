@@ -102,12 +102,12 @@ def test_streams_that_stand_differently_advance_in_one_call(tmp_path):
 @pytest.mark.parametrize("length", [2, 3, 48, 97, 256, 882, 2048])
 def test_two_products_are_the_mel_powers_of_the_fourier_transform(length):
     settings = FrontEndSettings(8_000, length, 1, 6, 50.0, 4_000.0, 1e-6)
-    offsets, first, second, filters = spectrum_matrices(settings)
+    first, twiddles, second, filters = spectrum_matrices(settings)
+    many, small = factors(length)
     samples = np.random.default_rng(length).standard_normal(length)
-    half = np.einsum("qp,qpk->qk", samples[offsets[:, 0]], first)
-    small = len(half)
-    half = half.reshape(small, -1, 2).transpose(1, 2, 0).reshape(-1, 2 * small)
-    whole = half @ second
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    half = (first @ (samples * window).reshape(many, small)) * twiddles
+    whole = half.reshape(2, -1, 2 * small).sum(0) @ second
     power = whole[:, :small] ** 2 + whole[:, small:] ** 2
     with np.errstate(divide="ignore"):
         mel = np.log(power.reshape(-1) @ filters + settings.floor)

@@ -112,38 +112,41 @@ class _Graph:
 
 
 def factors(length: int) -> tuple[int, int]:
-    """Return two factors of a transform's length, as near to each other as they come."""
+    """Return two factors of a transform's length, as near to each other as they come.
+
+    The first product's matrices grow with the first factor, so it is the smaller one.
+    """
     first = next(n for n in range(math.isqrt(length), 0, -1) if length % n == 0)
-    return length // first, first
+    return (first, length // first) if first > 1 else (length, 1)
 
 
 def spectrum_matrices(settings: FrontEndSettings) -> tuple[Array, Array, Array, Array]:
     """Return what a frame's mel powers are computed with, for N = P Q samples.
 
-    Sample `n = Q p + q`, frequency `k = k1 + P k2`. The first product sums over p, for every q by
-    itself, with window and twiddles inside; the second sums over q. Only k1 up to P / 2 is needed:
-    the others mirror it.
+    Sample `n = Q p + q`, frequency `k = k1 + P k2`. The first product sums over p, the second over
+    q; between them every value is turned by its twiddle factor. Only k1 up to P / 2 is needed: the
+    others mirror it.
 
     Returns:
-        `offsets (Q, 1, P)`, where in a frame each sample lies; `first (Q, P, 2 K1)`, real and
-        imaginary parts in turn; `second (2 Q, 2 Q)`, real parts before imaginary ones; and
-        `filters (K1 Q, mels)`.
+        `first (4 K1, P)`, for each k1 real and imaginary part, then these turned by a right angle;
+        `twiddles (4 K1, Q)`, what each of these is multiplied with before the halves are added;
+        `second (2 Q, 2 Q)`, real parts before imaginary ones; and `filters (K1 Q, mels)`.
     """
     length = settings.window_samples
-    big, small = factors(length)
-    p, q, k1 = np.arange(big), np.arange(small), np.arange(big // 2 + 1)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
-    offsets = small * p + q[:, None]  # (Q, P)
-    turn = p[:, None] * k1 / big + (q[:, None] * k1 / length)[:, None]  # (Q, P, K1)
-    wave = window[offsets][..., None] * np.exp(-2j * np.pi * turn)
-    first = np.stack([wave.real, wave.imag], axis=-1).reshape(small, big, -1)
-    wave = np.exp(-2j * np.pi * np.outer(q, q) / small)
+    many, others = factors(length)
+    p, q, k1 = np.arange(many), np.arange(others), np.arange(many // 2 + 1)
+    wave = np.exp(-2j * np.pi * np.outer(k1, p) / many)  # (K1, P)
+    turned = 1j * wave
+    first = np.stack([np.stack([w.real, w.imag], 1) for w in (wave, turned)]).reshape(-1, many)
+    twiddle = np.exp(-2j * np.pi * np.outer(k1, q) / length)  # (K1, Q)
+    twiddles = np.stack([np.stack([t, t], 1) for t in (twiddle.real, twiddle.imag)])
+    wave = np.exp(-2j * np.pi * np.outer(q, q) / others)
     second = np.block([[wave.real, wave.imag], [-wave.imag, wave.real]])
-    k = k1[:, None] + big * q  # (K1, Q), q standing for k2
+    k = k1[:, None] + many * q  # (K1, Q), q standing for k2
     bins, places = np.unique(np.minimum(k, length - k), return_index=True)
     filters = np.zeros((k.size, settings.mels))
     filters[places] = mel_filters(settings).T[bins]
-    return offsets[:, None], first, second, filters
+    return first, twiddles.reshape(-1, others), second, filters
 
 
 def build(trained: TrainedModel) -> onnx.ModelProto:
@@ -284,28 +287,40 @@ def metadata(trained: TrainedModel) -> dict[str, str]:
 
 def _front_end(graph: _Graph, settings: FrontEndSettings, state: Any) -> str:
     """Return log-mel frames `(batch, frames, mels)` of the samples."""
-    kept, hop = settings.window_samples - settings.hop_samples, settings.hop_samples
-    joined = "samples"
+    length, hop = settings.window_samples, settings.hop_samples
+    kept, rows = length - hop, -(-length // hop)  # hops that a window touches
+    joined, outside = "samples", rows * hop - length
     if kept:
-        joined = graph.add("Concat", state("front_end", "batch", kept), "samples", axis=1)
-        graph.last(joined, kept, 1, "next_front_end")
-    offsets, first, second, filters = spectrum_matrices(settings)
-    small, _, big = offsets.shape
-    length = graph.slice(graph.add("Shape", "samples"), 1, 2, 0)
-    zero, stop = graph.constant(0, np.int64), graph.add("Squeeze", length)
-    starts = graph.add("Range", zero, stop, graph.constant(hop, np.int64))
-    starts = graph.add("Unsqueeze", starts, graph.numbers(0, 2))
-    places = graph.add("Add", starts, graph.constant(offsets, np.int64))
-    windows = graph.add("Gather", joined, places, axis=1)  # (batch, Q, frames, P)
-    half = graph.add("MatMul", windows, graph.constant(first))
-    rows = big // 2 + 1
-    half = graph.reshape(half, 0, small, -1, rows, 2)
-    half = graph.reshape(graph.add("Transpose", half, perm=[0, 2, 3, 4, 1]), 0, -1, rows, 2 * small)
-    whole = graph.add("MatMul", half, graph.constant(second))
-    power = graph.reshape(graph.add("Mul", whole, whole), 0, -1, rows, 2, small)
+        before = state("front_end", "batch", kept)
+        graph.last(graph.add("Concat", before, "samples", axis=1), kept, 1, "next_front_end")
+        if outside:
+            before = graph.add("Pad", before, graph.numbers(0, outside, 0, 0))
+        joined = graph.add("Concat", before, "samples", axis=1)
+    # A frame is its last hop and what of the hops before it lies in the window.
+    hops = graph.reshape(joined, 0, -1, hop)
+    parts = [_hops(graph, hops, n, rows, outside if n == 0 else 0) for n in range(rows)]
+    frames = parts[0] if rows == 1 else graph.add("Concat", *parts, axis=2)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    frames = graph.add("Mul", frames, graph.constant(window))
+    first, twiddles, second, filters = spectrum_matrices(settings)
+    many, others = factors(length)
+    half = graph.reshape(frames, 0, -1, many, others)
+    half = graph.add("MatMul", graph.constant(first), half)
+    half = graph.add("Mul", half, graph.constant(twiddles))
+    half = graph.reshape(half, 0, -1, 2, len(first) // 4, 2 * others)
+    half = graph.add("ReduceSum", half, graph.numbers(2), keepdims=0)
+    whole = graph.add("MatMul", half, graph.constant(second))  # (batch, frames, K1, 2 Q)
+    power = graph.reshape(graph.add("Mul", whole, whole), 0, -1, len(first) // 4, 2, others)
     power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
-    mel = graph.add("MatMul", graph.reshape(power, 0, -1, rows * small), graph.constant(filters))
+    mel = graph.add("MatMul", graph.reshape(power, 0, -1, len(filters)), graph.constant(filters))
     return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
+
+
+def _hops(graph: _Graph, hops: str, number: int, rows: int, outside: int) -> str:
+    """Cut hop `number` of every frame, all but its first `outside` samples."""
+    end = 2**62 if number == rows - 1 else number + 1 - rows
+    cut = (graph.numbers(number, outside), graph.numbers(end, 2**62), graph.numbers(1, 2))
+    return graph.add("Slice", hops, *cut)
 
 
 def _normalised(graph: _Graph, model: LSTMClassifier, frames: str) -> str:

@@ -1,0 +1,156 @@
+"""How the exported graph computes its spectrum: the ways side by side, in one run on one thread.
+
+    python benchmarks/spectrum.py --out docs/results/spectrum
+
+The front end of the causal recipe, from samples to log-mel frames, in calls of one step (80 ms) and
+of five seconds: two matrix products of several sizes, one product with the whole Fourier matrix,
+ONNX's DFT operator, and torch in double precision. The largest difference is to that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from earmark import export
+from earmark.artifact import installed_versions, now
+from earmark.features import LogMel, mel_filters
+from earmark.files import write_text
+from earmark.recipe import read_recipe
+from earmark.settings import FrontEndSettings
+
+ROUNDS = 7
+SPANS = {"80 ms": 4, "5 s": 250}  # frames in a call
+Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def session(settings: FrontEndSettings, front_end: Callable[..., str]) -> Call:
+    """Return a graph of the front end alone as a function of samples, from a silent start."""
+    graph, kept = export._Graph(), settings.window_samples - settings.hop_samples
+    graph.add("Identity", front_end(graph, settings, lambda name, *_: name), name="frames")
+
+    def value(name: str, *shape: int | str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    inputs = [value("samples", "batch", "samples"), value("front_end", "batch", kept)]
+    outputs = [value("frames", "batch", "frames", settings.mels)]
+    whole = helper.make_graph(graph.nodes, "spectrum", inputs, outputs, graph.constants)
+    opset = [helper.make_opsetid("", export.OPSET)]
+    model = helper.make_model(whole, opset_imports=opset, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    made = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    start = np.zeros((1, kept), np.float32)
+    return lambda samples: made.run(None, {"samples": samples[None], "front_end": start})[0][0]
+
+
+def products(first: int) -> Callable[..., str]:
+    """Return the front end with `first` points in its first product."""
+
+    def front_end(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
+        length = settings.window_samples
+        with mock.patch.object(export, "factors", lambda _: (first, length // first)):
+            return export._front_end(graph, settings, state)
+
+    return front_end
+
+
+def dft(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
+    """Return the front end with ONNX's DFT operator."""
+    length, kept = settings.window_samples, settings.window_samples - settings.hop_samples
+    joined = graph.add("Concat", state("front_end", "batch", kept), "samples", axis=1)
+    count = graph.slice(graph.add("Shape", "samples"), 1, 2, 0)
+    zero, hop = graph.constant(0, np.int64), graph.constant(settings.hop_samples, np.int64)
+    starts = graph.add("Range", zero, graph.add("Squeeze", count), hop)
+    places = graph.add("Unsqueeze", starts, graph.numbers(1))
+    places = graph.add("Add", places, graph.constant(np.arange(length), np.int64))
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    frames = graph.add("Gather", joined, places, axis=1)
+    frames = graph.add("Mul", frames, graph.constant(window))
+    frames = graph.add("Unsqueeze", frames, graph.numbers(3))
+    spectrum = graph.add("DFT", frames, axis=2, onesided=1)
+    power = graph.add("Mul", spectrum, spectrum)
+    power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
+    mel = graph.add("MatMul", power, graph.constant(mel_filters(settings).T))
+    return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/results/spectrum"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = read_recipe("causal").front_end
+    front_end = LogMel(settings)
+
+    @torch.inference_mode()
+    def with_torch(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames: NDArray[np.float32] = front_end(torch.from_numpy(samples)[None])[0].numpy()
+        return frames
+
+    ways: dict[str, Call] = {
+        f"two products, {first} x {settings.window_samples // first}": session(
+            settings, products(first)
+        )
+        for first in (16, 32, 64, 128)
+    }
+    ways["one product with the Fourier matrix"] = session(
+        settings, products(settings.window_samples)
+    )
+    ways["the DFT operator"] = session(settings, dft)
+    ways["torch, double precision"] = with_torch
+    rng = np.random.default_rng(0)
+    spans = {
+        name: (0.1 * rng.standard_normal(frames * settings.hop_samples)).astype(np.float32)
+        for name, frames in SPANS.items()
+    }
+    taken: dict[tuple[str, str], list[float]] = {}
+    for _ in range(ROUNDS + 1):  # the first warms up
+        for (span, samples), (name, way) in ((s, w) for s in spans.items() for w in ways.items()):
+            calls = max(1, round(2.0 * settings.rate_hz / len(samples)))
+            begun = time.perf_counter()
+            for _ in range(calls):
+                way(samples)
+            seconds = calls * len(samples) / settings.rate_hz
+            cost = 1000 * (time.perf_counter() - begun) / seconds
+            taken.setdefault((span, name), []).append(cost)
+    exact = with_torch(spans["5 s"])
+    lines = [
+        "# The spectrum in the exported graph",
+        "",
+        *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
+        "",
+        f"| way | {' | '.join(f'ms/s, calls of {span}' for span in spans)} | largest difference |",
+        "|---|" + "---|" * (len(spans) + 1),
+    ]
+    for name, way in ways.items():
+        costs = [float(np.median(taken[span, name][1:])) for span in spans]
+        difference = np.abs(way(spans["5 s"]) - exact).max()
+        shown = " | ".join(f"{cost:.2f}" for cost in costs)
+        lines.append(f"| {name} | {shown} | {difference:.0e} |")
+    lines += [
+        "",
+        "- command: `python benchmarks/spectrum.py`",
+        f"- machine: {platform.system()} {platform.machine()}, one of {os.cpu_count()} cores, CPU",
+        f"- onnxruntime {onnxruntime.__version__}",
+        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+    ]
+    write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
