@@ -25,11 +25,14 @@ demo: $(VENV)/installed
 	python lstm_inference.py --model_dir "$$run" --split_index 0 --output_file results.json; \
 	python lstm_inference.py --model_dir "$$run" --audio_file "$$clip"
 
+# The Node example is tested where there is npm.
 test: $(VENV)/installed
+	@if command -v npm >/dev/null; then \
+	npm ci --prefix examples --ignore-scripts --no-audit --no-fund --silent || echo "npm failed: the Node example is not tested"; fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) examples/node_modules .mypy_cache .ruff_cache .pytest_cache

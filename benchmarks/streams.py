@@ -80,6 +80,7 @@ def engine_pieces(engine: Engine) -> dict[str, Piece]:
 
     return {
         "in chunks of 100 ms": alone(CHUNK_SECONDS),
+        "the same, heard 320 ms at a time": alone(CHUNK_SECONDS, 0.32),
         "in blocks of 5 s, as files are": alone(5.0, 5.0),
         "8 streams together": together(8),
         "64 streams together": together(64),

@@ -1,0 +1,67 @@
+"""Hear a WAV file with an exported model: ONNX Runtime and NumPy, nothing of Earmark.
+
+    earmark export --out box.onnx
+    python examples/hear.py box.onnx dog.wav
+
+The file is heard as a stream would be, half a second at a time, and must have the model's sample
+rate. Prints the likeliest class of every second and, at the end, the scores of the whole clip.
+"""
+
+import json
+import sys
+import wave
+
+import numpy as np
+import onnxruntime
+
+
+def read(path, rate_hz):
+    """Return the samples of a 16-bit WAV file as mono, -1 to 1."""
+    with wave.open(path) as file:
+        if file.getframerate() != rate_hz or file.getsampwidth() != 2:
+            sys.exit(f"{path}: needs 16 bits at {rate_hz} Hz; convert it, with sox for instance")
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        mono = samples.reshape(-1, file.getnchannels()).mean(axis=1) / 32768
+        return mono.astype(np.float32)
+
+
+def main(model, path):
+    """Hear the file and print what is heard."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    stored = session.get_modelmeta().custom_metadata_map
+    said = {key.removeprefix("earmark."): json.loads(value) for key, value in stored.items()}
+    classes, step = said["classes"], said["step_samples"]
+    samples = read(path, said["rate_hz"])
+
+    # The state starts as zeros. "batch" is one stream; a window of 25 steps is two seconds.
+    lengths = {"batch": 1, "window_less_one": 24}
+    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+    state = {
+        given.name: np.zeros([lengths.get(n, n) for n in given.shape], kinds[given.type])
+        for given in session.get_inputs()
+        if given.name != "samples"
+    }
+    names = [given.name for given in session.get_outputs()]
+
+    chunk = step * max(1, round(0.5 * said["rate_hz"] / step))
+    samples = np.pad(samples, (0, max(0, step - len(samples))))
+    whole = len(samples) // step * step
+    last = -1
+    for start in range(0, whole, chunk):
+        heard = samples[None, start : min(start + chunk, whole)]
+        given = session.run(None, {"samples": heard, **state})
+        outputs = dict(zip(names, given, strict=True))
+        state = {name: outputs[f"next_{name}"] for name in state}
+        second = (start + heard.shape[1]) // said["rate_hz"]
+        if second > last:
+            scores = outputs["scores"][0, -1]
+            print(f"{second:5d} s  {classes[scores.argmax()]} {scores.max():.4f}")
+            last = second
+    for place in np.argsort(-outputs["clip_scores"][0]):
+        print(f"{classes[place]} {outputs['clip_scores'][0, place]:.4f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python hear.py MODEL.onnx FILE.wav")
+    main(*sys.argv[1:])

@@ -1,0 +1,94 @@
+"""The examples say what `earmark predict` says, each in its own language."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from earmark import Recognizer
+from earmark.inference.recognizer import BOX
+from tests.processes import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Three seconds, stereo, with a part of a step at the end."""
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((3 * 44_100 + 9_000, 2)) * 0.1
+    samples[: 44_100 * 2] *= np.sin(np.arange(44_100 * 2) / 2_000)[:, None] ** 8
+    path = tmp_path_factory.mktemp("sounds") / "clip.wav"
+    soundfile.write(path, samples, 44_100, subtype="PCM_16")
+    return path
+
+
+def real(esc10, tmp_path):
+    """Write a real recording as the examples take it."""
+    samples, rate_hz = soundfile.read(min((esc10 / "001 - Dog bark").glob("*.ogg")))
+    soundfile.write(tmp_path / "dog.wav", samples, rate_hz, subtype="PCM_16")
+    return tmp_path / "dog.wav"
+
+
+NODE = shutil.which("node")
+COMMANDS = [
+    pytest.param([sys.executable, str(EXAMPLES / "hear.py")], id="python"),
+    pytest.param(
+        [NODE, str(EXAMPLES / "hear.mjs")],
+        id="node",
+        marks=pytest.mark.skipif(
+            not NODE or not (EXAMPLES / "node_modules").is_dir(),
+            reason="no node, or no npm ci in examples/",
+        ),
+    ),
+]
+
+
+def said(command, *words):
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    scores = re.findall(r"^(\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
+    moments = re.findall(r"^ *(\d+) s  (\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
+    return {name: float(score) for name, score in scores}, moments
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_gives_the_scores_of_predict(command, clip):
+    scores, moments = said(command, BOX, clip)
+    assert scores == pytest.approx(Recognizer.load().predict(clip).scores, abs=1e-4)
+    assert [int(second) for second, *_ in moments] == [0, 1, 2, 3]
+    session = Recognizer.load().stream()
+    samples, _ = soundfile.read(clip)
+    session.push(samples)
+    _, label, score = moments[-1]
+    assert label == next(iter(session.scores))
+    assert float(score) == pytest.approx(session.scores[label], abs=1e-4)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_names_a_real_dog(command, esc10, tmp_path):
+    clip = real(esc10, tmp_path)
+    scores, _ = said(command, BOX, clip)
+    assert scores == pytest.approx(Recognizer.load().predict(clip).scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_refuses_another_rate_in_one_line(command, tmp_path):
+    soundfile.write(tmp_path / "slow.wav", np.zeros(8_000), 8_000)
+    done = subprocess.run(
+        [*command, str(BOX), str(tmp_path / "slow.wav")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "needs 16 bits at 44100 Hz" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_python_example_uses_nothing_of_earmark():
+    text = (EXAMPLES / "hear.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) == {
+        *("json", "sys", "wave", "numpy", "onnxruntime")
+    }
