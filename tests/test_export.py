@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,16 @@ def test_two_products_are_the_mel_powers_of_the_fourier_transform(length):
     assert math.prod(factors(length)) == length
 
 
+@pytest.mark.parametrize(("weights", "most"), [("float16", 2e-2), ("int8", 0.2)])
+def test_fewer_bits_make_a_smaller_file_of_nearly_the_same_scores(tmp_path, weights, most):
+    made = trained(convolutions=CONVOLUTIONS, pooling="attention")
+    export(made, tmp_path / "plain.onnx", sounds())
+    difference = export(made, tmp_path / "small.onnx", sounds(), weights)
+    assert difference is not None
+    assert 1e-6 < difference < most  # of weights that no training has smoothed
+    assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "plain.onnx").stat().st_size
+
+
 def test_a_window_as_long_as_its_hop_needs_no_samples_from_before(tmp_path):
     front_end = FrontEndSettings(8_000, 160, 160, 6, 50.0, 4_000.0)
     made = trained(front_end=front_end)
@@ -219,12 +230,20 @@ def test_export_and_predict_at_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "verified on 12 clips" in done.stdout
     assert Recognizer.load(out).classes == Recognizer.load().classes
+    small = call("earmark", "export", "--out", out, "--quantize", "int8", cwd=tmp_path)
+    assert small.returncode == 0, small.stderr
+    sizes = re.findall(r"(\w+): (\d\.\d\d) MB", small.stdout)
+    assert [name for name, _ in sizes] == ["float32", "int8", "onnx"]
+    assert float(sizes[1][1]) < 0.5 * float(sizes[0][1])
+    assert "was not measured" in small.stdout
     (tmp_path / "folder.onnx").mkdir()
     for flags, said in (
         (["--out", "box.txt"], "must end in .onnx"),
         (["--out", "folder.onnx"], "is a directory"),
         (["--out", "a.onnx", "--no_verify", "--clips", "a.wav"], "leave out --no_verify"),
         (["--out", "a.onnx", "--clips", "a.wav"], "a.wav"),
+        (["--out", "a.onnx", "--dataset", "."], "add --quantize int8"),
+        (["--out", "a.onnx", "--quantize", "int8", "--dataset", "none"], "none"),
         (["--out", "a.onnx", "--model_dir", "nothing"], "no such model directory"),
     ):
         failed = call("earmark", "export", *flags, cwd=tmp_path)

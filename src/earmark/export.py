@@ -51,6 +51,7 @@ from earmark.model import MOST_WEIGHT, LSTMClassifier
 from earmark.settings import FrontEndSettings, to_json
 
 OPSET = 17
+WEIGHTS = ("float32", "float16", "int8")
 _IR_VERSION = 8  # of that opset's time, so that older runtimes read the file
 
 MOST_DIFFERENCE = 1e-4  # of any score, between torch and onnxruntime
@@ -63,15 +64,33 @@ Array = NDArray[Any]
 class _Graph:
     """Nodes and constants in the order they are made; every value is known by its name."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: str = "float32") -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self._weights = weights
 
     def constant(self, values: Any, kind: Any = np.float32) -> str:
         """Keep an array in the file and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
         return name
+
+    def weights(self, values: Array, axis: int, *, coarse: bool = True) -> str:
+        """Keep a model's weights, as small as was asked for; they are computed with in float32.
+
+        Args:
+            values: the weights.
+            axis: 8-bit numbers get a scale of their own for each place along it.
+            coarse: 8 bits are enough for them; else they are kept in 16.
+        """
+        if self._weights == "float32":
+            return self.constant(values)
+        if self._weights == "float16" or not coarse:
+            return self.add("Cast", self.constant(values, np.float16), to=TensorProto.FLOAT)
+        others = tuple(n for n in range(values.ndim) if n != axis)
+        scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / 127
+        whole = self.constant(np.round(values / scale), np.int8)
+        return self.add("DequantizeLinear", whole, self.constant(scale.ravel()), axis=axis)
 
     def numbers(self, *values: int) -> str:
         """Keep whole numbers, such as axes and shapes."""
@@ -107,7 +126,7 @@ class _Graph:
         """Multiply by a layer's weights and add its bias."""
         weights, bias = _array(layer.weight).T / divide, _array(layer.bias) / divide
         return self.add(
-            "Add", self.add("MatMul", value, self.constant(weights)), self.constant(bias)
+            "Add", self.add("MatMul", value, self.weights(weights, 1)), self.constant(bias)
         )
 
 
@@ -149,8 +168,12 @@ def spectrum_matrices(settings: FrontEndSettings) -> tuple[Array, Array, Array, 
     return first, twiddles.reshape(-1, others), second, filters
 
 
-def build(trained: TrainedModel) -> onnx.ModelProto:
+def build(trained: TrainedModel, weights: str = "float32") -> onnx.ModelProto:
     """Return the ONNX model of a trained model.
+
+    Args:
+        trained: the model.
+        weights: how its weights are kept: float32, float16 or int8 (one scale for each output).
 
     Raises:
         ModelError: the model is bidirectional, or was trained on features and not on audio.
@@ -160,7 +183,7 @@ def build(trained: TrainedModel) -> onnx.ModelProto:
     model = trained.model.eval()
     model.initial_state()  # refuses a bidirectional model
     settings, front_end = model.settings, trained.front_end
-    graph = _Graph()
+    graph = _Graph(weights)
     states: dict[str, tuple[int, list[int | str]]] = {}
 
     def state(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> str:
@@ -200,7 +223,10 @@ def build(trained: TrainedModel) -> onnx.ModelProto:
 
 
 def export(
-    trained: TrainedModel, path: Path, clips: Sequence[NDArray[np.float32]] | None
+    trained: TrainedModel,
+    path: Path,
+    clips: Sequence[NDArray[np.float32]] | None,
+    weights: str = "float32",
 ) -> float | None:
     """Write a model as one ONNX file, once it was seen to give torch's scores.
 
@@ -208,16 +234,17 @@ def export(
         trained: the model.
         path: the file; it is written whole or not at all.
         clips: sounds at the model's rate to compare on; None: do not compare.
+        weights: how its weights are kept, see `build`.
 
     Returns:
         The largest difference of any score between torch and onnxruntime.
 
     Raises:
-        ModelError: the model cannot be exported, or a score differs by more than
-            `MOST_DIFFERENCE`; then nothing is written.
+        ModelError: the model cannot be exported, or with float32 weights a score differs by more
+            than `MOST_DIFFERENCE`; then nothing is written.
         OSError: the file cannot be written.
     """
-    model = build(trained)
+    model = build(trained, weights)
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString()
     if clips is None:
@@ -229,7 +256,7 @@ def export(
         difference = largest_difference(TorchEngine(trained), OnnxEngine(unverified), clips)
     finally:
         unverified.unlink(missing_ok=True)
-    if not difference <= MOST_DIFFERENCE:
+    if weights == "float32" and not difference <= MOST_DIFFERENCE:
         raise ModelError(
             f"{path}: not written, its scores differ from torch's by up to {difference:.1e}; "
             f"at most {MOST_DIFFERENCE:.0e} is allowed"
@@ -312,7 +339,8 @@ def _front_end(graph: _Graph, settings: FrontEndSettings, state: Any) -> str:
     whole = graph.add("MatMul", half, graph.constant(second))  # (batch, frames, K1, 2 Q)
     power = graph.reshape(graph.add("Mul", whole, whole), 0, -1, len(first) // 4, 2, others)
     power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
-    mel = graph.add("MatMul", graph.reshape(power, 0, -1, len(filters)), graph.constant(filters))
+    filters_kept = graph.weights(filters, 1, coarse=False)
+    mel = graph.add("MatMul", graph.reshape(power, 0, -1, len(filters)), filters_kept)
     return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
 
 
@@ -348,7 +376,7 @@ def _convolved(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) ->
         weights = _array(convolution.weight) * scale[:, None, None, None]
         bias = _array(norm.bias) - _array(norm.running_mean) * scale
         side = int(convolution.padding[1])
-        constants = graph.constant(weights), graph.constant(bias)
+        constants = graph.weights(weights, 0), graph.constant(bias)
         x = graph.add(
             *("Conv", x, *constants), strides=list(convolution.stride), pads=[0, side, 0, side]
         )
@@ -391,7 +419,7 @@ def _lstm(graph: _Graph, model: LSTMClassifier, steps: str, state: Any) -> str:
         weights = [
             _gates(_array(getattr(model.lstm, f"{name}_l{layer}"))) for name in _LSTM_WEIGHTS
         ]
-        inside = graph.constant(weights[0][None]), graph.constant(weights[1][None])
+        inside = graph.weights(weights[0][None], 1), graph.weights(weights[1][None], 1)
         bias = graph.constant(np.concatenate(weights[2:])[None])
         mine = [
             value if layers == 1 else graph.slice(value, layer, layer + 1, 0)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from earmark.errors import SettingsError
+from earmark.errors import EarmarkError, SettingsError
+
+if TYPE_CHECKING:
+    from earmark.artifact import TrainedModel
+    from earmark.data.readers import Clip
 
 _GENERATED = 12  # sounds to compare on, where no clips are given
 
@@ -24,6 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not compare the scores of torch and onnxruntime before writing",
     )
+    parser.add_argument(
+        "--quantize",
+        choices=("int8", "float16"),
+        help="keep the weights in fewer bits; the file is smaller, not faster",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="PATH",
+        help="with --quantize: the dataset the model was trained on, to measure on the clips of "
+        "its test fold what is lost",
+    )
     parser.epilog = (
         "The file takes samples and a state and gives scores and the next state; what they are\n"
         "stands in docs/onnx.md. Unless told otherwise it is only written when its scores are\n"
@@ -31,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  earmark export --out box.onnx\n"
         "  earmark export --model_dir models/lstm-128-2-1767225600 --out mine.onnx --clips *.wav\n"
+        "  earmark export --model_dir RUN --out small.onnx --quantize int8 --dataset ESC-10\n"
         "  earmark predict --model_dir mine.onnx dog.wav"
     )
 
@@ -49,17 +68,28 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--out must end in .onnx, got {args.out}")
     if args.no_verify and args.clips:
         raise SettingsError("--clips are for verifying; leave out --no_verify")
+    if args.dataset and not args.quantize:
+        raise SettingsError("--dataset says what --quantize loses; add --quantize int8")
     refuse_unwritable(out)
     folder = model_folder(args.model_dir)
     trained = load_model(folder)
     if trained.front_end is None:
         raise ModelError(f"{folder}: was trained on ready-made features, so it hears no audio")
+    tested = _test_fold(trained, folder, args.dataset) if args.dataset else []
     rate_hz = trained.front_end.rate_hz
     clips = None
     if not args.no_verify:
         clips = [samples for _, samples in backgrounds(_GENERATED, 0, rate_hz)]
         clips += [audio.read(Path(clip), rate_hz, allow_silence=True) for clip in args.clips]
-    difference = export(trained, out, clips)
+    weights = args.quantize or "float32"
+    if weights != "float32":
+        with tempfile.TemporaryDirectory() as beside:
+            plain = Path(beside) / "float32.onnx"
+            export(trained, plain, clips)
+            difference = export(trained, out, clips, weights)
+            _compare(out, weights, plain, tested)
+    else:
+        difference = export(trained, out, clips)
     size = out.stat().st_size / 1e6
     print(f"wrote {out}: {size:.2f} MB, opset {OPSET}, model {trained.fingerprint[:16]}")
     if difference is not None:
@@ -68,3 +98,47 @@ def run(args: argparse.Namespace) -> int:
             f"{difference:.1e}"
         )
     return 0
+
+
+def _test_fold(trained: TrainedModel, folder: Path, dataset: str) -> list[Clip]:
+    """Return the clips that the model has not heard.
+
+    Raises:
+        EarmarkError: there are none, or the dataset is another.
+    """
+    from earmark.data.readers import read_dataset
+
+    fold, read = trained.data.get("test_fold"), read_dataset(Path(dataset))
+    clips = [clip for clip in read.clips if fold is not None and str(clip.fold) == str(fold)]
+    if not clips or set(read.classes) != set(trained.classes):
+        raise EarmarkError(
+            f"{folder}: has no test fold in {dataset}; give a run of training on one of its folds"
+        )
+    return clips
+
+
+def _compare(small: Path, weights: str, plain: Path, tested: list[Clip]) -> None:
+    """Print size, speed and, where there are test clips, accuracy beside float32.
+
+    Raises:
+        EarmarkError: the smaller file is not smaller; it is removed.
+    """
+    from earmark import Recognizer
+
+    if small.stat().st_size >= plain.stat().st_size:
+        small.unlink()
+        raise EarmarkError(f"{small}: not kept, {weights} is not smaller than float32")
+    for name, path in (("float32", plain), (weights, small)):
+        recognizer = Recognizer.load(path)
+        begun, right, seconds = time.perf_counter(), 0, 0.0
+        for clip in tested:
+            prediction = recognizer.predict(clip.path)
+            right, seconds = right + (prediction.best == clip.label), seconds + prediction.seconds
+        line = f"{name}: {path.stat().st_size / 1e6:.2f} MB"
+        if tested:
+            cost = 1000 * (time.perf_counter() - begun) / seconds
+            share = 100 * right / len(tested)
+            line += f", {share:.2f} % of {len(tested)} test clips right, {cost:.2f} ms per second"
+        print(line)
+    if not tested:
+        print("what the fewer bits cost in accuracy was not measured; give --dataset")
