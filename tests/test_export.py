@@ -142,6 +142,10 @@ def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
     with torch.no_grad():
         other.model.head[-1].bias.add_(torch.tensor([0.01, 0, 0]))
     assert largest_difference(TorchEngine(made), TorchEngine(other), sounds()) > 1e-4
+    broken = trained()
+    with torch.no_grad():
+        broken.model.head[-1].bias.fill_(torch.nan)
+    assert largest_difference(TorchEngine(made), TorchEngine(broken), sounds()) == np.inf
     monkeypatch.setattr("earmark.export.TorchEngine", lambda _: TorchEngine(other))
     with pytest.raises(ModelError, match="not written, its scores differ"):
         export(made, tmp_path / "m.onnx", sounds())

@@ -268,8 +268,9 @@ def export(
 def largest_difference(one: Engine, other: Engine, clips: Sequence[NDArray[np.float32]]) -> float:
     """Return the largest difference of any score of two engines.
 
-    Every clip is heard alone and in a batch, in one chunk, in chunks of
-    seven steps and step by step, with the state carried from chunk to chunk and clip to clip.
+    Clips are heard alone and in a batch, in turn in one chunk, in chunks of seven steps and step by
+    step, with the state carried from chunk to chunk and clip to clip. A score that is no number
+    differs infinitely.
     """
     step, found = one.info.step_samples, 0.0
     starts = [one.initial_state(_WINDOW_STEPS), other.initial_state(_WINDOW_STEPS)]
@@ -287,12 +288,13 @@ def largest_difference(one: Engine, other: Engine, clips: Sequence[NDArray[np.fl
                 ]
                 states = [after for *_, after in given]
                 for mine, its in zip(given[0][:2], given[1][:2], strict=True):
-                    found = max(found, float(np.abs(mine - its).max()))
+                    apart = np.nan_to_num(np.abs(mine - its), nan=np.inf)
+                    found = max(found, float(apart.max()))
     return found
 
 
 def metadata(trained: TrainedModel) -> dict[str, str]:
-    """Return what the file says of itself; everything but a plain word is JSON."""
+    """Return what the file says of itself, each value as JSON."""
     assert trained.front_end
     model = trained.model
     step = model.frames_per_step * trained.front_end.hop_samples
