@@ -175,8 +175,8 @@ def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
         AudioError: another shape or type, or NaN or infinite samples.
     """
     raw = np.asarray(samples)
-    whole = np.issubdtype(raw.dtype, np.signedinteger)
-    if not whole and not np.issubdtype(raw.dtype, np.floating):
+    whole = raw.dtype.kind == "i"
+    if not whole and raw.dtype.kind != "f":
         raise AudioError(f"{name}: has samples of type {raw.dtype}; float32 or int16 is needed")
     if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] == 0):
         raise AudioError(
@@ -185,8 +185,10 @@ def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     values = raw.astype(np.float32)
     if whole:
         values /= -float(np.iinfo(raw.dtype).min)
-    with np.errstate(invalid="ignore", over="ignore"):  # refused just below
-        mixed = values.mean(axis=1) if values.ndim == 2 else values
+    mixed = values
+    if values.ndim == 2:
+        with np.errstate(invalid="ignore", over="ignore"):  # refused just below
+            mixed = values.mean(axis=1)
     if not np.isfinite(mixed).all():
         raise AudioError(f"{name}: holds NaN or infinite samples")
     return mixed

@@ -277,8 +277,9 @@ class Session:
         return self._found(self.rows)
 
     def _found(self, rows: NDArray[np.float32]) -> list[Event]:
-        if len(rows):
-            self._last = rows[-1]
+        if len(rows) == 0:
+            return []
+        self._last = rows[-1]
         events, self._events = self.finder.step(rows, self._events, self.source)
         return events
 
