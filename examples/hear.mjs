@@ -95,8 +95,8 @@ async function main(model, path) {
   const session = await ort.InferenceSession.create(model);
   const { classes, rate_hz: rateHz, step_samples: step } = said;
 
-  // The state starts as zeros. "batch" is one stream; a window of 25 steps is two seconds.
-  const lengths = { batch: 1, window_less_one: 24 };
+  // The state starts as zeros. "batch" is one stream; a window of 9 steps is 0.7 s.
+  const lengths = { batch: 1, window_less_one: 8 };
   let state = {};
   for (const { name, type, shape } of session.inputMetadata) {
     if (name === "samples") continue;

@@ -33,8 +33,8 @@ def main(model, path):
     classes, step = said["classes"], said["step_samples"]
     samples = read(path, said["rate_hz"])
 
-    # The state starts as zeros. "batch" is one stream; a window of 25 steps is two seconds.
-    lengths = {"batch": 1, "window_less_one": 24}
+    # The state starts as zeros. "batch" is one stream; a window of 9 steps is 0.7 s.
+    lengths = {"batch": 1, "window_less_one": 8}
     kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
     state = {
         given.name: np.zeros([lengths.get(n, n) for n in given.shape], kinds[given.type])

@@ -307,22 +307,22 @@ class EventSettings:
     """How the scores of a stream become events with onset and offset."""
 
     window_seconds: float = _setting(
-        2.0, "the model's outputs over this long are pooled into the scores of a moment"
+        0.75, "the model's outputs over this long are pooled into the scores of a moment"
     )
-    smoothing_seconds: float = _setting(0.4, "scores are averaged over this long")
+    smoothing_seconds: float = _setting(1.2, "scores are averaged over this long")
     threshold: float = _setting(
         0.0, "score from which any class is heard; 0: each class's own, as the model has them"
     )
     release: float = _setting(
-        0.7, "an event ends when its score falls below this share of its class's threshold"
+        0.8, "an event ends when its score falls below this share of its class's threshold"
     )
     shortest_seconds: float = _setting(0.3, "shorter events are dropped")
-    gap_seconds: float = _setting(0.5, "events of a class closer than this are one")
+    gap_seconds: float = _setting(1.0, "events of a class closer than this are one")
     onset_lag_seconds: float = _setting(
-        0.0, "how long scores rise after a sound begins; onsets are moved back by it"
+        0.45, "how long scores rise after a sound begins; onsets are moved back by it"
     )
     offset_lag_seconds: float = _setting(
-        0.0, "how long scores fall after a sound ends; offsets are moved back by it"
+        1.05, "how long scores fall after a sound ends; offsets are moved back by it"
     )
 
     def __post_init__(self) -> None:
