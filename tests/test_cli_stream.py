@@ -190,7 +190,7 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
     [
         (["--events", "--format", "table"], "--events cannot be written as table"),
         (["--format", "raven"], "--format raven needs --events"),
-        (["--gap_seconds", "1"], "need --events"),
+        (["--gap_seconds", "2"], "need --events"),
     ],
 )
 def test_predict_tells_what_belongs_to_events(wav, words, part):

@@ -7,7 +7,14 @@ from earmark.inference.events import EventFinder
 from earmark.settings import EventSettings
 
 CLASSES = ("dog", "rain")
-PLAIN = EventSettings(smoothing_seconds=0, release=0.5, shortest_seconds=0, gap_seconds=0)
+PLAIN = EventSettings(
+    smoothing_seconds=0,
+    release=0.5,
+    shortest_seconds=0,
+    gap_seconds=0,
+    onset_lag_seconds=0,
+    offset_lag_seconds=0,
+)
 
 
 def finder(thresholds=(0.6, 0.6), step_seconds=0.1, **changes):
