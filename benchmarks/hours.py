@@ -413,8 +413,8 @@ def main() -> None:
         f"({', '.join(f'{snr:g}' for snr in args.snr)} dB below the clips); means over them.",
         "",
         "Events are found with one set of settings, chosen for the carried state on held-out "
-        "clips: its lags do not suit the sliding window, whose offsets come three seconds late, so onsets "
-        "are the fairer comparison there.",
+        "clips: its lags do not suit the sliding window, whose offsets come three seconds late, so "
+        "onsets are the fairer comparison there.",
         "",
         "| window s | way | " + " | ".join(name for name, _ in COLUMNS.values()) + " | ms/s |",
         "|---|---|" + "---|" * (len(COLUMNS) + 1),
