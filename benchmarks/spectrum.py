@@ -3,8 +3,8 @@
     python benchmarks/spectrum.py --out docs/results/spectrum
 
 The front end of the causal recipe, from samples to log-mel frames, in calls of one step (80 ms) and
-of five seconds: two matrix products of several sizes, one product with the whole Fourier matrix,
-ONNX's DFT operator, and torch in double precision. The largest difference is to that.
+of five seconds: two matrix products of several sizes, ONNX's DFT operator, and torch in double
+precision. The largest difference is to that.
 """
 
 from __future__ import annotations
@@ -107,9 +107,6 @@ def main() -> None:
         )
         for first in (16, 32, 64, 128)
     }
-    ways["one product with the Fourier matrix"] = session(
-        settings, products(settings.window_samples)
-    )
     ways["the DFT operator"] = session(settings, dft)
     ways["torch, double precision"] = with_torch
     rng = np.random.default_rng(0)
