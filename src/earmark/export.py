@@ -191,9 +191,7 @@ def build(trained: TrainedModel, weights: str = "float32") -> onnx.ModelProto:
         return name
 
     frames = _front_end(graph, front_end, state)
-    steps = _convolved(graph, model, frames, state)
-    if not settings.convolutions:
-        steps = _stacked(graph, model, frames, state)
+    steps = (_convolved if settings.convolutions else _stacked)(graph, model, frames, state)
     outputs = _lstm(graph, model, steps, state)
     _scores(graph, model, outputs, trained.calibration.temperature, state)
 
@@ -321,10 +319,10 @@ def _front_end(graph: _Graph, settings: FrontEndSettings, state: Any) -> str:
     joined, outside = "samples", rows * hop - length
     if kept:
         before = state("front_end", "batch", kept)
-        graph.last(graph.add("Concat", before, "samples", axis=1), kept, 1, "next_front_end")
         if outside:
             before = graph.add("Pad", before, graph.numbers(0, outside, 0, 0))
         joined = graph.add("Concat", before, "samples", axis=1)
+        graph.last(joined, kept, 1, "next_front_end")
     # A frame is its last hop and what of the hops before it lies in the window.
     hops = graph.reshape(joined, 0, -1, hop)
     parts = [_hops(graph, hops, n, rows, outside if n == 0 else 0) for n in range(rows)]
@@ -361,8 +359,6 @@ def _normalised(graph: _Graph, model: LSTMClassifier, frames: str) -> str:
 
 def _convolved(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) -> str:
     """Return the LSTM's inputs `(steps, batch, inputs)` of a model with convolutions."""
-    if not model.settings.convolutions:
-        return ""
     x = graph.add("Unsqueeze", _normalised(graph, model, frames), graph.numbers(1))
     bands = model.settings.input_size
     for number, layer in enumerate(model.convolutions):

@@ -90,8 +90,8 @@ class _Objective(nn.Module):
         else:
             logits, moments = self.model.logits_joined(x, recipe.joined, self.window)
             loss = self.loss(logits, targets)
-            now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
             if recipe.moments:
+                now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
                 loss = loss + recipe.moments * self.loss(
                     moments.flatten(0, 1), now_heard.flatten(0, 1)
                 )
