@@ -37,7 +37,8 @@ SECONDS = 4.0  # of audio in a round
 def pushes(recognizer: Recognizer, chunk_seconds: float) -> Piece:
     """Return some seconds of a stream in chunks of a length; 0: one step."""
     chunk_seconds = chunk_seconds or recognizer.info.step_seconds
-    session, chunk = recognizer.stream(), noise(round(chunk_seconds * recognizer.rate_hz))
+    session = recognizer.stream(block_seconds=chunk_seconds)  # each chunk is heard as it comes
+    chunk = noise(round(chunk_seconds * recognizer.rate_hz))
     chunks = round(SECONDS / chunk_seconds)
 
     def piece() -> float:

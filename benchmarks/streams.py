@@ -33,6 +33,7 @@ from earmark.export import build
 from earmark.files import write_bytes, write_json, write_text
 from earmark.inference.engine import Engine
 from earmark.inference.onnx_engine import OnnxEngine
+from earmark.inference.recognizer import LIVE_BLOCK
 from earmark.inference.stream import Hearing
 from earmark.inference.torch_engine import TorchEngine
 from earmark.settings import EventSettings
@@ -52,11 +53,11 @@ def noise(samples: int) -> Any:
 def engine_pieces(engine: Engine) -> dict[str, Piece]:
     """Return one stream and several of them, from samples to events or scores."""
     recognizer, rate_hz = Recognizer(engine), engine.info.rate_hz
-    hearing = Hearing(engine, EventSettings())
+    hearing = Hearing(engine, EventSettings(), block_seconds=LIVE_BLOCK)
     chunk = noise(round(CHUNK_SECONDS * rate_hz))
     chunks = round(ROUND_SECONDS / CHUNK_SECONDS)
 
-    def alone(seconds: float, block_seconds: float = 0.0) -> Piece:
+    def alone(seconds: float, block_seconds: float = LIVE_BLOCK) -> Piece:
         session = recognizer.stream(block_seconds=block_seconds)
         part = noise(round(seconds * rate_hz))
 
@@ -80,7 +81,7 @@ def engine_pieces(engine: Engine) -> dict[str, Piece]:
 
     return {
         "in chunks of 100 ms": alone(CHUNK_SECONDS),
-        "the same, heard 320 ms at a time": alone(CHUNK_SECONDS, 0.32),
+        "the same, heard at every step": alone(CHUNK_SECONDS, 0.0),
         "in blocks of 5 s, as files are": alone(5.0, 5.0),
         "8 streams together": together(8),
         "64 streams together": together(64),

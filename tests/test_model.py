@@ -191,7 +191,7 @@ def test_a_state_is_a_value_that_later_steps_do_not_change(options):
     _, state = model.step(torch.randn(1, 8, 5), model.initial_state())
     kept = copy.deepcopy(state)
     model.step(torch.randn(1, 8, 5), state)
-    for name in ("frames", "hidden", "cell", "total", "largest"):
+    for name in ("frames", "hidden", "cell", "pooled", "recent"):
         torch.testing.assert_close(getattr(kept, name), getattr(state, name))
     for before, after in zip(kept.contexts, state.contexts, strict=True):
         torch.testing.assert_close(before, after)

@@ -9,10 +9,11 @@ handful of tensors that start as zeros, go in, and come out changed.
              context_N (batch, channels, kept, bands)  what convolution N still needs
              past (batch, delta, mels)             frames that differences look back to
              hidden, cell (batch, layers, hidden)  the LSTM's h and c
-             recent (batch, window - 1, hidden)    LSTM outputs that the next moment pools; its
-                                                   length sets the window
-             total (batch, hidden), weight (batch, 1), largest (batch, hidden)
-                                                   running pooling of everything so far
+             recent (batch, window - 1, marks)     what pooling keeps of the steps before: weighted
+                                                   LSTM outputs and their weights, outputs plus 1,
+                                                   or both; its length sets the window
+             pooled (batch, marks)                 the same of everything so far, added up or the
+                                                   largest
              steps (batch)                         int64, LSTM steps so far
     outputs  scores (batch, steps, classes)        of every step, pooled over the window
              clip_scores (batch, classes)          of everything so far
@@ -336,9 +337,10 @@ def _front_end(graph: _Graph, settings: FrontEndSettings, state: Any) -> str:
     half = graph.add("Mul", half, graph.constant(twiddles))
     half = graph.reshape(half, 0, -1, 2, len(first) // 4, 2 * others)
     half = graph.add("ReduceSum", half, graph.numbers(2), keepdims=0)
-    whole = graph.add("MatMul", half, graph.constant(second))  # (batch, frames, K1, 2 Q)
-    power = graph.reshape(graph.add("Mul", whole, whole), 0, -1, len(first) // 4, 2, others)
-    power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
+    parts = [
+        graph.add("MatMul", half, graph.constant(part)) for part in np.split(second, 2, axis=1)
+    ]  # real and imaginary, (batch, frames, K1, Q)
+    power = graph.add("Add", *(graph.add("Mul", part, part) for part in parts))
     filters_kept = graph.weights(filters, 1, coarse=False)
     mel = graph.add("MatMul", graph.reshape(power, 0, -1, len(filters)), filters_kept)
     return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
@@ -447,80 +449,83 @@ def _scores(
     graph: _Graph, model: LSTMClassifier, outputs: str, temperature: float, state: Any
 ) -> None:
     """Pool over the window and over everything so far, and classify both."""
-    size, pooling = model.settings.hidden_size, model.settings.pooling
-    steps = state("steps", "batch", kind=TensorProto.INT64)
-    recent = state("recent", "batch", "window_less_one", size)
-    kept = graph.slice(graph.add("Shape", recent), 1, 2, 0)
-    count = graph.slice(graph.add("Shape", outputs), 1, 2, 0)
-    graph.add("Add", steps, count, name="next_steps")
-    joined = graph.add("Concat", recent, outputs, axis=1)
-    graph.add("Slice", joined, count, graph.numbers(2**62), graph.numbers(1), name="next_recent")
-    one, zero = graph.constant(1, np.int64), graph.constant(0, np.int64)
-    begin = graph.add(
-        "Unsqueeze", graph.add("Range", zero, graph.add("Squeeze", count), one), graph.numbers(1)
-    )
-    width = graph.add("Add", graph.add("Squeeze", kept), one)
-    places = graph.add("Add", begin, graph.add("Range", zero, width, one))  # (steps, window)
-    # What stands before the stream has no weight, and lies below every output.
-    all_places = graph.add(
-        "Range",
-        zero,
-        graph.add("Add", graph.add("Squeeze", kept), graph.add("Squeeze", count)),
-        one,
-    )
-    missing = graph.add("Unsqueeze", graph.add("Sub", kept, steps), graph.numbers(1))
-    inside = graph.add("GreaterOrEqual", all_places, missing)
-    inside = graph.add("Unsqueeze", inside, graph.numbers(2))  # (batch, places, 1)
-    first = graph.add("Unsqueeze", graph.add("Equal", steps, zero), graph.numbers(1))
-    means, tops = [], []
-    if pooling in ("mean", "meanmax", "attention"):
-        weights = graph.add("Cast", inside, to=TensorProto.FLOAT)
-        if model.attention is not None:
-            asked = graph.affine(joined, model.attention)
-            limits = graph.constant(-MOST_WEIGHT), graph.constant(MOST_WEIGHT)
-            weights = graph.add("Mul", weights, graph.add("Exp", graph.add("Clip", asked, *limits)))
-        weighed = graph.add("Mul", joined, weights)
-        pair = graph.add("Concat", weighed, weights, axis=2)
-        windows = graph.add("Gather", pair, places, axis=1)
-        sums = graph.add("ReduceSum", windows, graph.numbers(2), keepdims=0)
-        means.append(_quotient(graph, sums, size))
-        fresh = graph.add("Slice", pair, kept, graph.numbers(2**62), graph.numbers(1))
-        fresh = graph.add("ReduceSum", fresh, graph.numbers(1), keepdims=0)
-        before = graph.add(
-            "Concat", state("total", "batch", size), state("weight", "batch", 1), axis=1
-        )
-        sums = graph.add("Add", before, fresh)
-        graph.slice(sums, 0, size, 1, "next_total")
-        graph.slice(sums, size, size + 1, 1, "next_weight")
-        means.append(_quotient(graph, sums, size))
-    if pooling in ("max", "meanmax"):
-        below = graph.constant(-2.0)  # an LSTM's outputs lie between -1 and 1
-        windows = graph.add("Gather", graph.add("Where", inside, joined, below), places, axis=1)
-        tops.append(graph.add("ReduceMax", windows, axes=[2], keepdims=0))
-        before = graph.add("Where", first, below, state("largest", "batch", size))
-        largest = graph.add("ReduceMax", outputs, axes=[1], keepdims=0)
-        tops.append(graph.add("Max", before, largest, name="next_largest"))
-    if pooling == "last":
-        means += [
-            outputs,
-            graph.add("Squeeze", graph.slice(outputs, -1, 2**62, 1), graph.numbers(1)),
-        ]
-    pooled = [*means, *tops]
-    if pooling == "meanmax":
-        pooled = [graph.add("Concat", *pair, axis=-1) for pair in zip(means, tops, strict=True)]
-    every = graph.add(
-        "Concat", pooled[0], graph.add("Unsqueeze", pooled[1], graph.numbers(1)), axis=1
-    )
+    before = state("steps", "batch", kind=TensorProto.INT64)
+    count = graph.add("Shape", outputs, start=1, end=2)
+    graph.add("Add", before, count, name="next_steps")
+    if model.marks:
+        every = _pooled(graph, model, outputs, count, state)
+    else:
+        every = graph.add("Concat", outputs, graph.slice(outputs, -1, 2**62, 1), axis=1)
     hidden = graph.add("Relu", graph.affine(every, _linear(model, 1)))
     scores = graph.add("Softmax", graph.affine(hidden, _linear(model, 4), temperature), axis=-1)
     graph.slice(scores, 0, -1, 1, "scores")
-    whole = graph.slice(scores, -1, 2**62, 1)
-    graph.add("Squeeze", whole, graph.numbers(1), name="clip_scores")
+    graph.add("Gather", scores, graph.constant(-1, np.int64), axis=1, name="clip_scores")
 
 
-def _quotient(graph: _Graph, sums: str, size: int) -> str:
-    """Divide all but the last value of the last axis by that."""
-    return graph.add("Div", graph.slice(sums, 0, size, -1), graph.slice(sums, size, size + 1, -1))
+def _pooled(graph: _Graph, model: LSTMClassifier, outputs: str, count: str, state: Any) -> str:
+    """Pool the window of every step, and then everything so far.
+
+    Args:
+        outputs: of the LSTM, `(batch, steps, hidden)`.
+        count: the number of steps, `(1,)`.
+
+    Returns:
+        What the head classifies, `(batch, steps + 1, pooled)`.
+    """
+    recent = state("recent", "batch", "window_less_one", model.marks)
+    before = graph.add("Unsqueeze", state("pooled", "batch", model.marks), graph.numbers(1))
+    parts = []
+    if model.added:
+        sides = graph.numbers(0, 0, 0, 0, 0, 1)
+        values = graph.add("Pad", outputs, sides, graph.constant(1.0))  # each output, and a weight
+        if model.attention is not None:
+            asked = graph.affine(outputs, model.attention)
+            limits = graph.constant(-MOST_WEIGHT), graph.constant(MOST_WEIGHT)
+            values = graph.add("Mul", values, graph.add("Exp", graph.add("Clip", asked, *limits)))
+        parts.append(values)
+    if model.marks > model.added:
+        parts.append(graph.add("Add", outputs, graph.constant(1.0)))
+    fresh = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=2)
+    joined = graph.add("Concat", recent, fresh, axis=1)
+    far, along = graph.numbers(2**62), graph.numbers(1)
+    graph.add("Slice", joined, count, far, along, name="next_recent")
+
+    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+    window = graph.add("Add", graph.add("Squeeze", graph.add("Shape", recent, start=1, end=2)), one)
+    begin = graph.add("Range", zero, graph.add("Squeeze", count), one)
+    places = graph.add(
+        "Add", graph.add("Unsqueeze", begin, along), graph.add("Range", zero, window, one)
+    )
+    windows = graph.add("Gather", joined, places, axis=1)  # (batch, steps, window, marks)
+    moments = _joined_marks(graph, model, windows, 2, keepdims=0)
+    whole = _joined_marks(graph, model, graph.add("Concat", before, fresh, axis=1), 1, keepdims=1)
+    graph.add("Squeeze", whole, along, name="next_pooled")
+    every = graph.add("Concat", moments, whole, axis=1)
+    parts = []
+    if model.added:
+        size = model.added - 1
+        total, weight = graph.slice(every, 0, size, 2), graph.slice(every, size, size + 1, 2)
+        parts.append(graph.add("Div", total, weight))
+    if model.marks > model.added:
+        largest = graph.slice(every, model.added, model.marks, 2)
+        parts.append(graph.add("Sub", largest, graph.constant(1.0)))
+    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=2)
+
+
+def _joined_marks(
+    graph: _Graph, model: LSTMClassifier, marks: str, axis: int, keepdims: int
+) -> str:
+    """Join the marks of many steps, which lie along an axis, into those of all of them."""
+    axes, parts = graph.numbers(axis), []
+    values = largest = marks
+    if 0 < model.added < model.marks:
+        values = graph.slice(marks, 0, model.added, -1)
+        largest = graph.slice(marks, model.added, model.marks, -1)
+    if model.added:
+        parts.append(graph.add("ReduceSum", values, axes, keepdims=keepdims))
+    if model.marks > model.added:
+        parts.append(graph.add("ReduceMax", largest, axes=[axis], keepdims=keepdims))
+    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=-1)
 
 
 def _linear(model: LSTMClassifier, place: int) -> torch.nn.Linear:

@@ -44,11 +44,11 @@ class ModelState(NamedTuple):
             `(batch, input channels, kept, bands)` each.
         hidden: LSTM output per layer, `(num_layers, batch, hidden_size)`.
         cell: LSTM cell per layer, `(num_layers, batch, hidden_size)`.
-        total: sum of the outputs so far, each times its weight, `(batch, hidden_size)`.
-        weight: sum of the weights so far, `(batch, 1)`; each is 1 but with attention.
-        largest: largest outputs so far, `(batch, hidden_size)`.
-        recent: outputs that the scores of the next moment need, `(batch, window - 1, hidden_size)`;
-            before the first step zeros, which do not count.
+        pooled: what the pooling knows of everything so far, `(batch, marks)`: the sum of the
+            outputs, each times its weight (1 but with attention), and of the weights, where a mean
+            is taken; and the largest outputs plus 1, where these are.
+        recent: the marks of single steps that the next moment pools, `(batch, window - 1, marks)`.
+            Zeros stand before the first step: they add nothing and lie below every output plus 1.
         steps: LSTM steps so far.
     """
 
@@ -56,9 +56,7 @@ class ModelState(NamedTuple):
     contexts: tuple[Tensor, ...]
     hidden: Tensor
     cell: Tensor
-    total: Tensor
-    weight: Tensor
-    largest: Tensor
+    pooled: Tensor
     recent: Tensor
     steps: int
 
@@ -182,6 +180,9 @@ class LSTMClassifier(nn.Module):
         )
         outputs = settings.hidden_size * (2 if settings.bidirectional else 1)
         self.attention = nn.Linear(outputs, 1) if settings.pooling == "attention" else None
+        # What pooling keeps of a step: the values it adds up, then those it takes the largest of.
+        self.added = 0 if settings.pooling in ("max", "last") else outputs + 1
+        self.marks = self.added + (outputs if settings.pooling in ("max", "meanmax") else 0)
         pooled = outputs * (2 if settings.pooling == "meanmax" else 1)
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout),
@@ -251,9 +252,7 @@ class LSTMClassifier(nn.Module):
             steps = self._stacked(self._with_past(x))
         if lengths is None:
             outputs, _ = self.lstm(steps)
-            weights = self._weights(outputs)
-            total, weight = (outputs * weights).sum(1), weights.sum(1)
-            return self._head(total, weight, outputs.amax(1), outputs[:, -1])
+            return self._head(self._pool(self._marks(outputs), 1), outputs[:, -1])
         counts = (lengths // needed).clamp(1, steps.shape[1])
         if self.settings.bidirectional:  # padding must not be read backwards into a clip
             packed = nn.utils.rnn.pack_padded_sequence(
@@ -263,11 +262,8 @@ class LSTMClassifier(nn.Module):
         else:
             outputs, _ = self.lstm(steps)
         inside = (torch.arange(outputs.shape[1], device=x.device) < counts[:, None])[..., None]
-        weights = self._weights(outputs) * inside
-        total, weight = (outputs * weights).sum(1), weights.sum(1)
-        largest = outputs.masked_fill(~inside, -torch.inf).amax(1)
         last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
-        return self._head(total, weight, largest, last)
+        return self._head(self._pool(self._marks(outputs) * inside, 1), last)
 
     def logits_joined(self, x: Tensor, joined: int, window: int) -> tuple[Tensor, Tensor]:
         """Return logits of views that are heard one after the other, and of moments within them.
@@ -284,16 +280,11 @@ class LSTMClassifier(nn.Module):
         stream = x.reshape(len(x) // joined, -1, x.shape[2])
         outputs, _ = self._outputs(stream, self.initial_state(len(stream)))
         outputs = outputs.reshape(len(x), -1, outputs.shape[2])
-        weights = self._weights(outputs)
-
-        def windows(values: Tensor) -> Tensor:  # (batch, moments, values, window)
-            return values.unfold(1, window, moment_stride(window))
-
-        total, largest = windows(outputs * weights).sum(-1), windows(outputs).amax(-1)
-        last = outputs[:, window - 1 :: moment_stride(window)]
+        marks, stride = self._marks(outputs), moment_stride(window)
+        windows = marks.unfold(1, window, stride).transpose(2, 3)  # (batch, moments, window, marks)
         return (
-            self._head((outputs * weights).sum(1), weights.sum(1), outputs.amax(1), outputs[:, -1]),
-            self._head(total, windows(weights).sum(-1), largest, last),
+            self._head(self._pool(marks, 1), outputs[:, -1]),
+            self._head(self._pool(windows, 2), outputs[:, window - 1 :: stride]),
         )
 
     def initial_state(self, batch: int = 1, window: int = 1) -> ModelState:
@@ -310,12 +301,9 @@ class LSTMClassifier(nn.Module):
             raise ModelError("a bidirectional model cannot stream: it reads from the end backwards")
         hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
         frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
-        lowest = torch.full_like(hidden[0], -torch.inf)
-        return ModelState(
-            *(frames, self._contexts(batch), hidden, hidden, hidden[0], hidden[0, :, :1], lowest),
-            hidden.new_zeros(batch, window - 1, self.settings.hidden_size),
-            0,
-        )
+        recent = hidden.new_zeros(batch, window - 1, self.marks)
+        pooled = hidden.new_zeros(batch, self.marks)
+        return ModelState(frames, self._contexts(batch), hidden, hidden, pooled, recent, 0)
 
     def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
         """Hear the next frames of a stream.
@@ -333,7 +321,7 @@ class LSTMClassifier(nn.Module):
 
     def so_far(self, state: ModelState) -> Tensor:
         """Return logits `(batch, num_classes)` over all that was heard, of a step or more."""
-        return self._head(state.total, state.weight, state.largest, state.hidden[-1])
+        return self._head(state.pooled, state.hidden[-1])
 
     def moments(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """Hear the next frames of a stream and score every step, not everything so far.
@@ -346,24 +334,14 @@ class LSTMClassifier(nn.Module):
             Logits `(batch, steps, num_classes)` for each step that the frames complete, over the
             window of steps that ends with it (fewer at the start), and the new state.
         """
-        before, first = state.recent, state.steps
+        before = state.recent
         outputs, state = self._outputs(frames, state)
-        joined = torch.cat([before, outputs], dim=1)
-        kept, window = before.shape[1], before.shape[1] + 1
-        state = state._replace(recent=joined[:, joined.shape[1] - kept :])
+        marks = torch.cat([before, self._marks(outputs)], dim=1)
+        state = state._replace(recent=marks[:, outputs.shape[1] :])
         if outputs.shape[1] == 0:
             return outputs.new_zeros(len(outputs), 0, self.settings.num_classes), state
-        # What stands before the stream has no weight and is never the largest.
-        inside = torch.arange(joined.shape[1], device=joined.device)[:, None] >= kept - first
-        weights = self._weights(joined) * inside
-        largest = joined.masked_fill(~inside, -torch.inf)
-        last = joined[:, kept:]
-
-        def windows(values: Tensor) -> Tensor:  # (batch, steps, values, window)
-            return values.unfold(1, window, 1)
-
-        total, weight = windows(joined * weights).sum(-1), windows(weights).sum(-1)
-        return self._head(total, weight, windows(largest).amax(-1), last), state
+        windows = marks.unfold(1, before.shape[1] + 1, 1).transpose(2, 3)
+        return self._head(self._pool(windows, 2), outputs), state
 
     def _outputs(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """Return what the LSTM gives for the steps that the next frames complete."""
@@ -371,13 +349,11 @@ class LSTMClassifier(nn.Module):
         if steps.shape[1] == 0:
             return state.hidden.new_zeros(len(frames), 0, self.settings.hidden_size), state
         outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
-        weights = self._weights(outputs)
+        marks = torch.cat([state.pooled[:, None], self._marks(outputs)], dim=1)
         return outputs, state._replace(
             hidden=hidden,
             cell=cell,
-            total=state.total + (outputs * weights).sum(1),
-            weight=state.weight + weights.sum(1),
-            largest=torch.maximum(state.largest, outputs.amax(1)),
+            pooled=self._pool(marks, 1),
             steps=state.steps + outputs.shape[1],
         )
 
@@ -451,21 +427,28 @@ class LSTMClassifier(nn.Module):
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
         return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
 
-    def _weights(self, outputs: Tensor) -> Tensor:
-        """Return the weight `(batch, steps, 1)` of each of the LSTM's outputs in the mean."""
-        if self.attention is None:
-            return torch.ones_like(outputs[..., :1])
-        weight: Tensor = self.attention(outputs).clamp(-MOST_WEIGHT, MOST_WEIGHT).exp()
-        return weight
+    def _marks(self, outputs: Tensor) -> Tensor:
+        """Return what pooling keeps of each of the LSTM's outputs, `(batch, steps, marks)`."""
+        marks = [outputs[..., :0]]
+        if self.added:
+            weights = torch.ones_like(outputs[..., :1])
+            if self.attention is not None:
+                weights = self.attention(outputs).clamp(-MOST_WEIGHT, MOST_WEIGHT).exp()
+            marks += [outputs * weights, weights]
+        if self.marks > self.added:
+            marks.append(outputs + 1)  # an LSTM's outputs lie between -1 and 1
+        return torch.cat(marks, dim=-1)
 
-    def _head(self, total: Tensor, weight: Tensor, largest: Tensor, last: Tensor) -> Tensor:
-        """Pool what the LSTM gave, `(batch, outputs)` or `(batch, steps, outputs)`; classify."""
-        pooled = {
-            "mean": lambda: total / weight,
-            "attention": lambda: total / weight,
-            "max": lambda: largest,
-            "meanmax": lambda: torch.cat([total / weight, largest], dim=-1),
-            "last": lambda: last,
-        }[self.settings.pooling]()
-        logits: Tensor = self.head(pooled)
+    def _pool(self, marks: Tensor, dim: int) -> Tensor:
+        """Join the marks of many steps, which lie along `dim`, into those of all of them."""
+        parts = [marks[..., : self.added].sum(dim)]
+        if self.marks > self.added:
+            parts.append(marks[..., self.added :].amax(dim))
+        return torch.cat(parts, dim=-1)
+
+    def _head(self, pooled: Tensor, last: Tensor) -> Tensor:
+        """Classify pooled marks `(..., marks)`, or with pooling `last` the last output."""
+        means = pooled[..., : max(0, self.added - 1)] / pooled[..., self.added - 1 : self.added]
+        parts = [means, pooled[..., self.added :] - 1]
+        logits: Tensor = self.head(torch.cat(parts, -1) if self.marks else last)
         return logits

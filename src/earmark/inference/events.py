@@ -77,7 +77,8 @@ class EventState:
     """What an `EventFinder` knows of a stream.
 
     Attributes:
-        recent: the raw scores that the next average needs, `(kept, classes)`.
+        recent: the raw scores that the next average needs, `(smoothing - 1, classes)`; zeros
+            stand before the first.
         steps: steps so far.
         ongoing: the classes that are being heard, by number.
     """
@@ -120,7 +121,7 @@ class EventFinder:
 
     def initial_state(self) -> EventState:
         """Return the state before the first row of scores."""
-        return EventState(np.zeros((0, len(self.classes)), np.float32), 0, {})
+        return EventState(np.zeros((self._smoothing - 1, len(self.classes)), np.float32), 0, {})
 
     def step(
         self, scores: Scores, state: EventState, source: str = ""
@@ -135,7 +136,7 @@ class EventFinder:
         Returns:
             The events that have ended, in the order of their ends, and the new state.
         """
-        smooth, recent = self._smooth(scores, state.recent)
+        smooth, recent = self._smooth(scores, state)
         events: list[Event] = []
         ongoing = dict(state.ongoing)
         heard = smooth >= self.upper
@@ -155,17 +156,16 @@ class EventFinder:
         order = sorted(state.ongoing.items(), key=lambda item: (item[1].last, item[0]))
         return [event for number, known in order for event in self._ended(number, known, source)]
 
-    def _smooth(self, scores: Scores, recent: Scores) -> tuple[Scores, Scores]:
+    def _smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
         """Average each row with those before it; return the averages and what to keep."""
-        joined = np.concatenate([recent, scores])
-        if self._smoothing == 1:
-            return scores, recent
-        before = len(recent)
-        smooth = np.empty_like(scores)
-        for row in range(len(scores)):
-            end = before + row + 1
-            smooth[row] = joined[max(0, end - self._smoothing) : end].mean(axis=0)
-        return smooth, joined[max(0, len(joined) - self._smoothing + 1) :]
+        joined = np.concatenate([state.recent, scores])
+        # One addition for each row of the average, the oldest first, however the stream was cut.
+        rows = len(scores)
+        smooth = joined[:rows].copy()
+        for later in range(1, self._smoothing):
+            smooth += joined[later : later + rows]
+        counts = np.minimum(state.steps + 1 + np.arange(rows), self._smoothing)
+        return smooth / counts[:, None].astype(np.float32), joined[rows:]
 
     def _followed(self, known: Ongoing | None, number: int, at: int, values: Scores) -> Ongoing:
         """Return what is known of a class after one more step."""

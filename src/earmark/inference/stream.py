@@ -53,6 +53,7 @@ class Hearing:
         self.block_samples = engine.info.step_samples * steps
         self.window = max(1, round(settings.window_seconds / self.step_seconds))
         self._start = engine.initial_state(self.window)
+        self._none = np.zeros((0, len(engine.info.classes)), np.float32)
 
     def initial_state(self) -> HearingState:
         """Return the state of a stream before its first sample."""
@@ -69,6 +70,8 @@ class Hearing:
             Probabilities `(steps, classes)`, a row for each step that the samples complete, and
             the new state.
         """
+        if len(state.samples) + len(samples) < self.block_samples:  # most chunks of a live stream
+            return self._none, state._replace(samples=np.concatenate([state.samples, samples]))
         rows, states = self.step_together([samples], [state])
         return rows[0], states[0]
 
@@ -77,7 +80,7 @@ class Hearing:
         whole = len(state.samples) // self.info.step_samples * self.info.step_samples
         samples, rest = state.samples[:whole], state.samples[whole:]
         if whole == 0:
-            return np.zeros((0, len(self.info.classes)), np.float32), state
+            return self._none, state
         scores, _, states = self.engine.step(samples[None], [state.model])
         return scores[0], HearingState(rest, states[0])
 
@@ -106,7 +109,6 @@ class Hearing:
             for number, row, model in zip(ready, scores, after, strict=True):
                 rows[number].append(row)
                 models[number] = model
-        none = np.zeros((0, len(self.info.classes)), np.float32)
-        given = [np.concatenate([none, *parts]) for parts in rows]
+        given = [np.concatenate([self._none, *parts]) for parts in rows]
         rest = [held[len(held) // size * size :].copy() for held in waiting]
         return given, [HearingState(*pair) for pair in zip(rest, models, strict=True)]

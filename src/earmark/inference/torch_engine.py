@@ -17,13 +17,6 @@ from earmark.inference.engine import Floats, ModelInfo, State, joined, parted
 from earmark.model import LSTMClassifier, ModelState
 
 Array = NDArray[Any]
-_POOLED = {  # what each pooling knows of everything so far
-    "mean": ("total", "weight"),
-    "attention": ("total", "weight"),
-    "max": ("largest",),
-    "meanmax": ("total", "weight", "largest"),
-    "last": (),
-}
 
 
 class TorchEngine:
@@ -76,11 +69,10 @@ class TorchEngine:
         scores = np.zeros((len(samples), count, len(self.info.classes)), np.float32)
         whole = np.zeros((len(samples), len(self.info.classes)), np.float32)
         after: list[State] = [{}] * len(samples)
-        # Streams that are past their first window, or equally far into it, advance in one pass.
-        window = states[0]["recent"].shape[1] + 1
-        standing: dict[int, list[int]] = {}
+        # Those that have begun advance in one pass, and those that begin now.
+        standing: dict[bool, list[int]] = {}
         for number, state in enumerate(states):
-            standing.setdefault(min(int(state["steps"][0]), window), []).append(number)
+            standing.setdefault(bool(state["steps"][0]), []).append(number)
         for numbers in standing.values():
             before = joined([states[number] for number in numbers])
             context = self.front_end.initial_state(len(numbers))
@@ -113,7 +105,8 @@ class TorchEngine:
     def _given(self, state: State) -> ModelState:
         """Return a batch of states as the model takes them."""
         steps, streams = int(state["steps"][0]), len(state["steps"])
-        start = self.model.initial_state(streams, state["recent"].shape[1] + 1)
+        window = state["recent"].shape[1] + 1 if "recent" in state else 1
+        start = self.model.initial_state(streams, window)
         if steps == 0:
             return start
 
@@ -125,24 +118,21 @@ class TorchEngine:
             tuple(kept(f"context_{n}", context) for n, context in enumerate(start.contexts)),
             self._tensor(state["hidden"]).transpose(0, 1).contiguous(),
             self._tensor(state["cell"]).transpose(0, 1).contiguous(),
-            kept("total", start.total),
-            kept("weight", start.weight),
-            kept("largest", start.largest),
-            self._tensor(state["recent"]),
+            kept("pooled", start.pooled),
+            kept("recent", start.recent),
             steps,
         )
 
     def _kept(self, state: ModelState, front_end: Tensor) -> State:
         """Return what the model gave as a batch of states, but for the steps."""
-        pooled = _POOLED[self.model.settings.pooling]
         tensors = {
             "front_end": front_end,
             **{f"context_{n}": context for n, context in enumerate(state.contexts)},
             "past": state.frames,
             "hidden": state.hidden.transpose(0, 1),
             "cell": state.cell.transpose(0, 1),
+            "pooled": state.pooled,
             "recent": state.recent,
-            **{name: getattr(state, name) for name in pooled},
         }
         # Copies: a view would keep all of what it was cut from.
         arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
@@ -151,4 +141,4 @@ class TorchEngine:
 
 def _needed(name: str, array: Array) -> bool:
     """Say whether a state has this array: nothing empty, but for a window of one step."""
-    return array.size > 0 or name == "recent"
+    return array.size > 0 or (name == "recent" and array.shape[2] > 0)
