@@ -60,6 +60,21 @@ def test_samples_in_memory_are_heard_like_a_file(tmp_path):
     assert from_memory.scores == pytest.approx(from_file.scores, abs=1e-5)
 
 
+def test_long_samples_in_memory_are_heard_a_few_seconds_at_a_time(monkeypatch):
+    engine = TorchEngine(trained())
+    expected = engine.hear_whole(noise(12.0)[None])[0]
+    lengths, step = [], engine.step
+
+    def noted(samples, states):
+        lengths.append(samples.shape[1])
+        return step(samples, states)
+
+    monkeypatch.setattr(engine, "step", noted)
+    scores = Recognizer(engine).predict_samples(noise(12.0), 8_000).scores
+    assert max(lengths) <= 5.0 * 8_000 + engine.info.step_samples
+    assert scores == pytest.approx(dict(zip(CLASSES, expected, strict=True)), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("samples", "rate_hz"),
     [

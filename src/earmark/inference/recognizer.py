@@ -202,7 +202,12 @@ class Recognizer:
             assert isinstance(self.engine, TorchEngine)  # none is ever exported
             scores = self.engine.hear_whole(np.concatenate(list(counted))[None])[0]
         else:
-            scores = self._heard(counted)
+            most = round(_FILE_BLOCK * self.rate_hz)
+            scores = self._heard(
+                block[start : start + most]
+                for block in counted
+                for start in range(0, len(block), most)
+            )
         pairs = zip(self.classes, scores.tolist(), strict=True)
         ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
         named = bool(accepted(scores[None], self.info.calibration.thresholds)[0])
