@@ -58,6 +58,7 @@ def rewrite(folder, change, *, sign=True):
         {"stack": 3, "delta": 2, "pooling": "meanmax"},
         {"pooling": "last"},
         {"convolutions": ((4, 3, 3, 2, 2), (5, 3, 3, 1, 2))},
+        {"frequency_lstm": (4, 3, 2)},
     ],
     ids=str,
 )
@@ -124,7 +125,7 @@ FAULTS = {
         lambda f: rewrite(f, lambda m: m["classes"].reverse(), sign=False),
         "was edited",
     ),
-    "newer schema": (lambda f: rewrite(f, lambda m: m.update(schema=3)), "upgrade"),
+    "newer schema": (lambda f: rewrite(f, lambda m: m.update(schema=4)), "upgrade"),
     "schema of no number": (lambda f: rewrite(f, lambda m: m.update(schema="x")), "schema"),
     "another kind": (lambda f: rewrite(f, lambda m: m.update(kind="x")), "does not describe"),
     "missing field": (lambda f: rewrite(f, lambda m: m.pop("classes")), "classes"),
@@ -192,8 +193,19 @@ def test_a_directory_of_schema_1_is_read_without_calibration(folder):
     def earlier(manifest):
         manifest["schema"] = 1
         del manifest["calibration"], manifest["model"]["convolutions"]
+        del manifest["model"]["frequency_lstm"]
 
     rewrite(folder, earlier)
     trained = load_model(folder)
     assert trained.calibration == Calibration()
     assert trained.model.settings.convolutions == ()
+    assert trained.model.settings.frequency_lstm == ()
+
+
+def test_a_directory_of_schema_2_is_read_without_a_frequency_lstm(folder):
+    def earlier(manifest):
+        manifest["schema"] = 2
+        del manifest["model"]["frequency_lstm"]
+
+    rewrite(folder, earlier)
+    assert load_model(folder).model.settings.frequency_lstm == ()

@@ -36,6 +36,7 @@ SHAPES: list[dict[str, Any]] = [
     *({"pooling": pooling} for pooling in POOLINGS),
     *({"pooling": pooling, "convolutions": CONVOLUTIONS} for pooling in ("attention", "max")),
     {"stack": 3, "delta": 2},
+    {"stack": 3, "delta": 2, "frequency_lstm": (4, 3, 2), "pooling": "attention"},
     {"stack": 1, "delta": 5, "num_layers": 1},
 ]
 

@@ -88,7 +88,12 @@ OPTIONS: list[dict[str, Any]] = [
         POOLINGS, [(1, 0), (3, 0), (3, 4)], [False, True]
     )
     if not (both and pooling == "last")
-] + [{"convolutions": CONVOLUTIONS}, {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"}]
+] + [
+    {"convolutions": CONVOLUTIONS},
+    {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"},
+    {"frequency_lstm": (3, 2, 2), "stack": 3},
+    {"frequency_lstm": (3, 5, 1), "stack": 3, "delta": 4, "pooling": "attention"},
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -63,6 +63,8 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[training]\nnum_epochs = 0", "num_epochs must be at least 1"),
         ("[training]\nnum_epochs = '7'", "num_epochs must be of type int"),
         ("[training]\nconvolutions = [3]", "convolutions must be"),
+        ("[training]\nfrequency_lstm = [8, 16]", "frequency_lstm must be"),
+        ("[training]\nfrequency_lstm = [8, 16, 0.5]", "frequency_lstm must be"),
         ("[front_end]\nmels = -1", "mels"),
         ("[training\n", "is not TOML"),
     ],

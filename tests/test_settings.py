@@ -17,13 +17,15 @@ from earmark.settings import (
 )
 
 MODEL = ModelSettings(64, 128, 2, 10)
+CONVOLUTIONS = ((4, 3, 3, 2, 2), (5, 3, 5, 1, 2))
 EXAMPLES = [
     FrontEndSettings(),
     FrontEndSettings(44_100, 2048, 882, 128, 0.0, 22_050.0, 1e-10),
     FrontEndSettings(4_000, 2, 1, 1, 0.0, 2_000.0, 1e-6),
     MODEL,
     ModelSettings(1, 1, 1, 1, 0.0, True, 3, 2, "last"),
-    ModelSettings(40, 8, 1, 3, convolutions=((4, 3, 3, 2, 2), (5, 3, 5, 1, 2))),
+    ModelSettings(40, 8, 1, 3, convolutions=CONVOLUTIONS),
+    ModelSettings(40, 8, 1, 3, stack=4, frequency_lstm=(8, 40, 1)),
     Calibration(),
     Calibration(1.5, (0.25, 0.5), 0.02, 40, 240),
     TrainingSettings(),
@@ -59,6 +61,9 @@ WRONG_VALUES = [
             "moments",
         )
     ],
+    *[(MODEL, "frequency_lstm", value) for value in ((8, 16), (8, 0, 4), (8, 65, 4))],
+    (TrainingSettings(), "frequency_lstm", (8, 16, 8, 1)),
+    (ModelSettings(64, 8, 1, 3, convolutions=CONVOLUTIONS), "frequency_lstm", (8, 16, 8)),
     (TrainingSettings(), "joined", 5),  # does not divide the batch of 32
     (TrainingSettings(bidirectional=True), "joined", 2),
     (TrainingSettings(bidirectional=True), "moments", 0.5),

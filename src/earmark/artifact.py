@@ -32,7 +32,7 @@ from earmark.files import sha256_of_json, write_bytes, write_json
 from earmark.model import LSTMClassifier
 from earmark.settings import Calibration, FrontEndSettings, ModelSettings, from_json, to_json
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "model.json"
 _WEIGHTS_NAME = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 _PICKLE_SUFFIXES = frozenset([".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"])
@@ -217,13 +217,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("kind") != "earmark-model":
         raise ModelError(f"{path}: does not describe an Earmark model")
     schema = manifest.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if not isinstance(schema, int):
+        schema = 0
+    if schema > SCHEMA:
         raise ModelError(
             f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
         )
     keys = _KEYS - {"calibration"} if schema == 1 else _KEYS
-    if schema not in (1, SCHEMA) or manifest.keys() != keys:
-        odd = sorted(map(str, manifest.keys() ^ keys)) or [f"schema {schema!r}"]
+    if schema not in range(1, SCHEMA + 1) or manifest.keys() != keys:
+        odd = sorted(map(str, manifest.keys() ^ keys)) or ["schema"]
         raise ModelError(f"{path}: is incomplete or edited (look at {', '.join(odd)}); train again")
     if sha256_of_json({k: v for k, v in manifest.items() if k != "fingerprint"}) != manifest.get(
         "fingerprint"
@@ -231,9 +233,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: was edited after it was written (its fingerprint does not fit); train again"
         )
-    if schema == 1 and isinstance(manifest["model"], dict):  # before calibration and convolutions
-        manifest["calibration"] = to_json(Calibration())
-        manifest["model"].setdefault("convolutions", [])
+    if isinstance(manifest["model"], dict):  # what came with a later schema
+        manifest.setdefault("calibration", to_json(Calibration()))
+        for name in ("convolutions", "frequency_lstm")[schema - 1 :]:
+            manifest["model"].setdefault(name, [])
     return manifest
 
 

@@ -403,8 +403,30 @@ def _stacked(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) -> s
         earlier = graph.slice(joined, 0, -settings.delta, 1)
         values = graph.add("Concat", values, graph.add("Sub", values, earlier), axis=2)
         width *= 2
-    values = graph.reshape(values, 0, -1, settings.stack * width)
+    if model.scan is not None:
+        values = _scanned(graph, model, values)
+    else:
+        values = graph.reshape(values, 0, -1, settings.stack * width)
     return graph.add("Transpose", values, perm=[1, 0, 2])
+
+
+def _scanned(graph: _Graph, model: LSTMClassifier, frames: str) -> str:
+    """Run the LSTM over the frequencies of each step: `(batch, frames, features)` to steps."""
+    settings, scan = model.settings, model.scan
+    assert scan is not None
+    mels, (units, width, stride) = settings.input_size, settings.frequency_lstm
+    rows = scan.input_size // width  # of mels in a step
+    starts = np.arange(0, mels - width + 1, stride)
+    places = graph.constant(starts[:, None] + np.arange(width), np.int64)
+    seen = graph.add("Gather", graph.reshape(frames, -1, rows, mels), places, axis=2)
+    seen = graph.add("Transpose", seen, perm=[2, 0, 1, 3])  # (places, batch * steps, rows, width)
+    seen = graph.reshape(seen, 0, 0, -1)
+    weights = _lstm_weights(graph, scan, "l0", "l0_reverse")
+    given = graph.add("LSTM", seen, *weights, hidden_size=units, direction="bidirectional")
+    given = graph.add("Transpose", given, perm=[2, 0, 1, 3])  # (batch * steps, places, 2, units)
+    batch = graph.add("Shape", frames, end=1)
+    shape = graph.add("Concat", batch, graph.numbers(-1, len(starts) * 2 * units), axis=0)
+    return graph.add("Reshape", given, shape)
 
 
 def _lstm(graph: _Graph, model: LSTMClassifier, steps: str, state: Any) -> str:
@@ -416,17 +438,13 @@ def _lstm(graph: _Graph, model: LSTMClassifier, steps: str, state: Any) -> str:
         before[name] = graph.add("Transpose", given, perm=[1, 0, 2])
     after: dict[str, list[str]] = {"hidden": [], "cell": []}
     for layer in range(layers):
-        weights = [
-            _gates(_array(getattr(model.lstm, f"{name}_l{layer}"))) for name in _LSTM_WEIGHTS
-        ]
-        inside = graph.weights(weights[0][None], 1), graph.weights(weights[1][None], 1)
-        bias = graph.constant(np.concatenate(weights[2:])[None])
+        weights = _lstm_weights(graph, model.lstm, f"l{layer}")
         mine = [
             value if layers == 1 else graph.slice(value, layer, layer + 1, 0)
             for value in before.values()
         ]
         names = [f"lstm_{layer}", f"lstm_{layer}_hidden", f"lstm_{layer}_cell"]
-        graph.several("LSTM", steps, *inside, bias, "", *mine, names=names, hidden_size=size)
+        graph.several("LSTM", steps, *weights, "", *mine, names=names, hidden_size=size)
         steps = graph.add("Squeeze", names[0], graph.numbers(1))
         after["hidden"].append(names[1])
         after["cell"].append(names[2])
@@ -436,7 +454,15 @@ def _lstm(graph: _Graph, model: LSTMClassifier, steps: str, state: Any) -> str:
     return graph.add("Transpose", steps, perm=[1, 0, 2])
 
 
-_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+def _lstm_weights(graph: _Graph, lstm: torch.nn.LSTM, *directions: str) -> list[str]:
+    """Keep the weights of one layer, as torch calls its directions: inputs', recurrent, biases."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    inside, recurrent, *biases = (
+        np.stack([_gates(_array(getattr(lstm, f"{name}_{end}"))) for end in directions])
+        for name in names
+    )
+    bias = graph.constant(np.concatenate(biases, axis=1))
+    return [graph.weights(inside, 1), graph.weights(recurrent, 1), bias]
 
 
 def _gates(weights: Array) -> Array:

@@ -5,7 +5,9 @@ The network, with shapes for `x (batch, frames, input_size)`:
     normalise   (x - mean) / scale            statistics of the training clips, kept as buffers
     delta       (batch, frames, 2 * input_size): each frame, and its change over `delta` frames
     stack       (batch, steps, stack * 2 * input_size), steps = frames // stack
-    or, in place of both,
+    scan        (batch, steps, places * 2 * units): an LSTM that reads each step from low to high
+                frequencies and back, a few mels at a time; Li et al. 2015 ("F-LSTM")
+    or, in place of all three,
     convolve    (batch, steps, channels * bands), steps = frames // the product of the strides
     LSTM        (batch, steps, hidden_size)   Hochreiter and Schmidhuber 1997
     pool        (batch, hidden_size)          over the steps so far; each pooling has a running form
@@ -24,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from earmark.errors import ModelError, SettingsError
-from earmark.settings import Convolutions, ModelSettings, frames_per_step
+from earmark.settings import Convolutions, FrequencyLSTM, ModelSettings, frames_per_step
 
 MOST_WEIGHT = 8.0  # natural logarithm, so that no step outweighs all others for ever
 
@@ -127,6 +129,8 @@ class LSTMClassifier(nn.Module):
             for.
         convolutions: causal convolutions before the LSTM, each (channels, frames, mels, frame
             stride, mel stride), with `stack` 1 and `delta` 0.
+        frequency_lstm: an LSTM over the frequencies of each step, (units in each direction, mels
+            it sees at a time, mels from one place to the next); not with convolutions.
 
     Raises:
         SettingsError: a size is below 1 or dropout outside 0 to 1.
@@ -153,11 +157,12 @@ class LSTMClassifier(nn.Module):
         delta: int = 0,
         pooling: str = "mean",
         convolutions: Convolutions = (),
+        frequency_lstm: FrequencyLSTM = (),
     ) -> None:
         super().__init__()
         self.settings = settings = ModelSettings(
             *(input_size, hidden_size, num_layers, num_classes, dropout, bidirectional),
-            *(stack, delta, pooling, convolutions),
+            *(stack, delta, pooling, convolutions, frequency_lstm),
         )
         self.register_buffer("mean", torch.zeros(settings.input_size))
         self.register_buffer("scale", torch.ones(settings.input_size))
@@ -169,6 +174,12 @@ class LSTMClassifier(nn.Module):
             channels, bands = layer[0], layers[-1].bands(bands)
             inputs = channels * bands
         self.convolutions: Sequence[CausalConvolution] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.scan: nn.LSTM | None = None
+        if settings.frequency_lstm:
+            units, mels, stride = settings.frequency_lstm
+            seen = inputs // settings.input_size * mels
+            self.scan = nn.LSTM(seen, units, batch_first=True, bidirectional=True)
+            inputs = ((settings.input_size - mels) // stride + 1) * 2 * units
         self.frames_per_step = frames_per_step(settings)
         self.lstm = nn.LSTM(
             inputs,
@@ -206,6 +217,7 @@ class LSTMClassifier(nn.Module):
             delta=settings.delta,
             pooling=settings.pooling,
             convolutions=settings.convolutions,
+            frequency_lstm=settings.frequency_lstm,
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -410,7 +422,7 @@ class LSTMClassifier(nn.Module):
         return torch.cat([x[:, :1].expand(-1, self.settings.delta, -1), x], dim=1)
 
     def _stacked(self, x: Tensor) -> Tensor:
-        """Normalise, add differences and join frames into LSTM steps.
+        """Normalise, add differences, join frames into LSTM steps and scan their frequencies.
 
         Args:
             x: `(batch, delta + frames, input_size)`, the first `delta` only to look back at.
@@ -425,7 +437,13 @@ class LSTMClassifier(nn.Module):
         frames = (x[:, : past + steps * stack] - self.mean) / self.scale
         if past:
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
-        return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
+        if self.scan is None:
+            return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
+        _, mels, stride = self.settings.frequency_lstm
+        seen = frames.reshape(x.shape[0] * steps, -1, self.settings.input_size)
+        places = seen.unfold(2, mels, stride).transpose(1, 2)  # (steps, places, frames, mels)
+        scanned, _ = self.scan(places.flatten(2))
+        return scanned.reshape(x.shape[0], steps, -1)
 
     def _marks(self, outputs: Tensor) -> Tensor:
         """Return what pooling keeps of each of the LSTM's outputs, `(batch, steps, marks)`."""

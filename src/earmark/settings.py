@@ -18,6 +18,7 @@ Settings = TypeVar("Settings")
 
 POOLINGS = ("mean", "max", "meanmax", "last", "attention")
 Convolutions = tuple[tuple[int, int, int, int, int], ...]
+FrequencyLSTM = tuple[int, ...]  # none, or units, mels and stride
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -50,9 +51,10 @@ def _check_types(settings: Any) -> None:
         if hint == Convolutions:
             object.__setattr__(settings, field.name, _convolutions(value))
             continue
-        if hint == tuple[float, ...]:
-            numbers = isinstance(value, (list, tuple)) and all(type(v) is float for v in value)
-            _check(numbers, field.name, "a list of numbers", value)
+        if hint in (tuple[float, ...], FrequencyLSTM):
+            kind, names = (int, "whole numbers") if hint == FrequencyLSTM else (float, "numbers")
+            numbers = isinstance(value, (list, tuple)) and all(type(v) is kind for v in value)
+            _check(numbers, field.name, f"a list of {names}", value)
             object.__setattr__(settings, field.name, tuple(value))
             continue
         allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -124,6 +126,9 @@ class ModelSettings:
         pooling: how LSTM outputs become one vector: mean, max, meanmax, last or attention.
         convolutions: causal convolutions before the LSTM, none by default; each is (channels,
             frames, mels, frame stride, mel stride). They take the place of `stack` and `delta`.
+        frequency_lstm: an LSTM over the frequencies of each step, whose outputs the LSTM over time
+            is given: units in each direction, mels it sees at a time, and mels from one place to
+            the next; empty: none.
     """
 
     input_size: int
@@ -136,6 +141,7 @@ class ModelSettings:
     delta: int = 0
     pooling: str = "mean"
     convolutions: Convolutions = ()
+    frequency_lstm: FrequencyLSTM = ()
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -143,6 +149,10 @@ class ModelSettings:
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check_shape(self)
+        if self.frequency_lstm:
+            rule = f"three whole numbers, the second at most the {self.input_size} mels of a frame"
+            fits = self.frequency_lstm[1] <= self.input_size
+            _check(fits, "frequency_lstm", rule, self.frequency_lstm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +217,11 @@ class TrainingSettings:
         (),
         "causal convolutions before the LSTM, as [[channels, frames, mels, frame stride, mel "
         "stride], ...]; they need stack 1 and delta 0",
+    )
+    frequency_lstm: FrequencyLSTM = _setting(
+        (),
+        "an LSTM over the frequencies of each step, up and down, before the one over time, as "
+        "[units, mels it sees at a time, mels from place to place]; not with convolutions",
     )
     views: int = _setting(6, "augmented views of each clip in an epoch")
     clip_seconds: float = _setting(5.0, "length of the circular crop that a view is")
@@ -356,6 +371,10 @@ def _check_shape(settings: ModelSettings | TrainingSettings) -> None:
     rule = "used without convolutions, which stride and look back themselves (stack 1, delta 0)"
     alone = not settings.convolutions or (settings.stack, settings.delta) == (1, 0)
     _check(alone, "stack and delta", rule, (settings.stack, settings.delta))
+    scan = settings.frequency_lstm
+    rule = "three whole numbers, each at least 1, without convolutions, or an empty list"
+    fits = not scan or (len(scan) == 3 and min(scan) >= 1 and not settings.convolutions)
+    _check(fits, "frequency_lstm", rule, scan)
 
 
 def to_json(settings: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1))
 SHAPES: list[dict[str, Any]] = [
     {},
     {"stack": 3, "delta": 2},
+    {"stack": 2, "frequency_lstm": (4, 3, 2)},
     {"convolutions": CONVOLUTIONS, "pooling": "attention"},
 ]
 SETTINGS = EventSettings(

@@ -88,9 +88,9 @@ def _add_setting(
 ) -> None:
     """Add the flag of one setting of the recipe."""
     text = str(field.metadata["help"]).replace("%", "%%")
-    if field.name == "convolutions":
+    if isinstance(field.default, tuple):
         parser.add_argument(
-            "--convolutions", type=_layers, metavar="JSON", help=f"{text} (none)", default=None
+            f"--{field.name}", type=_list, metavar="JSON", help=f"{text} (none)", default=None
         )
     elif isinstance(field.default, bool):
         parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
@@ -107,11 +107,11 @@ def _add_setting(
         )
 
 
-def _layers(text: str) -> Any:
+def _list(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [[24,3,3,2,2]]") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [1, 2]") from None
 
 
 def add_event_settings(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,10 @@ _DOCUMENTED = (
     *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
     *("patience", "seed", "bidirectional"),
 )
-_SHAPE = ("hidden_size", "num_layers", "bidirectional", "stack", "delta", "pooling", "convolutions")
+_SHAPE = (
+    *("hidden_size", "num_layers", "bidirectional", "stack", "delta", "pooling", "convolutions"),
+    "frequency_lstm",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> None:

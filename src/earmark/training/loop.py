@@ -534,6 +534,7 @@ def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
         delta=settings.delta,
         pooling=settings.pooling,
         convolutions=settings.convolutions,
+        frequency_lstm=settings.frequency_lstm,
     )
 
 
