@@ -187,6 +187,8 @@ def changed(tmp_path, **metadata):
         (dict.fromkeys(FIELDS), "not one that earmark export wrote"),
         ({"schema": 99}, "has schema 99, this Earmark reads up to 1; upgrade earmark"),
         ({"classes": ["dog"]}, "names other classes"),
+        ({"rate_hz": 16_000}, "says rate_hz is 16000, its front end and model make it 8000"),
+        ({"step_samples": 80}, "says step_samples is 80"),
         ({"front_end": {"rate_hz": 1}}, "metadata that is not valid"),
         ({"classes": 3}, "metadata that is not valid"),
     ],

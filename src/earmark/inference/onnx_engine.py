@@ -142,6 +142,12 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
         )
     except (SettingsError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: has metadata that is not valid ({error})") from None
+    for name, mine in (("rate_hz", info.rate_hz), ("step_samples", info.step_samples)):
+        if values[name] != mine:
+            raise ModelError(
+                f"{path}: says {name} is {values[name]!r}, its front end and model make it {mine}; "
+                "export it again"
+            )
     thresholds = len(info.calibration.thresholds)
     if len(info.classes) != info.model.num_classes or thresholds not in (0, len(info.classes)):
         raise ModelError(f"{path}: names other classes or thresholds than it has; export it again")
