@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ from typing import Any
 import accelerate
 import numpy as np
 
-from earmark.artifact import TrainedModel, installed_versions, now
+from earmark.artifact import TrainedModel
 from earmark.data.prepare import HeardDataset, hear_dataset
 from earmark.data.readers import read_dataset
 from earmark.data.splits import ClipSet, Split
+from earmark.evaluation.provenance import how
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json, write_text
 from earmark.recipe import read_recipe
@@ -115,9 +114,7 @@ def main() -> None:
         "",
         f"Spread: standard deviation over {2 * args.draws} runs; the gain is paired.",
         "",
-        f"- command: `python benchmarks/few_clips.py path/to/ESC-10 --draws {args.draws}`",
-        f"- machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU",
-        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+        *how(f"python benchmarks/few_clips.py path/to/ESC-10 --draws {args.draws}"),
     ]
     write_json(args.out.with_suffix(".json"), {"rows": rows})
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")

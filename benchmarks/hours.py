@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,11 +31,12 @@ import torch
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.artifact import TrainedModel, installed_versions, load_model, now
+from earmark.artifact import TrainedModel, load_model
 from earmark.data.folds import validation_mask
 from earmark.data.readers import Clip, Dataset, read_dataset
 from earmark.data.synthesis import noise
 from earmark.evaluation.pictures import draw_events
+from earmark.evaluation.provenance import how
 from earmark.export import build
 from earmark.features import LogMel
 from earmark.files import write_bytes, write_json, write_text
@@ -429,10 +428,10 @@ def main() -> None:
         lines.append(f"| {window:g} | {name} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"- command: `python benchmarks/hours.py path/to/ESC-10 --runs {args.runs}"
-        f" --minutes {args.minutes:g} --snr {' '.join(map('{:g}'.format, args.snr))}`",
-        f"- machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU",
-        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+        *how(
+            f"python benchmarks/hours.py path/to/ESC-10 --runs {args.runs}"
+            f" --minutes {args.minutes:g} --snr {' '.join(map('{:g}'.format, args.snr))}"
+        ),
     ]
     finite = [{k: str(v) if v == np.inf else v for k, v in row.items()} for row in rows]
     write_json(args.out.with_suffix(".json"), {"rows": finite})

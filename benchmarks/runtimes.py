@@ -11,8 +11,6 @@ fold. silero-vad, in its own chunks of 32 ms, for comparison.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,8 +22,9 @@ import torch
 
 from benchmarks.streams import Piece, noise, silero
 from earmark import Recognizer
-from earmark.artifact import installed_versions, load_model, now
+from earmark.artifact import load_model
 from earmark.data.readers import read_dataset
+from earmark.evaluation.provenance import how
 from earmark.export import build
 from earmark.files import write_bytes, write_text
 
@@ -117,9 +116,8 @@ def main() -> None:
         f"A Python that only imports torch takes {cold_start('-c', 'import torch'):.2f} s, "
         f"one that imports earmark {cold_start('-c', 'import earmark'):.2f} s.",
         "",
-        f"- command: `python -m benchmarks.runtimes path/to/ESC-10 --run {args.run}`, fold {fold}",
-        f"- machine: {platform.system()} {platform.machine()}, one of {os.cpu_count()} cores, CPU",
-        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+        f"- test fold {fold}",
+        *how(f"python -m benchmarks.runtimes path/to/ESC-10 --run {args.run}", cores=1),
     ]
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
     print("\n".join(lines))

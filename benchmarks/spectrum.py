@@ -10,8 +10,6 @@ precision. The largest difference is to that.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from earmark import export
-from earmark.artifact import installed_versions, now
+from earmark.evaluation.provenance import how
 from earmark.features import LogMel, mel_filters
 from earmark.files import write_text
 from earmark.recipe import read_recipe
@@ -140,10 +138,8 @@ def main() -> None:
         lines.append(f"| {name} | {shown} | {difference:.0e} |")
     lines += [
         "",
-        "- command: `python benchmarks/spectrum.py`",
-        f"- machine: {platform.system()} {platform.machine()}, one of {os.cpu_count()} cores, CPU",
         f"- onnxruntime {onnxruntime.__version__}",
-        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+        *how("python benchmarks/spectrum.py", cores=1),
     ]
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -14,7 +14,6 @@ import argparse
 import importlib
 import importlib.util
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -27,8 +26,9 @@ import numpy as np
 import torch
 
 from earmark import Recognizer
-from earmark.artifact import TrainedModel, installed_versions, load_model, model_folder, now
+from earmark.artifact import TrainedModel, load_model, model_folder
 from earmark.audio import Resampler
+from earmark.evaluation.provenance import how
 from earmark.export import build
 from earmark.files import write_bytes, write_json, write_text
 from earmark.inference.engine import Engine
@@ -185,9 +185,7 @@ def main() -> None:
     torch.set_num_threads(1)
     notes = [
         "",
-        f"- command: `python benchmarks/streams.py{f' --hours {args.hours}' * bool(args.hours)}`",
-        f"- machine: {platform.system()} {platform.machine()}, one of {os.cpu_count()} cores, CPU",
-        f"- {now()}; {', '.join(f'{k} {v}' for k, v in installed_versions().items())}",
+        *how(f"python benchmarks/streams.py{f' --hours {args.hours}' * bool(args.hours)}", cores=1),
     ]
     if args.hours:
         lines = [

@@ -146,7 +146,7 @@ def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
             **{"accuracy": 0.7, "test_fold": "1"},
         }
     ]
-    summary = summarise(rows, unknown, name="small", command="earmark crossval d", commit="abc")
+    summary = summarise(rows, unknown, name="small", command="earmark crossval d")
     assert np.sum(summary["confusion_matrix"]) == 2 * 27
     by_seed = np.mean(summary["accuracy_by_seed_and_fold"], axis=1)
     assert summary["accuracy"] == pytest.approx(np.mean([row["accuracy"] for row in rows]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -121,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
-    summary = summarise(rows, unknown, name=name, command=command, commit=_commit())
+    summary = summarise(rows, unknown, name=name, command=command)
     paths = write_summary(out, name, summary, _chosen_how(recipe.training.refit))
     print("\n".join([headline(summary), *table(summary)]))
     print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
@@ -137,14 +136,3 @@ def _chosen_how(refit: bool) -> str:
             "recipe's number of epochs."
         )
     return f"{held}; they choose the epoch, and give temperature and thresholds."
-
-
-def _commit() -> str:
-    """Return the commit of Earmark's own checkout, empty when it is not one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # no git
-        return ""
-    return done.stdout.strip()

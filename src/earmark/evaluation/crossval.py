@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from earmark.evaluation.calibration import (
 )
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
+from earmark.evaluation.provenance import commit, machine
 from earmark.files import write_json, write_text
 
 Rows = Sequence[Mapping[str, Any]]
@@ -29,7 +28,6 @@ def summarise(
     *,
     name: str,
     command: str,
-    commit: str,
 ) -> dict[str, Any]:
     """Sum up the runs of a cross-validation.
 
@@ -38,7 +36,6 @@ def summarise(
         unknown: rows of `leave_classes_out`, none when it was not asked for.
         name: name of the recipe.
         command: the command that made them.
-        commit: the commit that made them, empty when unknown.
     """
     first = rows[0]
     classes: list[str] = first["classes"]
@@ -82,9 +79,8 @@ def summarise(
         "training": dict(first["training"]["recipe"]),
         "fingerprint": first["trained_on"]["fingerprint"],
         "command": command,
-        "commit": commit,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{first['device']}",
+        "commit": commit(),
+        "machine": machine(first["device"]),
         "created": now(),
         "versions": installed_versions(),
         "runs": [

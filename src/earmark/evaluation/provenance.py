@@ -1,0 +1,51 @@
+"""What published figures were made with: machine, commit, versions. Layer 5."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from earmark.artifact import installed_versions, now
+
+
+def commit() -> str:
+    """Return the commit of Earmark's own checkout, empty when it is not one."""
+    here = Path(__file__).resolve().parent
+    command = [
+        "git",
+        "-C",
+        str(here),
+        "describe",
+        "--always",
+        "--exclude=*",
+        "--dirty",
+        "--abbrev=12",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        return ""
+
+
+def machine(device: str = "cpu", cores: int | None = None) -> str:
+    """Say in words what computed: system, processor, cores (all of them, or some) and device."""
+    used = f"{os.cpu_count()} cores" if cores is None else f"{cores} of {os.cpu_count()} cores"
+    return f"{platform.system()} {platform.machine()}, {used}, {device}"
+
+
+def how(command: str, cores: int | None = None) -> list[str]:
+    """Return the lines that end a page of figures.
+
+    Args:
+        command: what made them.
+        cores: how many of the machine's cores were used; None: all.
+    """
+    versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
+    return [
+        f"- command: `{command}`",
+        f"- machine: {machine(cores=cores)}",
+        f"- commit: {commit() or 'unknown'}; {now()}",
+        f"- versions: {versions}",
+    ]
