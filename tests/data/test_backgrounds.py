@@ -16,8 +16,8 @@ def test_a_seed_gives_the_same_clips_and_another_seed_others():
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100])
 def test_every_kind_comes_in_turn_within_full_scale(rate_hz):
-    clips = backgrounds(3 * len(KINDS), 5, rate_hz, 0.7)
-    assert [kind for kind, _ in clips] == 3 * list(KINDS)
+    clips = backgrounds(3 * (len(KINDS) + 1), 5, rate_hz, 0.7)
+    assert [kind for kind, _ in clips] == 3 * [*KINDS, "babble"]
     for kind, samples in clips:
         assert samples.dtype == np.float32
         assert len(samples) == round(0.7 * rate_hz)
@@ -28,7 +28,7 @@ def test_every_kind_comes_in_turn_within_full_scale(rate_hz):
 
 def test_half_of_the_clips_end_where_a_lower_rate_ends():
     empty = []
-    for kind, samples in backgrounds(120, 2, 44_100, 0.5):
+    for kind, samples in backgrounds(160, 2, 44_100, 0.5):
         power = np.square(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
         hz = np.fft.rfftfreq(len(samples), 1 / 44_100)
         if kind == "hum":  # has all frequencies, falling slowly

@@ -38,7 +38,7 @@ def backgrounds(
         `(kind, samples)` pairs; samples lie within -1 to 1, at peaks from -80 to 0 dB.
     """
     clips = []
-    kinds = list(KINDS.items())
+    kinds = [*KINDS.items(), ("babble", _babble)]  # twice: where people are, there is speech
     lower = [rate for rate in _LOWER_RATES_HZ if rate < rate_hz]
     for number in range(count):
         kind, sound = kinds[number % len(kinds)]
@@ -48,7 +48,7 @@ def backgrounds(
         samples = soxr.resample(samples, made_hz, rate_hz, quality="HQ")
         samples = np.resize(samples, round(seconds * rate_hz))  # by a sample, if at all
         peak = np.abs(samples).max()
-        level = 10 ** (-rng.uniform(0, 80) / 20)
+        level = 10 ** (-80 * rng.uniform() ** 2 / 20)  # half of them above -20 dB
         clips.append((kind, (samples * (level / peak if peak else 0.0)).astype(np.float32)))
     return clips
 
@@ -65,6 +65,11 @@ def _noise(rng: Generator, samples: int, rate_hz: float) -> Samples:
         edges = np.sort(np.exp(rng.uniform(np.log(50), np.log(0.5 * rate_hz), 2)))
         hiss = band(hiss, edges[0], edges[1] * 1.5, rate_hz)
     return hiss
+
+
+def _white_noise(rng: Generator, samples: int, _rate_hz: float) -> Samples:
+    """White noise, up to the highest frequency that the rate has."""
+    return rng.standard_normal(samples)
 
 
 def _tone(rng: Generator, samples: int, rate_hz: float) -> Samples:
@@ -99,38 +104,52 @@ def _knocks(rng: Generator, samples: int, rate_hz: float) -> Samples:
 
 
 def _babble(rng: Generator, samples: int, rate_hz: float) -> Samples:
-    """Speech without words: syllables of moving formants over a voice's pitch, and hisses."""
+    """Speech without words: syllables of moving formants over a voice's pitch, hisses, bursts."""
     clip, at = np.zeros(samples), rng.uniform(0, 0.5)
-    voice, size = rng.uniform(75, 330), rng.uniform(0.85, 1.2)
+    voice, size, hissing = rng.uniform(75, 330), rng.uniform(0.85, 1.2), rng.uniform(0.05, 0.6)
+    slope, breath = rng.uniform(0.6, 1.3), 10 ** (-rng.uniform(5, 50) / 20)
     while at < samples / rate_hz:
+        begins = rng.choice(("hiss", "burst", "voice"), p=(0.3, 0.3, 0.4))
+        if begins == "hiss":  # as in "sell"
+            length = round(rng.uniform(0.05, 0.18) * rate_hz)
+            low = rng.uniform(1200, 6000)
+            hiss = band(rng.standard_normal(length), low, rng.uniform(1.3, 5) * low, rate_hz)
+            hiss *= hissing * rng.uniform(0.3, 1) / (hiss.std() + 1e-9)
+            place(clip, hiss * swell(length, 0.3, 0.3), at, rate_hz)
+            at += length / rate_hz
+        elif begins == "burst":  # as in "tell": a short silence, then the burst
+            at += rng.uniform(0.03, 0.09)
+            length = round(rng.uniform(0.01, 0.04) * rate_hz)
+            burst = band(rng.standard_normal(length), rng.uniform(300, 3000), 8000, rate_hz)
+            burst *= hissing * rng.uniform(0.3, 1.5) / (burst.std() + 1e-9)
+            place(clip, burst * swell(length, 0.05, 0.9), at, rate_hz)
+            at += length / rate_hz
         length = round(rng.uniform(0.08, 0.3) * rate_hz)
         curve = contour(list(voice * rng.uniform(0.8, 1.25, 3)), length)
-        source, turn = harmonics(curve, 40, 1.1, rate_hz), np.linspace(0, 1, length)
+        source, turn = harmonics(curve, 80, slope, rate_hz), np.linspace(0, 1, length)
+        source += breath * rng.standard_normal(length)
         first, second = (
             formants(source, size * _vowel(rng), 0.12, rate_hz) for _ in range(2)
         )  # a vowel that moves to another
         spoken = first * (1 - turn) + second * turn
-        place(clip, spoken * swell(length, 0.2, 0.4) * rng.uniform(0.4, 1), at, rate_hz)
+        spoken *= rng.uniform(0.4, 1) / (spoken.std() + 1e-9)
+        place(clip, spoken * swell(length, 0.2, 0.4), at, rate_hz)
         at += length / rate_hz
-        if rng.uniform() < 0.5:  # a fricative
-            length = round(rng.uniform(0.04, 0.15) * rate_hz)
-            low = rng.uniform(1500, 5000)
-            hiss = band(rng.standard_normal(length), low, 2 * low, rate_hz)
-            place(clip, 0.1 * hiss * swell(length, 0.3, 0.3), at, rate_hz)
-            at += length / rate_hz
-        at += rng.uniform(0.0, 0.08) if rng.uniform() < 0.85 else rng.uniform(0.2, 0.8)
+        at += rng.choice((0, rng.uniform(0, 0.1), rng.uniform(0.2, 0.8)), p=(0.5, 0.35, 0.15))
     hiss = noise(rng, samples, 1.0, rate_hz)
     return clip + 10 ** (-rng.uniform(20, 60) / 20) * clip.std() * hiss / hiss.std()
 
 
 def _vowel(rng: Generator) -> Samples:
     """Return the frequencies of a vowel's formants, in hertz."""
-    return np.array([rng.uniform(280, 850), rng.uniform(800, 2300), rng.uniform(2300, 3200)])
+    low = [rng.uniform(280, 850), rng.uniform(800, 2300), rng.uniform(2300, 3200)]
+    return np.array([*low, rng.uniform(3300, 4200), rng.uniform(4500, 9000)])
 
 
 KINDS: dict[str, Callable[[Generator, int, float], Samples]] = {
     "silence": _silence,
     "noise": _noise,
+    "white noise": _white_noise,
     "tone": _tone,
     "hum": _hum,
     "knocks": _knocks,
