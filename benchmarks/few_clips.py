@@ -79,7 +79,13 @@ def main() -> None:
     for half in (0, 1):
         new, _ = heard.without(heard.classes[half::2])
         known, _ = heard.without(heard.classes[1 - half :: 2])
-        start = train(known.whole(), dataclasses.replace(recipe.training, refit=False))
+        half_as_long = recipe.training.num_epochs // 2
+        start = train(
+            known.whole(),
+            dataclasses.replace(
+                recipe.training, refit=False, num_epochs=half_as_long, patience=half_as_long
+            ),
+        )
         for clips in args.clips:
             for draw in range(args.draws):
                 split = few(new, clips, draw)
@@ -95,7 +101,8 @@ def main() -> None:
         *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
         "",
         f"Five new classes, {args.draws} draws of the clips for each half, recipe `{recipe.name}` "
-        "with 100 epochs of 4 views and a batch of 16 for both; highest learning rate "
+        "with 100 epochs of 4 views and a batch of 16 for both, and half of its epochs for the "
+        "model that is started from; highest learning rate "
         f"{rates['from nothing']} from nothing, {rates['from a model']} from a model.",
         "",
         "| clips a class | from nothing % | from a model % | gain |",
