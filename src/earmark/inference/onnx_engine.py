@@ -47,9 +47,9 @@ class OnnxEngine:
             for given in self._session.get_inputs()
             if given.name != "samples"
         }
-        self._outputs = [given.name for given in self._session.get_outputs()]
-        wanted = {"scores", "clip_scores", *(f"next_{name}" for name in self._states)}
-        if wanted != set(self._outputs) or "steps" not in self._states:
+        self._outputs = ["scores", "clip_scores", *(f"next_{name}" for name in self._states)]
+        given = {output.name for output in self._session.get_outputs()}
+        if given != set(self._outputs) or "steps" not in self._states:
             raise ModelError(f"{path}: does not have the inputs and outputs of an Earmark model")
 
     def initial_state(self, window: int) -> State:
@@ -69,13 +69,12 @@ class OnnxEngine:
             )
         before = joined(states)
         try:
-            given = self._session.run(None, {"samples": samples, **before})
+            given = self._session.run(self._outputs, {"samples": samples, **before})
         except Exception as error:  # onnxruntime's faults have no class in common
             self._refuse_other_shapes(len(samples), before)
             raise ModelError(f"onnxruntime failed: {' '.join(str(error).split())}") from None
-        named = dict(zip(self._outputs, given, strict=True))
-        after = {name: named[f"next_{name}"] for name in self._states}
-        return named["scores"], named["clip_scores"], parted(after)
+        scores, clip_scores, *after = given
+        return scores, clip_scores, parted(dict(zip(self._states, after, strict=True)))
 
     def _refuse_other_shapes(self, streams: int, state: State) -> None:
         """Name the array of a state that is not as the model needs it.

@@ -26,7 +26,7 @@ from earmark.settings import EventSettings
 
 ONNX_SUFFIX = ".onnx"
 BOX = Path(__file__).resolve().parent.parent / "box" / "box.onnx"
-LIVE_BLOCK = 0.32  # seconds of a live stream that are heard at a time
+LIVE_BLOCK = 0.5  # seconds of a live stream that are heard at a time
 _FILE_BLOCK = 5.0  # of a file
 
 
@@ -151,8 +151,8 @@ class Recognizer:
             rate_hz: sample rate of the stream; without it the model's.
             settings: how scores become events.
             source: name of the stream, for its events.
-            block_seconds: at least this much is heard at a time: the default costs less than half
-                of 0, which answers after every step of the model; 10 suits files.
+            block_seconds: about this much is heard at a time: the default costs a third of 0,
+                which answers after every step of the model; 10 suits files.
 
         Returns:
             A session of its own for each stream; the weights are shared.

@@ -134,13 +134,12 @@ class Session:
         if self._ended:
             raise AudioError(f"{self.source}: has ended; begin another stream")
         mono = audio.mono(samples, f"{self.source}, after {self.seconds:.1f} s")
-        parts = []
-        if rate_hz is not None and rate_hz != self.rate_hz:
-            following = self._resampler_from(rate_hz)
-            parts.append(self._resampler.finish())
-            self._resampler = following
-        parts.append(self._resampler.push(mono))
-        return self._hear(np.concatenate(parts))
+        if rate_hz is None or rate_hz == self.rate_hz:
+            return self._hear(self._resampler.push(mono))
+        following = self._resampler_from(rate_hz)
+        rest = self._resampler.finish()
+        self._resampler = following
+        return self._hear(np.concatenate([rest, following.push(mono)]))
 
     def hear_file(self, path: Path) -> Iterator[Event]:
         """Hear a whole file, at the model's rate, as this stream; see `Recognizer.events`.
