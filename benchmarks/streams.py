@@ -39,7 +39,7 @@ from earmark.inference.torch_engine import TorchEngine
 from earmark.settings import EventSettings
 
 CHUNK_SECONDS = 0.1
-ROUND_SECONDS = 4.0  # of audio
+ROUND_SECONDS = 12.0  # of audio
 ROUNDS = 7
 
 Piece = Callable[[], float]  # does some work; returns the seconds of audio it was about
