@@ -20,9 +20,8 @@ handful of tensors that start as zeros, go in, and come out changed.
              next_NAME                             for each state NAME
 
 A state that the model does not need is neither asked for nor given. The spectrum is two matrix
-products, the two halves of a Cooley-Tukey transform with window and twiddles folded in: a tenth of
-the arithmetic of one product with the whole Fourier matrix, and plain matrix products run fast
-everywhere.
+products, the two halves of a Cooley-Tukey transform: a tenth of the arithmetic of one product with
+the whole Fourier matrix, and plain matrix products run fast everywhere.
 """
 
 from __future__ import annotations
