@@ -29,7 +29,7 @@ from earmark.inference.events import Event, EventFinder, EventState, Ongoing
 from earmark.inference.stream import Hearing, HearingState
 from earmark.settings import EventSettings, to_json
 
-_SCHEMA = 2
+_SCHEMA = 3
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
@@ -248,6 +248,7 @@ class Session:
 
     def _read(self, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> StreamState:
         start = self.hearing.initial_state()
+        recent = _like(arrays["recent_scores"], self.finder.initial_state().recent)
         model = {name: _like(arrays[f"model.{name}"], array) for name, array in start.model.items()}
         ongoing = {
             int(number): Ongoing(
@@ -263,7 +264,7 @@ class Session:
             int(record["rate_hz"]),
             ResamplerState(int(record["heard"]), int(record["given"]), arrays["resampler"]),
             HearingState(arrays["samples"], model),
-            EventState(arrays["recent_scores"], int(record["steps"]), ongoing),
+            EventState(recent, int(record["steps"]), ongoing),
         )
 
     def _resampler_from(self, rate_hz: int) -> Resampler:
