@@ -101,8 +101,8 @@ def main() -> None:
         *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
         "",
         f"Five new classes, {args.draws} draws of the clips for each half, recipe `{recipe.name}` "
-        "with 100 epochs of 4 views and a batch of 16 for both, and half of its epochs for the "
-        "model that is started from; highest learning rate "
+        "with 100 epochs of 4 views and a batch of 16 for both; the model that is started from had "
+        f"{half_as_long} epochs; highest learning rate "
         f"{rates['from nothing']} from nothing, {rates['from a model']} from a model.",
         "",
         "| clips a class | from nothing % | from a model % | gain |",
@@ -121,7 +121,10 @@ def main() -> None:
         "",
         f"Spread: standard deviation over {2 * args.draws} runs; the gain is paired.",
         "",
-        *how(f"python benchmarks/few_clips.py path/to/ESC-10 --draws {args.draws}"),
+        *how(
+            f"python benchmarks/few_clips.py path/to/ESC-10 --recipe {recipe.name} "
+            f"--draws {args.draws} --clips {' '.join(map(str, args.clips))}"
+        ),
     ]
     write_json(args.out.with_suffix(".json"), {"rows": rows})
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")

@@ -44,7 +44,7 @@ from earmark.inference.engine import Engine
 from earmark.inference.events import Event, EventFinder
 from earmark.inference.onnx_engine import OnnxEngine
 from earmark.inference.stream import Hearing
-from earmark.settings import EventSettings, TrainingSettings, from_json
+from earmark.settings import EventSettings
 from earmark.training.fit import VALIDATED
 
 Samples = NDArray[np.float32]
@@ -274,11 +274,11 @@ def exported(run: Path) -> Engine:
 
 def held_out(dataset: Dataset, fold: str, trained: TrainedModel) -> list[Clip]:
     """Return the clips that a validated run held out of the training folds."""
-    recipe = from_json(TrainingSettings, trained.training["recipe"])
+    recipe = trained.training["recipe"]
     clips = [clip for clip in dataset.clips if str(clip.fold) != fold]
     labels = np.array([dataset.classes.index(clip.label) for clip in clips])
     groups = [clip.group for clip in clips]
-    mask = validation_mask(labels, groups, recipe.validation_fraction, recipe.seed)
+    mask = validation_mask(labels, groups, recipe["validation_fraction"], recipe["seed"])
     assert mask.sum() == trained.data["validation_clips"]
     return [clip for clip, held in zip(clips, mask, strict=True) if held]
 

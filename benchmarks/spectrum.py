@@ -138,7 +138,6 @@ def main() -> None:
         lines.append(f"| {name} | {shown} | {difference:.0e} |")
     lines += [
         "",
-        f"- onnxruntime {onnxruntime.__version__}",
         *how("python benchmarks/spectrum.py", cores=1),
     ]
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")

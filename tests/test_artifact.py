@@ -58,7 +58,7 @@ def rewrite(folder, change, *, sign=True):
         {"stack": 3, "delta": 2, "pooling": "meanmax"},
         {"pooling": "last"},
         {"convolutions": ((4, 3, 3, 2, 2), (5, 3, 3, 1, 2))},
-        {"frequency_lstm": (4, 3, 2)},
+        {"frequency_lstm": (4, 4, 2)},
     ],
     ids=str,
 )

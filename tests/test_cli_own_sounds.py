@@ -245,7 +245,7 @@ FLAGS = {
     "negative fold": (["sounds", "--split_index", "-1"], "--split_index must be at least 0"),
     "all and one": (["sounds", "--all_clips", "--split_index", "1"], "leave out --split_index"),
     "all of split files": (["--all_clips"], "needs a dataset"),
-    "bad convolutions": (["sounds", "--convolutions", "[[1,2"], "is not a list such as"),
+    "bad convolutions": (["sounds", "--convolutions", "[[1,2"], "is not a list in JSON"),
     "convolutions and stack": (["sounds", "--convolutions", "[[4,3,3,1,1]]"], "stack 1"),
     "no such start": (["sounds", "--init", "nowhere"], "no such model directory"),
     "no such data": (["nowhere"], "no such dataset"),

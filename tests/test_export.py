@@ -27,7 +27,7 @@ from earmark.inference.engine import joined
 from earmark.inference.onnx_engine import FIELDS, OnnxEngine
 from earmark.inference.torch_engine import TorchEngine
 from earmark.model import LSTMClassifier
-from earmark.settings import POOLINGS, Calibration, FrontEndSettings
+from earmark.settings import POOLINGS, Calibration, FrontEndSettings, to_json
 from tests.builders import CLASSES, FRONT_END
 from tests.processes import call
 
@@ -36,7 +36,7 @@ SHAPES: list[dict[str, Any]] = [
     *({"pooling": pooling} for pooling in POOLINGS),
     *({"pooling": pooling, "convolutions": CONVOLUTIONS} for pooling in ("attention", "max")),
     {"stack": 3, "delta": 2},
-    {"stack": 3, "delta": 2, "frequency_lstm": (4, 3, 2), "pooling": "attention"},
+    {"stack": 3, "delta": 2, "frequency_lstm": (4, 4, 2), "pooling": "attention"},
     {"stack": 1, "delta": 5, "num_layers": 1},
 ]
 
@@ -185,7 +185,7 @@ def changed(tmp_path, **metadata):
     [
         ({"classes": None, "rate_hz": None}, "lacks the metadata classes, rate_hz;"),
         (dict.fromkeys(FIELDS), "not one that earmark export wrote"),
-        ({"schema": 99}, "has schema 99, this Earmark reads up to 1; upgrade earmark"),
+        ({"schema": 99}, "has schema 99, this Earmark reads up to 2; upgrade earmark"),
         ({"classes": ["dog"]}, "names other classes"),
         ({"rate_hz": 16_000}, "says rate_hz is 16000, its front end and model make it 8000"),
         ({"step_samples": 80}, "says step_samples is 80"),
@@ -199,6 +199,14 @@ def test_metadata_that_does_not_fit_is_refused(tmp_path, metadata, said):
         OnnxEngine(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
+
+
+def test_a_file_of_schema_1_is_read_without_a_frequency_lstm(tmp_path):
+    made = trained()
+    before = to_json(made.model.settings)
+    del before["frequency_lstm"]
+    engine = OnnxEngine(changed(tmp_path, schema=1, model=before))
+    assert engine.info.model == made.model.settings
 
 
 def test_what_is_no_model_of_ours_is_one_line_at_the_command(tmp_path):

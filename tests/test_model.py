@@ -91,7 +91,7 @@ OPTIONS: list[dict[str, Any]] = [
 ] + [
     {"convolutions": CONVOLUTIONS},
     {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"},
-    {"frequency_lstm": (3, 2, 2), "stack": 3},
+    {"frequency_lstm": (3, 3, 2), "stack": 3},
     {"frequency_lstm": (3, 5, 1), "stack": 3, "delta": 4, "pooling": "attention"},
 ]
 
@@ -193,14 +193,28 @@ def test_an_empty_chunk_changes_nothing():
 @torch.no_grad()
 def test_a_state_is_a_value_that_later_steps_do_not_change(options):
     model = small_model(**options)
-    _, state = model.step(torch.randn(1, 8, 5), model.initial_state())
+    _, state = model.moments(torch.randn(1, 16, 5), model.initial_state(1, 3))
     kept = copy.deepcopy(state)
-    model.step(torch.randn(1, 8, 5), state)
+    model.moments(torch.randn(1, 16, 5), state)
     for name in ("frames", "hidden", "cell", "pooled", "recent"):
         torch.testing.assert_close(getattr(kept, name), getattr(state, name))
     for before, after in zip(kept.contexts, state.contexts, strict=True):
         torch.testing.assert_close(before, after)
     assert kept.steps == state.steps
+
+
+@torch.no_grad()
+def test_the_sums_of_a_long_stream_stay_exact():
+    """Each block's sum counts whole: one step after the other would be rounded away."""
+    model = small_model(pooling="mean")
+    x, state = torch.randn(1, 1_000, 5), model.initial_state()
+    _, once = model.step(x, state)
+    state = once._replace(pooled=once.pooled * 1e4)  # as after ten million steps
+    _, after = model.step(x, state)
+    _, more = model.step(x, after)
+    added = (more.pooled - after.pooled).double()
+    alone = model.step(x, after._replace(pooled=torch.zeros_like(after.pooled)))[1].pooled.double()
+    assert (added - alone).abs().max() <= 1.0  # one rounding of 1e7 in float32
 
 
 def test_later_frames_do_not_change_earlier_scores():

@@ -61,7 +61,10 @@ WRONG_VALUES = [
             "moments",
         )
     ],
-    *[(MODEL, "frequency_lstm", value) for value in ((8, 16), (8, 0, 4), (8, 65, 4))],
+    *[
+        (MODEL, "frequency_lstm", value)
+        for value in ((8, 16), (8, 0, 4), (8, 65, 4), (8, 16, 7), (8, 16, 24))
+    ],
     (TrainingSettings(), "frequency_lstm", (8, 16, 8, 1)),
     (ModelSettings(64, 8, 1, 3, convolutions=CONVOLUTIONS), "frequency_lstm", (8, 16, 8)),
     (TrainingSettings(), "joined", 5),  # does not divide the batch of 32

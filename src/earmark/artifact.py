@@ -89,7 +89,8 @@ class TrainedModel:
 def installed_versions() -> dict[str, str]:
     """Return the versions of Python, Earmark and the libraries that shape its numbers."""
     found = {"python": platform.python_version()}
-    for name in ("earmark", "torch", "accelerate", "numpy", "soundfile", "soxr", "scikit-learn"):
+    names = ("earmark", "torch", "onnxruntime", "accelerate", "numpy", "soundfile", "soxr")
+    for name in (*names, "scikit-learn"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found

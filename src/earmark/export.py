@@ -9,11 +9,11 @@ handful of tensors that start as zeros, go in, and come out changed.
              context_N (batch, channels, kept, bands)  what convolution N still needs
              past (batch, delta, mels)             frames that differences look back to
              hidden, cell (batch, layers, hidden)  the LSTM's h and c
-             recent (batch, window - 1, marks)     what pooling keeps of the steps before: weighted
+             recent (batch, window - 1, statistics)
+                                                   pooling statistics of the steps before: weighted
                                                    LSTM outputs and their weights, outputs plus 1,
                                                    or both; its length sets the window
-             pooled (batch, marks)                 the same of everything so far, added up or the
-                                                   largest
+             pooled (batch, statistics)            the same of everything so far
              steps (batch)                         int64, LSTM steps so far
     outputs  scores (batch, steps, classes)        of every step, pooled over the window
              clip_scores (batch, classes)          of everything so far
@@ -402,16 +402,16 @@ def _stacked(graph: _Graph, model: LSTMClassifier, frames: str, state: Any) -> s
         earlier = graph.slice(joined, 0, -settings.delta, 1)
         values = graph.add("Concat", values, graph.add("Sub", values, earlier), axis=2)
         width *= 2
-    if model.scan is not None:
-        values = _scanned(graph, model, values)
+    if model.frequency_lstm is not None:
+        values = _frequency_lstm(graph, model, values)
     else:
         values = graph.reshape(values, 0, -1, settings.stack * width)
     return graph.add("Transpose", values, perm=[1, 0, 2])
 
 
-def _scanned(graph: _Graph, model: LSTMClassifier, frames: str) -> str:
+def _frequency_lstm(graph: _Graph, model: LSTMClassifier, frames: str) -> str:
     """Run the LSTM over the frequencies of each step: `(batch, frames, features)` to steps."""
-    settings, scan = model.settings, model.scan
+    settings, scan = model.settings, model.frequency_lstm
     assert scan is not None
     mels, (units, width, stride) = settings.input_size, settings.frequency_lstm
     rows = scan.input_size // width  # of mels in a step
@@ -477,7 +477,7 @@ def _scores(
     before = state("steps", "batch", kind=TensorProto.INT64)
     count = graph.add("Shape", outputs, start=1, end=2)
     graph.add("Add", before, count, name="next_steps")
-    if model.marks:
+    if model.statistics:
         every = _pooled(graph, model, outputs, count, state)
     else:
         every = graph.add("Concat", outputs, graph.slice(outputs, -1, 2**62, 1), axis=1)
@@ -497,10 +497,10 @@ def _pooled(graph: _Graph, model: LSTMClassifier, outputs: str, count: str, stat
     Returns:
         What the head classifies, `(batch, steps + 1, pooled)`.
     """
-    recent = state("recent", "batch", "window_less_one", model.marks)
-    before = graph.add("Unsqueeze", state("pooled", "batch", model.marks), graph.numbers(1))
+    recent = state("recent", "batch", "window_less_one", model.statistics)
+    before = graph.add("Unsqueeze", state("pooled", "batch", model.statistics), graph.numbers(1))
     parts = []
-    if model.added:
+    if model.summed:
         sides = graph.numbers(0, 0, 0, 0, 0, 1)
         values = graph.add("Pad", outputs, sides, graph.constant(1.0))  # each output, and a weight
         if model.attention is not None:
@@ -508,7 +508,7 @@ def _pooled(graph: _Graph, model: LSTMClassifier, outputs: str, count: str, stat
             limits = graph.constant(-MOST_WEIGHT), graph.constant(MOST_WEIGHT)
             values = graph.add("Mul", values, graph.add("Exp", graph.add("Clip", asked, *limits)))
         parts.append(values)
-    if model.marks > model.added:
+    if model.statistics > model.summed:
         parts.append(graph.add("Add", outputs, graph.constant(1.0)))
     fresh = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=2)
     joined = graph.add("Concat", recent, fresh, axis=1)
@@ -521,34 +521,36 @@ def _pooled(graph: _Graph, model: LSTMClassifier, outputs: str, count: str, stat
     places = graph.add(
         "Add", graph.add("Unsqueeze", begin, along), graph.add("Range", zero, window, one)
     )
-    windows = graph.add("Gather", joined, places, axis=1)  # (batch, steps, window, marks)
-    moments = _joined_marks(graph, model, windows, 2, keepdims=0)
-    whole = _joined_marks(graph, model, graph.add("Concat", before, fresh, axis=1), 1, keepdims=1)
+    windows = graph.add("Gather", joined, places, axis=1)  # (batch, steps, window, statistics)
+    moments = _reduced(graph, model, windows, 2, keepdims=0)
+    # Summed first, so that not every step is rounded against the sum of hours.
+    fresh = _reduced(graph, model, fresh, 1, keepdims=1)
+    whole = _reduced(graph, model, graph.add("Concat", before, fresh, axis=1), 1, keepdims=1)
     graph.add("Squeeze", whole, along, name="next_pooled")
     every = graph.add("Concat", moments, whole, axis=1)
     parts = []
-    if model.added:
-        size = model.added - 1
+    if model.summed:
+        size = model.summed - 1
         total, weight = graph.slice(every, 0, size, 2), graph.slice(every, size, size + 1, 2)
         parts.append(graph.add("Div", total, weight))
-    if model.marks > model.added:
-        largest = graph.slice(every, model.added, model.marks, 2)
+    if model.statistics > model.summed:
+        largest = graph.slice(every, model.summed, model.statistics, 2)
         parts.append(graph.add("Sub", largest, graph.constant(1.0)))
     return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=2)
 
 
-def _joined_marks(
-    graph: _Graph, model: LSTMClassifier, marks: str, axis: int, keepdims: int
+def _reduced(
+    graph: _Graph, model: LSTMClassifier, statistics: str, axis: int, keepdims: int
 ) -> str:
-    """Join the marks of many steps, which lie along an axis, into those of all of them."""
+    """Join the statistics of many steps, which lie along an axis, into those of all of them."""
     axes, parts = graph.numbers(axis), []
-    values = largest = marks
-    if 0 < model.added < model.marks:
-        values = graph.slice(marks, 0, model.added, -1)
-        largest = graph.slice(marks, model.added, model.marks, -1)
-    if model.added:
+    values = largest = statistics
+    if 0 < model.summed < model.statistics:
+        values = graph.slice(statistics, 0, model.summed, -1)
+        largest = graph.slice(statistics, model.summed, model.statistics, -1)
+    if model.summed:
         parts.append(graph.add("ReduceSum", values, axes, keepdims=keepdims))
-    if model.marks > model.added:
+    if model.statistics > model.summed:
         parts.append(graph.add("ReduceMax", largest, axes=[axis], keepdims=keepdims))
     return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=-1)
 

@@ -5,7 +5,7 @@ The network, with shapes for `x (batch, frames, input_size)`:
     normalise   (x - mean) / scale            statistics of the training clips, kept as buffers
     delta       (batch, frames, 2 * input_size): each frame, and its change over `delta` frames
     stack       (batch, steps, stack * 2 * input_size), steps = frames // stack
-    scan        (batch, steps, places * 2 * units): an LSTM that reads each step from low to high
+    frequencies (batch, steps, places * 2 * units): an LSTM that reads each step from low to high
                 frequencies and back, a few mels at a time; Li et al. 2015 ("F-LSTM")
     or, in place of all three,
     convolve    (batch, steps, channels * bands), steps = frames // the product of the strides
@@ -46,11 +46,12 @@ class ModelState(NamedTuple):
             `(batch, input channels, kept, bands)` each.
         hidden: LSTM output per layer, `(num_layers, batch, hidden_size)`.
         cell: LSTM cell per layer, `(num_layers, batch, hidden_size)`.
-        pooled: what the pooling knows of everything so far, `(batch, marks)`: the sum of the
+        pooled: pooling statistics of everything so far, `(batch, statistics)`: the sum of the
             outputs, each times its weight (1 but with attention), and of the weights, where a mean
-            is taken; and the largest outputs plus 1, where these are.
-        recent: the marks of single steps that the next moment pools, `(batch, window - 1, marks)`.
-            Zeros stand before the first step: they add nothing and lie below every output plus 1.
+            is taken; then the largest outputs plus 1, where these are.
+        recent: those of the single steps that the next moment pools too, `(batch, window - 1,
+            statistics)`. Zeros stand before the first step: they add nothing and lie below every
+            output plus 1.
         steps: LSTM steps so far.
     """
 
@@ -174,11 +175,11 @@ class LSTMClassifier(nn.Module):
             channels, bands = layer[0], layers[-1].bands(bands)
             inputs = channels * bands
         self.convolutions: Sequence[CausalConvolution] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.scan: nn.LSTM | None = None
+        self.frequency_lstm: nn.LSTM | None = None
         if settings.frequency_lstm:
             units, mels, stride = settings.frequency_lstm
             seen = inputs // settings.input_size * mels
-            self.scan = nn.LSTM(seen, units, batch_first=True, bidirectional=True)
+            self.frequency_lstm = nn.LSTM(seen, units, batch_first=True, bidirectional=True)
             inputs = ((settings.input_size - mels) // stride + 1) * 2 * units
         self.frames_per_step = frames_per_step(settings)
         self.lstm = nn.LSTM(
@@ -191,9 +192,10 @@ class LSTMClassifier(nn.Module):
         )
         outputs = settings.hidden_size * (2 if settings.bidirectional else 1)
         self.attention = nn.Linear(outputs, 1) if settings.pooling == "attention" else None
-        # What pooling keeps of a step: the values it adds up, then those it takes the largest of.
-        self.added = 0 if settings.pooling in ("max", "last") else outputs + 1
-        self.marks = self.added + (outputs if settings.pooling in ("max", "meanmax") else 0)
+        # So many pooling statistics are kept of a step: those that are summed, then those whose
+        # largest counts.
+        self.summed = 0 if settings.pooling in ("max", "last") else outputs + 1
+        self.statistics = self.summed + (outputs if settings.pooling in ("max", "meanmax") else 0)
         pooled = outputs * (2 if settings.pooling == "meanmax" else 1)
         self.head = nn.Sequential(
             nn.Dropout(settings.dropout),
@@ -264,7 +266,7 @@ class LSTMClassifier(nn.Module):
             steps = self._stacked(self._with_past(x))
         if lengths is None:
             outputs, _ = self.lstm(steps)
-            return self._head(self._pool(self._marks(outputs), 1), outputs[:, -1])
+            return self._head(self._pool(self._statistics(outputs), 1), outputs[:, -1])
         counts = (lengths // needed).clamp(1, steps.shape[1])
         if self.settings.bidirectional:  # padding must not be read backwards into a clip
             packed = nn.utils.rnn.pack_padded_sequence(
@@ -275,7 +277,7 @@ class LSTMClassifier(nn.Module):
             outputs, _ = self.lstm(steps)
         inside = (torch.arange(outputs.shape[1], device=x.device) < counts[:, None])[..., None]
         last = outputs[torch.arange(len(outputs), device=x.device), counts - 1]
-        return self._head(self._pool(self._marks(outputs) * inside, 1), last)
+        return self._head(self._pool(self._statistics(outputs) * inside, 1), last)
 
     def logits_joined(self, x: Tensor, joined: int, window: int) -> tuple[Tensor, Tensor]:
         """Return logits of views that are heard one after the other, and of moments within them.
@@ -292,10 +294,10 @@ class LSTMClassifier(nn.Module):
         stream = x.reshape(len(x) // joined, -1, x.shape[2])
         outputs, _ = self._outputs(stream, self.initial_state(len(stream)))
         outputs = outputs.reshape(len(x), -1, outputs.shape[2])
-        marks, stride = self._marks(outputs), moment_stride(window)
-        windows = marks.unfold(1, window, stride).transpose(2, 3)  # (batch, moments, window, marks)
+        steps, stride = self._statistics(outputs), moment_stride(window)
+        windows = steps.unfold(1, window, stride).transpose(2, 3)  # (batch, moments, window, ...)
         return (
-            self._head(self._pool(marks, 1), outputs[:, -1]),
+            self._head(self._pool(steps, 1), outputs[:, -1]),
             self._head(self._pool(windows, 2), outputs[:, window - 1 :: stride]),
         )
 
@@ -313,8 +315,8 @@ class LSTMClassifier(nn.Module):
             raise ModelError("a bidirectional model cannot stream: it reads from the end backwards")
         hidden = self.mean.new_zeros(self.settings.num_layers, batch, self.settings.hidden_size)
         frames = self.mean.new_zeros(batch, 0, self.settings.input_size)
-        recent = hidden.new_zeros(batch, window - 1, self.marks)
-        pooled = hidden.new_zeros(batch, self.marks)
+        recent = hidden.new_zeros(batch, window - 1, self.statistics)
+        pooled = hidden.new_zeros(batch, self.statistics)
         return ModelState(frames, self._contexts(batch), hidden, hidden, pooled, recent, 0)
 
     def step(self, frames: Tensor, state: ModelState) -> tuple[Tensor | None, ModelState]:
@@ -348,11 +350,11 @@ class LSTMClassifier(nn.Module):
         """
         before = state.recent
         outputs, state = self._outputs(frames, state)
-        marks = torch.cat([before, self._marks(outputs)], dim=1)
-        state = state._replace(recent=marks[:, outputs.shape[1] :])
+        steps = torch.cat([before, self._statistics(outputs)], dim=1)
+        state = state._replace(recent=steps[:, outputs.shape[1] :])
         if outputs.shape[1] == 0:
             return outputs.new_zeros(len(outputs), 0, self.settings.num_classes), state
-        windows = marks.unfold(1, before.shape[1] + 1, 1).transpose(2, 3)
+        windows = steps.unfold(1, before.shape[1] + 1, 1).transpose(2, 3)
         return self._head(self._pool(windows, 2), outputs), state
 
     def _outputs(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
@@ -361,11 +363,12 @@ class LSTMClassifier(nn.Module):
         if steps.shape[1] == 0:
             return state.hidden.new_zeros(len(frames), 0, self.settings.hidden_size), state
         outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
-        marks = torch.cat([state.pooled[:, None], self._marks(outputs)], dim=1)
+        # Summed first, so that not every step is rounded against the sum of hours.
+        fresh = self._pool(self._statistics(outputs), 1)
         return outputs, state._replace(
             hidden=hidden,
             cell=cell,
-            pooled=self._pool(marks, 1),
+            pooled=self._pool(torch.stack([state.pooled, fresh], dim=1), 1),
             steps=state.steps + outputs.shape[1],
         )
 
@@ -437,36 +440,42 @@ class LSTMClassifier(nn.Module):
         frames = (x[:, : past + steps * stack] - self.mean) / self.scale
         if past:
             frames = torch.cat([frames[:, past:], frames[:, past:] - frames[:, :-past]], dim=2)
-        if self.scan is None:
+        if self.frequency_lstm is None:
             return frames.reshape(x.shape[0], steps, stack * frames.shape[2])
         _, mels, stride = self.settings.frequency_lstm
         seen = frames.reshape(x.shape[0] * steps, -1, self.settings.input_size)
         places = seen.unfold(2, mels, stride).transpose(1, 2)  # (steps, places, frames, mels)
-        scanned, _ = self.scan(places.flatten(2))
+        scanned, _ = self.frequency_lstm(places.flatten(2))
         return scanned.reshape(x.shape[0], steps, -1)
 
-    def _marks(self, outputs: Tensor) -> Tensor:
-        """Return what pooling keeps of each of the LSTM's outputs, `(batch, steps, marks)`."""
-        marks = [outputs[..., :0]]
-        if self.added:
+    def _statistics(self, outputs: Tensor) -> Tensor:
+        """Return the pooling statistics `(batch, steps, statistics)` of the LSTM's outputs."""
+        outputs = outputs.float()
+        parts = [outputs[..., :0]]
+        if self.summed:
             weights = torch.ones_like(outputs[..., :1])
             if self.attention is not None:
                 weights = self.attention(outputs).clamp(-MOST_WEIGHT, MOST_WEIGHT).exp()
-            marks += [outputs * weights, weights]
-        if self.marks > self.added:
-            marks.append(outputs + 1)  # an LSTM's outputs lie between -1 and 1
-        return torch.cat(marks, dim=-1)
+            parts += [outputs * weights, weights]
+        if self.statistics > self.summed:
+            parts.append(outputs + 1)  # above 0: an LSTM's outputs lie between -1 and 1
+        return torch.cat(parts, dim=-1)
 
-    def _pool(self, marks: Tensor, dim: int) -> Tensor:
-        """Join the marks of many steps, which lie along `dim`, into those of all of them."""
-        parts = [marks[..., : self.added].sum(dim)]
-        if self.marks > self.added:
-            parts.append(marks[..., self.added :].amax(dim))
+    def _pool(self, statistics: Tensor, dim: int) -> Tensor:
+        """Join the statistics of many steps, which lie along `dim`, into those of all of them."""
+        parts = [statistics[..., : self.summed].sum(dim)]
+        if self.statistics > self.summed:
+            parts.append(statistics[..., self.summed :].amax(dim))
         return torch.cat(parts, dim=-1)
 
     def _head(self, pooled: Tensor, last: Tensor) -> Tensor:
-        """Classify pooled marks `(..., marks)`, or with pooling `last` the last output."""
-        means = pooled[..., : max(0, self.added - 1)] / pooled[..., self.added - 1 : self.added]
-        parts = [means, pooled[..., self.added :] - 1]
-        logits: Tensor = self.head(torch.cat(parts, -1) if self.marks else last)
+        """Classify pooled statistics, or with pooling `last` the last output."""
+        parts = [] if self.statistics else [last]
+        if self.summed:
+            parts.append(
+                pooled[..., : self.summed - 1] / pooled[..., self.summed - 1 : self.summed]
+            )
+        if self.statistics > self.summed:
+            parts.append(pooled[..., self.summed :] - 1)
+        logits: Tensor = self.head(torch.cat(parts, dim=-1))
         return logits

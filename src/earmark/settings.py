@@ -150,8 +150,9 @@ class ModelSettings:
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check_shape(self)
         if self.frequency_lstm:
-            rule = f"three whole numbers, the second at most the {self.input_size} mels of a frame"
-            fits = self.frequency_lstm[1] <= self.input_size
+            _, width, stride = self.frequency_lstm
+            rule = f"[units, mels, step] whose places cover the {self.input_size} mels of a frame"
+            fits = stride <= width <= self.input_size and (self.input_size - width) % stride == 0
             _check(fits, "frequency_lstm", rule, self.frequency_lstm)
 
 
@@ -221,7 +222,8 @@ class TrainingSettings:
     frequency_lstm: FrequencyLSTM = _setting(
         (),
         "an LSTM over the frequencies of each step, up and down, before the one over time, as "
-        "[units, mels it sees at a time, mels from place to place]; not with convolutions",
+        "[units, mels it sees at a time, mels from place to place], whose places cover all mels; "
+        "not with convolutions",
     )
     views: int = _setting(6, "augmented views of each clip in an epoch")
     clip_seconds: float = _setting(5.0, "length of the circular crop that a view is")

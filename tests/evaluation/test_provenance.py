@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from earmark.evaluation import provenance
+from tests.processes import ROOT
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="is no checkout")
 def test_the_commit_is_that_of_the_checkout():
     assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", provenance.commit())
 

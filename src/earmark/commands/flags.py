@@ -111,7 +111,7 @@ def _list(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as [1, 2]") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list in JSON, see its help") from None
 
 
 def add_event_settings(parser: argparse.ArgumentParser) -> None:

@@ -12,17 +12,11 @@ from earmark.artifact import installed_versions, now
 
 def commit() -> str:
     """Return the commit of Earmark's own checkout, empty when it is not one."""
-    here = Path(__file__).resolve().parent
-    command = [
-        "git",
-        "-C",
-        str(here),
-        "describe",
-        "--always",
-        "--exclude=*",
-        "--dirty",
-        "--abbrev=12",
-    ]
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():  # installed, perhaps inside the checkout of something else
+        return ""
+    words = ("describe", "--always", "--exclude=*", "--dirty", "--abbrev=12")
+    command = ["git", "-C", str(root), *words]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git

@@ -18,7 +18,7 @@ from earmark.errors import ModelError, SettingsError
 from earmark.inference.engine import Floats, ModelInfo, State, joined, parted
 from earmark.settings import Calibration, FrontEndSettings, ModelSettings, from_json
 
-SCHEMA = 1
+SCHEMA = 2
 PREFIX = "earmark."
 FIELDS = (
     *("schema", "classes", "rate_hz", "step_samples", "front_end", "model", "calibration"),
@@ -130,6 +130,8 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
             raise ModelError(
                 f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
             )
+        if schema == 1:  # before frequency LSTMs; its states have other names, which are read too
+            values["model"].setdefault("frequency_lstm", [])
         info = ModelInfo(
             path.stem,
             tuple(map(str, values["classes"])),
@@ -139,8 +141,10 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
             dict(values["data"]),
             str(values["fingerprint"]),
         )
-    except (SettingsError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: has metadata that is not valid ({error})") from None
+    except (SettingsError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: has metadata that is not valid ({error}); export it again"
+        ) from None
     for name, mine in (("rate_hz", info.rate_hz), ("step_samples", info.step_samples)):
         if values[name] != mine:
             raise ModelError(

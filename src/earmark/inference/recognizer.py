@@ -151,7 +151,7 @@ class Recognizer:
             rate_hz: sample rate of the stream; without it the model's.
             settings: how scores become events.
             source: name of the stream, for its events.
-            block_seconds: about this much is heard at a time: the default costs a third of 0,
+            block_seconds: about this much is heard at a time: the default costs two fifths of 0,
                 which answers after every step of the model; 10 suits files.
 
         Returns:

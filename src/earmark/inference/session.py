@@ -236,8 +236,12 @@ class Session:
         try:
             with np.load(path, allow_pickle=False) as file:
                 record, arrays = json.loads(str(file["record"])), dict(file)
-            mine = (_SCHEMA, self.finder.model, to_json(self.settings), self.hearing.block_samples)
-            its = tuple(record[key] for key in ("schema", "model", "settings", "block_samples"))
+            if record["schema"] != _SCHEMA:
+                raise ModelError(
+                    f"{path}: was written by another version of Earmark; begin the stream anew"
+                )
+            mine = (self.finder.model, to_json(self.settings), self.hearing.block_samples)
+            its = tuple(record[key] for key in ("model", "settings", "block_samples"))
             if mine != its:
                 raise ModelError(
                     f"{path}: is the state of a stream of another model or with other settings"

@@ -34,8 +34,8 @@ class Hearing:
     Args:
         engine: runs the model.
         settings: the window that is pooled.
-        block_seconds: at least this much is heard at a time, in whole steps of the model; more
-            is cheaper, less answers sooner.
+        block_seconds: about this much is heard at a time, in whole steps of the model; more is
+            cheaper, less answers sooner.
 
     Raises:
         ModelError: the model is bidirectional.

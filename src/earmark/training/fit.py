@@ -10,7 +10,7 @@ import accelerate
 
 from earmark.artifact import MANIFEST, TrainedModel, load_model
 from earmark.data.splits import Split
-from earmark.errors import RunError
+from earmark.errors import RunError, SettingsError
 from earmark.evaluation.results import evaluate
 from earmark.settings import TrainingSettings, from_json
 from earmark.training.loop import Run, refuse_other_data
@@ -141,7 +141,7 @@ def resumable(folder: Path) -> tuple[TrainingSettings, dict[str, Any]]:
     try:
         settings = from_json(TrainingSettings, state.record["settings"])
         return settings, dict(state.record["source"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (SettingsError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{folder}: its resume state is not usable ({error}); start a new run"
         ) from None
