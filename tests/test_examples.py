@@ -61,7 +61,7 @@ def test_an_example_gives_the_scores_of_predict(command, clip):
     scores, moments = said(command, BOX, clip)
     assert scores == pytest.approx(Recognizer.load().predict(clip).scores, abs=1e-4)
     assert [int(second) for second, *_ in moments] == [0, 1, 2, 3]
-    session = Recognizer.load().stream()
+    session = Recognizer.load().stream(block_seconds=0)
     samples, _ = soundfile.read(clip)
     session.push(samples)
     _, label, score = moments[-1]
