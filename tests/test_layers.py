@@ -32,6 +32,7 @@ LAYERS = {
     "model": 4,
     "artifact": 4.5,
     "evaluation.scoring": 5,
+    "evaluation.provenance": 5,
     "evaluation.results": 5.5,
     "evaluation.crossval": 5.5,
     "inference.events": 1,
