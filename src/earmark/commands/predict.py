@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("the settings of events need --events")
     recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
-    emit: Callable[[str], object] = text.append if args.output_file else _print_line
+    emit: Callable[[str], object] = text.append if args.output_file else print_line
     writer: _Writer | _EventWriter
     if args.events:
         if recognizer.info.model.bidirectional:
@@ -110,8 +110,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_line(line: str) -> None:
-    print(line, flush=True)
+def print_line(line: str) -> None:
+    """Write a line at once; `print` writes its end apart, and an interrupt may come between."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 class _Writer:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.predict import synthetic_note
+from earmark.commands.predict import print_line, synthetic_note
 from earmark.errors import AudioError, SettingsError
 from earmark.inference.events import Event
 from earmark.inference.sources import (
@@ -283,10 +283,10 @@ class _Display:
         self.events += 1
         self._clear()
         if self._table:
-            print(self._table.line(event), flush=True)
+            print_line(self._table.line(event))
         else:
             span = f"{event.onset:9.2f} to {event.offset:9.2f} s"
-            print(f"{span}  {event.label}  {event.score:.2f}", flush=True)
+            print_line(f"{span}  {event.label}  {event.score:.2f}")
 
     def note(self, line: str) -> None:
         """Say something about the source."""
