@@ -92,7 +92,7 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "All 400 clips of ESC-10 (Karol J. Piczak, 2015), 40 a class, 5 s each, cut from "
         "recordings on Freesound, under Creative Commons Attribution; `ATTRIBUTION.txt` names "
-        "every source. No other recordings. Generated noises, tones, hums, clicks and babble "
+        "every source. No other recordings. Generated noises, tones, hums, clicks and speech "
         "stood for sounds of "
         "no class.",
         "",

@@ -282,8 +282,8 @@ class TrainingSettings:
     )
     backgrounds: float = _setting(
         0.0,
-        "share of views that are generated noises, tones, hums, clicks and silence, whose target "
-        "is every class alike, so that such input is not taken for a class",
+        "share of views that are generated noises, tones, hums, clicks, speech and silence, whose "
+        "target is every class alike, so that such input is not taken for a class",
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Generated sounds of no class: noise, tones, hums, clicks, babble, silence. Layer 3: NumPy.
+"""Generated sounds of no class: noise, tones, hums, clicks, speech, silence. Layer 3: NumPy.
 
 A classifier must answer to whatever it hears, and a microphone mostly hears nothing of interest.
 These clips stand for that in training (their target is every class alike) and, drawn from another
