@@ -51,9 +51,7 @@ from earmark.model import MOST_WEIGHT, LSTMClassifier
 from earmark.settings import FrontEndSettings, to_json
 
 OPSET = 17
-WEIGHTS = ("float32", "float16", "int8")
 _IR_VERSION = 8  # of that opset's time, so that older runtimes read the file
-
 MOST_DIFFERENCE = 1e-4  # of any score, between torch and onnxruntime
 _WINDOW_STEPS = 25
 _STREAMS = 3

@@ -19,6 +19,7 @@ after every chunk what one pass over all frames so far would give.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -212,19 +213,7 @@ class LSTMClassifier(nn.Module):
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> LSTMClassifier:
         """Build an untrained model of the given shape."""
-        return cls(
-            settings.input_size,
-            settings.hidden_size,
-            settings.num_layers,
-            settings.num_classes,
-            settings.dropout,
-            settings.bidirectional,
-            stack=settings.stack,
-            delta=settings.delta,
-            pooling=settings.pooling,
-            convolutions=settings.convolutions,
-            frequency_lstm=settings.frequency_lstm,
-        )
+        return cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)})
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return class probabilities.

@@ -319,6 +319,14 @@ class TrainingSettings:
             _check(not self.bidirectional or value == alone, name, rule, value)
 
 
+# What a recipe says of the shape of a model's weights, in both settings by the same names.
+SHAPE = tuple(
+    field.name
+    for field in dataclasses.fields(ModelSettings)
+    if field.name != "dropout" and hasattr(TrainingSettings, field.name)
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class EventSettings:
     """How the scores of a stream become events with onset and offset."""

@@ -3,7 +3,6 @@
 import dataclasses
 
 import accelerate
-import numpy as np
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from earmark.artifact import load_model
 from earmark.errors import RunError
 from earmark.training import fit as fit_module
 from earmark.training.fit import VALIDATED, end, fit, resumable
-from earmark.training.loop import Run, class_weights
+from earmark.training.loop import Run
 from earmark.training.state import has_state
 from tests.builders import small_recipe, small_split
 
@@ -111,14 +110,6 @@ def test_convolutions_train_and_their_statistics_are_averaged(tmp_path):
     norm = trained.model.convolutions[0].norm
     assert not torch.equal(norm.running_mean, torch.zeros(4))
     assert fit_module.tested(tmp_path, small_split())["accuracy"] > 0.5
-
-
-@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_rare_classes_weigh_more_and_the_mean_weight_is_1(balance):
-    labels = np.array([0] * 90 + [1] * 10)
-    weights = class_weights(labels, 2, balance)
-    assert (weights[1] / weights[0]).item() == pytest.approx(9**balance)
-    assert (90 * weights[0] + 10 * weights[1]).item() / 100 == pytest.approx(1)
 
 
 def test_a_balanced_recipe_trains(tmp_path):

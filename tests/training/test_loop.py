@@ -12,7 +12,7 @@ from earmark.artifact import load_model
 from earmark.errors import DatasetError, RunError
 from earmark.evaluation.results import evaluate
 from earmark.training.fit import resumable
-from earmark.training.loop import Run, moment_targets, refuse_other_data
+from earmark.training.loop import Run
 from earmark.training.state import read_state
 from tests.builders import clip_set, small_recipe, small_split
 
@@ -58,19 +58,6 @@ def test_training_on_joined_views_and_their_moments_learns_both(tmp_path):
         logits, state = model.moments(frames, state)
         right.append(int(logits[0, -1].argmax()) == label)
     assert np.mean(right) >= 0.8  # one stream of all test clips, a short window
-
-
-def test_a_moment_s_target_is_what_sounds_in_its_window():
-    heard = torch.zeros(1, 24, 2)
-    heard[0, 12:, 0], heard[0, 18:, 1] = 0.25, 0.75  # nothing, then one class, then both
-    targets = moment_targets(heard, 2, 3)  # 6 frames, every 2
-    assert targets.shape == (1, 10, 2)
-    torch.testing.assert_close(targets.sum(2), torch.ones(1, 10))
-    torch.testing.assert_close(targets[0, 0], torch.tensor([0.5, 0.5]))
-    torch.testing.assert_close(targets[0, 6], torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(targets[0, 9], torch.tensor([0.25, 0.75]))
-    faint = moment_targets(heard * 0.1, 2, 3)
-    torch.testing.assert_close(faint[0, 6], torch.tensor([0.625, 0.375]))
 
 
 def test_the_saved_model_is_the_one_validation_scored(tmp_path):
@@ -196,10 +183,3 @@ def test_the_resume_state_holds_no_pickle_and_stands_apart_from_the_model(tmp_pa
     assert {name.split("/")[0] for name in header} == {
         *("__metadata__", "weights", "average", "best", "optimizer")
     }
-
-
-def test_resuming_on_other_data_is_refused(tmp_path):
-    make_run(small_recipe(num_epochs=1)).train(tmp_path)
-    state = read_state(tmp_path)
-    with pytest.raises(RunError, match="other data"):
-        refuse_other_data(state, small_split(fingerprint="0" * 64), tmp_path)

@@ -23,7 +23,7 @@ from earmark.commands.flags import (
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.errors import RunError, SettingsError
 from earmark.recipe import Recipe, read_recipe
-from earmark.settings import FrontEndSettings, TrainingSettings, from_json
+from earmark.settings import SHAPE, FrontEndSettings, TrainingSettings, from_json
 
 if TYPE_CHECKING:
     import accelerate
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 _DOCUMENTED = (
     *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
     *("patience", "seed", "bidirectional"),
-)
-_SHAPE = (
-    *("hidden_size", "num_layers", "bidirectional", "stack", "delta", "pooling", "convolutions"),
-    "frequency_lstm",
 )
 
 
@@ -187,11 +183,11 @@ def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, 
     start = _initial(name)
     if start.front_end is None:
         raise RunError(f"--init {name}: was trained on ready-made features and hears no audio")
-    if wrong := [flag for flag in _SHAPE if flag in given]:
+    if wrong := [flag for flag in SHAPE if flag in given]:
         raise SettingsError(
             f"--init takes the shape of {name}; leave out {', '.join('--' + n for n in wrong)}"
         )
-    shape = {flag: getattr(start.model.settings, flag) for flag in _SHAPE}
+    shape = {flag: getattr(start.model.settings, flag) for flag in SHAPE}
     training = dataclasses.replace(recipe.training, **shape)
     return Recipe(recipe.name, start.front_end, training), start
 

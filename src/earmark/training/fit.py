@@ -13,7 +13,8 @@ from earmark.data.splits import Split
 from earmark.errors import RunError, SettingsError
 from earmark.evaluation.results import evaluate
 from earmark.settings import TrainingSettings, from_json
-from earmark.training.loop import Run, refuse_other_data
+from earmark.training.loop import Run
+from earmark.training.start import refuse_other_data
 from earmark.training.state import has_state, read_state, remove_state
 
 VALIDATED = "validated"  # folder of the run that held clips out, inside the run that did not

@@ -11,7 +11,6 @@ the epoch's number.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import math
 import time
@@ -24,8 +23,7 @@ import accelerate
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from earmark.artifact import TrainedModel, now, save_model
@@ -37,9 +35,11 @@ from earmark.evaluation.calibration import cross_entropy, fit
 from earmark.evaluation.pictures import draw_curves
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_text
-from earmark.model import LSTMClassifier, moment_stride
-from earmark.settings import Calibration, ModelSettings, TrainingSettings, to_json
+from earmark.model import LSTMClassifier
+from earmark.settings import SHAPE, Calibration, ModelSettings, TrainingSettings, to_json
 from earmark.training.batches import Batches, Views
+from earmark.training.objective import Objective, class_weights
+from earmark.training.start import NO_PART_FOR_TEACHER, refuse_teacher, take_weights
 from earmark.training.state import (
     ResumeState,
     load_optimizer,
@@ -57,66 +57,8 @@ NOT_CHOSEN = (
     "none: the last of the whole schedule, on all training clips; calibration is that of the run "
     "before, with validation clips held out"
 )
-NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
 _BACKGROUNDS = 240  # generated clips that set the thresholds
-_FILLED = 0.1  # share of a moment's window from which it counts as sounding
 _BACKGROUND_SEED = 10**9  # apart from those that training draws
-
-
-class _Objective(nn.Module):
-    """The model and its loss as one module, so that several processes share its gradients.
-
-    Args:
-        model: what learns.
-        settings: the recipe.
-        weight: what each class weighs, `(classes,)`.
-        window: steps pooled into the scores of a moment.
-    """
-
-    def __init__(
-        self, model: LSTMClassifier, settings: TrainingSettings, weight: Tensor, window: int
-    ) -> None:
-        super().__init__()
-        self.model, self.settings, self.window = model, settings, window
-        self.loss = nn.CrossEntropyLoss(weight, label_smoothing=settings.label_smoothing)
-
-    def forward(self, views: Views) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the share of views whose heaviest label wins."""
-        x, targets, heard = views
-        recipe = self.settings
-        if recipe.joined == 1 and recipe.moments == 0:
-            logits = self.model.logits(x)
-            loss = self.loss(logits, targets)
-        else:
-            logits, moments = self.model.logits_joined(x, recipe.joined, self.window)
-            loss = self.loss(logits, targets)
-            if recipe.moments:
-                now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
-                loss = loss + recipe.moments * self.loss(
-                    moments.flatten(0, 1), now_heard.flatten(0, 1)
-                )
-        return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
-
-
-def moment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
-    """Return the soft label of each moment that `LSTMClassifier.logits_joined` scores.
-
-    Args:
-        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`.
-        frames_per_step: frames of each step.
-        window: steps of each moment.
-
-    Returns:
-        `(batch, moments, classes)`, each summing to 1: the classes that sound, in proportion. The
-        less of a window is filled, below a tenth of it, the more evenly all classes share.
-    """
-    length, hop = window * frames_per_step, moment_stride(window) * frames_per_step
-    parts = heard.unfold(1, length, hop).mean(-1)
-    filled = parts.sum(2, keepdim=True)
-    sure = (filled / _FILLED).clamp(max=1)
-    return torch.lerp(
-        torch.full_like(parts, 1 / parts.shape[2]), parts / filled.clamp_min(1e-6), sure
-    )
 
 
 @dataclass
@@ -199,7 +141,7 @@ class Run:
         model.mean.copy_(self.batches.mean)
         model.scale.copy_(self.batches.scale)
         if start:
-            _take_weights(model, start.model)
+            take_weights(model, start.model)
         self.average = LSTMClassifier.from_settings(model.settings).to(device)
         self.average.load_state_dict(model.state_dict())
         self.model = model.to(device)
@@ -207,7 +149,7 @@ class Run:
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         weight = class_weights(split.train.labels, len(split.classes), settings.balance).to(device)
-        objective = _Objective(self.model, settings, weight, self._window())
+        objective = Objective(self.model, settings, weight, self._window())
         self.objective, self.prepared_optimizer = accelerator.prepare(objective, self.optimizer)
         self.best = _copy(self.average)
         self.progress = _Progress([])
@@ -482,36 +424,6 @@ class Run:
         return fit(self.validation.labels, scores, background)
 
 
-def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
-    """Refuse to resume on other data than the run began with.
-
-    Raises:
-        RunError: the split's fingerprint has changed.
-    """
-    before = state.record["data"]["fingerprint"]
-    if before != split.fingerprint:
-        raise RunError(
-            f"{folder}: was started on other data than split {split.index} now holds; "
-            "prepare that dataset again or start a new run"
-        )
-
-
-def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
-    """Refuse a teacher that hears or names otherwise, or may have heard the test part.
-
-    Raises:
-        RunError: with the reason.
-    """
-    if (teacher.front_end, teacher.classes) != (split.front_end, split.classes):
-        raise RunError("the teacher has another front end or other classes than the data")
-    learnt = teacher.data.get("fingerprint"), teacher.data.get("split_index")
-    if learnt != (split.fingerprint, split.index):
-        raise RunError(
-            "the teacher was trained on other data or another split, and may have heard the "
-            "clips that are held out here"
-        )
-
-
 def _validation(split: Split, settings: TrainingSettings) -> np.ndarray[Any, np.dtype[np.bool_]]:
     part: ClipSet = split.train
     try:
@@ -525,45 +437,10 @@ def _validation(split: Split, settings: TrainingSettings) -> np.ndarray[Any, np.
 def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
     return ModelSettings(
         input_size=split.train.features.shape[1],
-        hidden_size=settings.hidden_size,
-        num_layers=settings.num_layers,
         num_classes=len(split.classes),
         dropout=settings.dropout,
-        bidirectional=settings.bidirectional,
-        stack=settings.stack,
-        delta=settings.delta,
-        pooling=settings.pooling,
-        convolutions=settings.convolutions,
-        frequency_lstm=settings.frequency_lstm,
+        **{name: getattr(settings, name) for name in SHAPE},
     )
-
-
-def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
-    """Return what a clip of each class weighs in the loss, `(classes,)`, 1 on average over clips.
-
-    Args:
-        labels: class numbers of the training clips, before any are held out or repeated.
-        classes: number of classes.
-        balance: 0 weighs every clip alike, 1 every class.
-    """
-    counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    weights = np.maximum(counts, 1) ** -balance
-    weights *= counts.sum() / (weights * counts).sum()
-    return torch.from_numpy(weights).float()
-
-
-def _take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
-    """Copy everything but the last layer, which names the classes.
-
-    Raises:
-        RunError: the two differ in shape.
-    """
-    wanted = dataclasses.replace(start.settings, num_classes=1, dropout=0.0)
-    if wanted != dataclasses.replace(model.settings, num_classes=1, dropout=0.0):
-        raise RunError("the model to start from has another shape than the recipe")
-    last = f"head.{len(model.head) - 1}."
-    taken = {name: t for name, t in start.state_dict().items() if not name.startswith(last)}
-    model.load_state_dict(taken, strict=False)
 
 
 def _last_progress(history: Sequence[Mapping[str, Any]]) -> int:

@@ -1,0 +1,84 @@
+"""What training makes small: the loss of whole views and of moments within them. Layer 6."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from earmark.model import LSTMClassifier, moment_stride
+from earmark.settings import TrainingSettings
+from earmark.training.batches import Views
+
+_FILLED = 0.1  # share of a moment's window from which it counts as sounding
+
+
+class Objective(nn.Module):
+    """The model and its loss as one module, so that several processes share its gradients.
+
+    Args:
+        model: what learns.
+        settings: the recipe.
+        weight: what each class weighs, `(classes,)`.
+        window: steps pooled into the scores of a moment.
+    """
+
+    def __init__(
+        self, model: LSTMClassifier, settings: TrainingSettings, weight: Tensor, window: int
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.window = model, settings, window
+        self.loss = nn.CrossEntropyLoss(weight, label_smoothing=settings.label_smoothing)
+
+    def forward(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the share of views whose heaviest label wins."""
+        x, targets, heard = views
+        recipe = self.settings
+        if recipe.joined == 1 and recipe.moments == 0:
+            logits = self.model.logits(x)
+            loss = self.loss(logits, targets)
+        else:
+            logits, moments = self.model.logits_joined(x, recipe.joined, self.window)
+            loss = self.loss(logits, targets)
+            if recipe.moments:
+                now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
+                loss = loss + recipe.moments * self.loss(
+                    moments.flatten(0, 1), now_heard.flatten(0, 1)
+                )
+        return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
+
+
+def moment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
+    """Return the soft label of each moment that `LSTMClassifier.logits_joined` scores.
+
+    Args:
+        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`.
+        frames_per_step: frames of each step.
+        window: steps of each moment.
+
+    Returns:
+        `(batch, moments, classes)`, each summing to 1: the classes that sound, in proportion. The
+        less of a window is filled, below a tenth of it, the more evenly all classes share.
+    """
+    length, hop = window * frames_per_step, moment_stride(window) * frames_per_step
+    parts = heard.unfold(1, length, hop).mean(-1)
+    filled = parts.sum(2, keepdim=True)
+    sure = (filled / _FILLED).clamp(max=1)
+    return torch.lerp(
+        torch.full_like(parts, 1 / parts.shape[2]), parts / filled.clamp_min(1e-6), sure
+    )
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Tensor:
+    """Return what a clip of each class weighs in the loss, `(classes,)`, 1 on average over clips.
+
+    Args:
+        labels: class numbers of the training clips, before any are held out or repeated.
+        classes: number of classes.
+        balance: 0 weighs every clip alike, 1 every class.
+    """
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    weights = np.maximum(counts, 1) ** -balance
+    weights *= counts.sum() / (weights * counts).sum()
+    return torch.from_numpy(weights).float()
