@@ -14,7 +14,12 @@ from earmark.errors import DatasetError, RunError
 from earmark.evaluation.crossval import headline, markdown, summarise, write_summary
 from earmark.recipe import Recipe
 from earmark.training import crossval as crossval_module
-from earmark.training.crossval import cross_validate, leave_classes_out, open_runs
+from earmark.training.crossval import (
+    classes_left_out,
+    cross_validate,
+    leave_classes_out,
+    open_runs,
+)
 from earmark.training.fit import fit
 from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
 
@@ -122,6 +127,33 @@ def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
         heard = dataclasses.replace(heard, fingerprint="0" * 64)
     with pytest.raises(RunError, match=r"another (training|fingerprint); use another --runs"):
         open_runs(tmp_path, heard, recipe)
+
+
+def test_runs_with_other_teachers_or_another_precision_are_refused(heard, tmp_path):
+    open_runs(tmp_path / "plain", heard, RECIPE)
+    with pytest.raises(RunError, match="another precision; use another --runs"):
+        open_runs(tmp_path / "plain", heard, RECIPE, precision="bf16")
+    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "a")
+    for teachers in (None, tmp_path / "b"):
+        with pytest.raises(RunError, match="another teachers; use another --runs"):
+            open_runs(tmp_path / "taught", heard, RECIPE, teachers=teachers)
+
+
+def test_classes_that_fill_a_fold_cannot_be_left_out(heard):
+    folds = ["3" if item.clip.label == CLASSES[0] else "1" for item in heard.heard]
+    folds[-1] = "2"
+    alone = dataclasses.replace(heard, folds=folds)
+    with pytest.raises(DatasetError, match=f"leaving out {CLASSES[0]} leaves no clip in fold 3"):
+        classes_left_out(alone)
+
+
+def test_a_kill_after_the_result_leaves_no_resume_state_for_ever(heard, tmp_path):
+    cross(heard, tmp_path, seeds=(0,))
+    run = tmp_path / "fold-1-seed-0"
+    (run / "resume").mkdir()
+    (run / "resume" / "state.safetensors").write_bytes(b"left by a kill")
+    cross(heard, tmp_path, seeds=(0,))
+    assert not (run / "resume").exists()
 
 
 def test_left_out_classes_are_not_trained_on_and_each_is_left_out_once(heard, tmp_path):

@@ -1,18 +1,43 @@
 """What a run may begin with."""
 
+import dataclasses
+
 import accelerate
 import pytest
 
 from earmark.errors import RunError
+from earmark.training.fit import fit
 from earmark.training.loop import Run
 from earmark.training.start import refuse_other_data
 from earmark.training.state import read_state
-from tests.builders import small_recipe, small_split
+from tests.builders import FRONT_END, small_recipe, small_split
 
 
 def test_resuming_on_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
     Run(small_split(), small_recipe(num_epochs=1), accelerator).train(tmp_path)
     state = read_state(tmp_path)
-    with pytest.raises(RunError, match="other data"):
-        refuse_other_data(state, small_split(fingerprint="0" * 64), tmp_path)
+    refuse_other_data(state, small_split(), tmp_path)
+    longer = dataclasses.replace(FRONT_END, hop_samples=FRONT_END.hop_samples + 1)
+    for other in (small_split(fingerprint="0" * 64), small_split(front_end=longer)):
+        with pytest.raises(RunError, match="other data, or on other features"):
+            refuse_other_data(state, other, tmp_path)
+
+
+def test_going_on_from_a_finished_run_of_other_data_is_refused(tmp_path):
+    accelerator = accelerate.Accelerator(cpu=True)
+    recipe = small_recipe(num_epochs=1, refit=True)
+    fit(small_split(), recipe, accelerator, tmp_path)
+    longer = dataclasses.replace(FRONT_END, hop_samples=FRONT_END.hop_samples + 1)
+    for other in (small_split(index=1), small_split(front_end=longer)):
+        with pytest.raises(RunError, match="was started on other data"):
+            fit(other, recipe, accelerator, tmp_path)
+
+
+def test_what_a_model_started_from_is_on_its_record(tmp_path):
+    accelerator = accelerate.Accelerator(cpu=True)
+    first = fit(small_split(index=1), small_recipe(num_epochs=1), accelerator, tmp_path / "1")
+    second = fit(
+        small_split(), small_recipe(num_epochs=1), accelerator, tmp_path / "2", start=first
+    )
+    assert second.data["started_from"] == first.data

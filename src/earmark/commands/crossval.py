@@ -97,10 +97,12 @@ def run(args: argparse.Namespace) -> int:
     if args.leave_out:
         classes_left_out(heard)  # refused now, not after hours of folds
     runs = Path(args.runs or f"models/crossval-{name}")
-    open_runs(runs, heard, recipe)
     accelerator = accelerator_for(args.cuda, args.precision)
     if accelerator.num_processes > 1:
         raise RunError("crossval trains one run at a time; start it without accelerate launch")
+    teachers = Path(args.teachers) if args.teachers else None
+    precision = str(accelerator.mixed_precision)
+    open_runs(runs, heard, recipe, teachers=teachers, precision=precision)
 
     def tell(line: str) -> None:
         print(line, flush=True)
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         rows = cross_validate(
             *(heard, recipe, range(args.seeds), runs, accelerator, tell),
-            teachers=Path(args.teachers) if args.teachers else None,
+            teachers=teachers,
         )
         unknown = (
             leave_classes_out(heard, recipe, runs, accelerator, tell) if args.leave_out else []

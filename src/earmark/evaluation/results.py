@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,25 @@ def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> Non
         )
 
 
+def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
+    """Say whether a model has learnt from the split's test part; None where nobody can tell.
+
+    Args:
+        data: what the model was trained on; under `started_from`, the same of the model that its
+            training started from.
+        split: what it is to be tested on.
+    """
+    seen: bool | None = False
+    learnt: Any = data
+    while isinstance(learnt, Mapping):
+        if learnt.get("fingerprint") != split.fingerprint:
+            seen = None  # other data
+        elif learnt.get("split_index") != split.index:
+            return True
+        learnt = learnt.get("started_from")
+    return seen
+
+
 def evaluate(
     trained: TrainedModel, split: Split, *, batch_size: int = 32, model_name: str = "the model"
 ) -> dict[str, Any]:
@@ -71,16 +91,13 @@ def evaluate(
     seconds = time.perf_counter() - begin
     scores = with_temperature(raw, trained.calibration.temperature)
     metrics = classification_metrics(split.test.labels, scores, split.classes)
-    seen: bool | None = None  # other data: nobody knows
-    if trained.data.get("fingerprint") == split.fingerprint:
-        seen = trained.data.get("split_index") != split.index
     return {
         "dataset": split.dataset,
         "synthetic": split.synthetic,
         "split_index": split.index,
         "test_fold": split.test_fold,
         "test_clips": len(split.test),
-        "test_clips_seen_in_training": seen,
+        "test_clips_seen_in_training": seen_in_training(trained.data, split),
         "classes": list(split.classes),
         **metrics,
         "calibration": calibration_metrics(split.test.labels, raw, trained.calibration),
@@ -189,8 +206,11 @@ def summary(results: dict[str, Any]) -> str:
     if results["synthetic"]:
         lines.append("These clips are synthetic; the figures say nothing about real recordings.")
     if results["test_clips_seen_in_training"]:
+        own = results["trained_on"].get("split_index")
         lines.append(
             "Not a test: the model was trained on another split of this dataset, which holds these "
-            f"clips. Evaluate it on split {results['trained_on'].get('split_index')}."
+            f"clips. Evaluate it on split {own}."
+            if own != results["split_index"]
+            else "Not a test: the model that training started from had heard these clips."
         )
     return "\n".join(lines)

@@ -32,11 +32,18 @@ UNKNOWN = "unknown.json"
 Tell = Callable[[str], None]
 
 
-def open_runs(folder: Path, heard: HeardDataset, recipe: Recipe) -> None:
+def open_runs(
+    folder: Path,
+    heard: HeardDataset,
+    recipe: Recipe,
+    *,
+    teachers: Path | None = None,
+    precision: str = "no",
+) -> None:
     """Make the folder of the runs, or make sure that it holds runs of the same kind.
 
     Raises:
-        RunError: it holds a cross-validation of other data or of another recipe.
+        RunError: it holds a cross-validation of other data, recipe, teachers or precision.
     """
     record = {
         "dataset": heard.dataset,
@@ -44,6 +51,10 @@ def open_runs(folder: Path, heard: HeardDataset, recipe: Recipe) -> None:
         "front_end": to_json(recipe.front_end),
         "training": to_json(dataclasses.replace(recipe.training, seed=0)),
     }
+    if teachers:
+        record["teachers"] = str(teachers.resolve())
+    if precision != "no":
+        record["precision"] = precision
     record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
     path = folder / RECORD
     if not path.exists():
@@ -55,7 +66,8 @@ def open_runs(folder: Path, heard: HeardDataset, recipe: Recipe) -> None:
     except (OSError, ValueError):
         before = None
     before = before if isinstance(before, dict) else {}
-    if changed := [key for key in record if before.get(key) != record[key]]:
+    keys = {**record, **before}
+    if changed := [key for key in keys if before.get(key) != record.get(key)]:
         raise RunError(
             f"{folder}: holds a cross-validation with another {' and '.join(changed)}; "
             "use another --runs folder, or remove it"
@@ -114,7 +126,7 @@ def cross_validate(
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
                 results = tested(run, split, accelerator.device.type)
                 write_results(run / RESULTS, results)
-                end(run)
+            end(run)
             rows.append(results)
             tell(
                 f"seed {seed}, fold {name}: accuracy {100 * results['accuracy']:.2f} % "
@@ -137,7 +149,7 @@ def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:
     """Return the classes to leave out for each fold: number k, k + folds, ... for fold number k.
 
     Raises:
-        DatasetError: leaving classes out leaves fewer than two.
+        DatasetError: leaving classes out leaves fewer than two, or a fold without clips.
     """
     folds = len(heard.fold_names)
     sets = [heard.classes[index::folds] for index in range(folds)]
@@ -145,6 +157,17 @@ def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:
         raise DatasetError(
             f"leaving out {', '.join(sets[0])} leaves fewer than two classes; drop --leave_out"
         )
+    for left_out in filter(None, sets):
+        kept = {
+            fold
+            for fold, item in zip(heard.folds, heard.heard, strict=True)
+            if item.clip.label not in left_out
+        }
+        if empty := [name for name in heard.fold_names if name not in kept]:
+            raise DatasetError(
+                f"leaving out {', '.join(left_out)} leaves no clip in fold {empty[0]}; "
+                "drop --leave_out"
+            )
     return [left_out for left_out in sets if left_out]
 
 
@@ -192,7 +215,7 @@ def leave_classes_out(
                 "unknown_named": float(accepted(other, calibration.thresholds).mean()),
             }
             write_json(run / UNKNOWN, row)
-            end(run)
+        end(run)
         rows.append(row)
         tell(f"without {', '.join(row['left_out'])}: AUROC {row['auroc']:.3f}")
     return rows

@@ -14,7 +14,7 @@ from earmark.errors import RunError, SettingsError
 from earmark.evaluation.results import evaluate
 from earmark.settings import TrainingSettings, from_json
 from earmark.training.loop import Run
-from earmark.training.start import refuse_other_data
+from earmark.training.start import refuse_other_data, refuse_other_model
 from earmark.training.state import has_state, read_state, remove_state
 
 VALIDATED = "validated"  # folder of the run that held clips out, inside the run that did not
@@ -95,6 +95,8 @@ def fit(
     before = _finished(validated or folder / VALIDATED)
     if before is None and validated:
         raise RunError(f"{validated}: holds no finished run")
+    if before:
+        refuse_other_model(before, split, folder)
     before = before or run(folder / VALIDATED, None)
     accelerator.wait_for_everyone()
     return run(folder, before)

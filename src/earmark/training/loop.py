@@ -337,6 +337,7 @@ class Run:
             "settings": to_json(self.settings),
             "source": self.source,
             "data": self._data(),
+            "front_end": to_json(self.split.front_end) if self.split.front_end else None,
             "progress": vars(done),
         }
         tensors = {
@@ -360,6 +361,7 @@ class Run:
 
     def _data(self) -> dict[str, Any]:
         split = self.split
+        before = {"started_from": dict(self.start.data)} if self.start else {}
         return {
             "dataset": split.dataset,
             "synthetic": split.synthetic,
@@ -368,6 +370,7 @@ class Run:
             "fingerprint": split.fingerprint,
             "training_clips": len(self.batches.labels),
             "validation_clips": len(self.validation or ()),
+            **before,
         }
 
     def _trained(self, *, finished: bool) -> TrainedModel:

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from earmark.artifact import TrainedModel
 from earmark.data.splits import Split
 from earmark.errors import RunError
+from earmark.evaluation.results import seen_in_training
 from earmark.model import LSTMClassifier
+from earmark.settings import to_json
 from earmark.training.state import ResumeState
 
 NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
+_OTHER = (
+    "{folder}: was started on other data, or on other features of it, than split {index} now "
+    "holds; prepare that dataset again or start a new run"
+)
 
 
 def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
-    """Refuse to resume on other data than the run began with.
+    """Refuse to resume on other data, or on other features of it, than the run began with.
 
     Raises:
-        RunError: the split's fingerprint has changed.
+        RunError: the split's fingerprint or front end has changed.
     """
-    before = state.record["data"]["fingerprint"]
-    if before != split.fingerprint:
-        raise RunError(
-            f"{folder}: was started on other data than split {split.index} now holds; "
-            "prepare that dataset again or start a new run"
-        )
+    data, ours = state.record["data"], _front_end(split)
+    if data["fingerprint"] != split.fingerprint or state.record.get("front_end", ours) != ours:
+        raise RunError(_OTHER.format(folder=folder, index=split.index))
+
+
+def refuse_other_model(trained: TrainedModel, split: Split, folder: Path) -> None:
+    """Refuse to go on from a finished run of other data, or of other features of it.
+
+    Raises:
+        RunError: fingerprint, split, front end or classes are not those of the split.
+    """
+    if not _learnt_from(trained, split):
+        raise RunError(_OTHER.format(folder=folder, index=split.index))
 
 
 def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
@@ -36,12 +50,22 @@ def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
     """
     if (teacher.front_end, teacher.classes) != (split.front_end, split.classes):
         raise RunError("the teacher has another front end or other classes than the data")
-    learnt = teacher.data.get("fingerprint"), teacher.data.get("split_index")
-    if learnt != (split.fingerprint, split.index):
+    if not _learnt_from(teacher, split) or seen_in_training(teacher.data, split):
         raise RunError(
             "the teacher was trained on other data or another split, and may have heard the "
             "clips that are held out here"
         )
+
+
+def _learnt_from(trained: TrainedModel, split: Split) -> bool:
+    """Tell whether a model was trained on the training part of this very split."""
+    heard = trained.data.get("fingerprint"), trained.data.get("split_index")
+    same = heard == (split.fingerprint, split.index)
+    return same and (trained.front_end, trained.classes) == (split.front_end, split.classes)
+
+
+def _front_end(split: Split) -> dict[str, Any] | None:
+    return to_json(split.front_end) if split.front_end else None
 
 
 def take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
