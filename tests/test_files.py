@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,11 +133,18 @@ def test_a_link_is_followed_and_a_device_is_written_to(tmp_path):
     device = Path("/dev/null")
     files.write_text(device, "gone")
     assert device.is_char_device()
+    code = "from earmark.files import *; refuse_unwritable(p := Path('/dev/stdout'))"
+    command = [sys.executable, "-c", f"{code}; write_text(p, 'through a pipe')"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"through a pipe"
 
 
 def test_an_unwritable_place_is_found_before_the_work(tmp_path):
     files.refuse_unwritable(tmp_path / "fine.json")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "fine.json").write_text("kept")
+    files.refuse_unwritable(tmp_path / "fine.json")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+    files.refuse_unwritable(Path(os.devnull))
     with pytest.raises(IsADirectoryError):
         files.refuse_unwritable(tmp_path)
     (tmp_path / "file").touch()

@@ -7,7 +7,8 @@ Trains on all five folds and writes the model directory `src/earmark/box` with `
 `ATTRIBUTION.txt` and, for those without torch, `box.onnx`, verified on a clip of each class. The
 figures on the card come from the cross-validation: the model itself has heard every clip. So do
 temperature and thresholds: they are the middle of those that the cross-validation fitted for each
-fold, on clips held out of its training part. The same command goes on after a kill.
+fold, on clips held out of its training part. The same command goes on after a kill, and takes a
+finished training (models/box) as it is: remove that to train anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import dataclasses
 import json
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import accelerate
 import numpy as np
 
 from earmark import audio
-from earmark.artifact import load_model, save_model
+from earmark.artifact import MANIFEST, TrainedModel, load_model, save_model
 from earmark.data.prepare import hear_dataset
 from earmark.data.readers import read_dataset
 from earmark.evaluation.crossval import table
@@ -69,7 +71,7 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
     seeds = len(summary["seeds"])
     versions = ", ".join(f"{name} {number}" for name, number in model["versions"].items())
     spread = summary["spread_over_seeds"]
-    shown = f" ± {100 * spread:.1f} over {seeds} seeds" if spread is not None else " (one seed)"
+    shown = f" ± {100 * spread:.2f} over {seeds} seeds" if spread is not None else " (one seed)"
     lines = [
         "# Model card: the model in the box",
         "",
@@ -100,7 +102,9 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "This model has heard every clip of ESC-10, so its own accuracy on them says nothing. The "
         "figures are those of models trained by the same recipe on four folds and tested on the "
-        f"fifth, official folds: accuracy **{100 * summary['accuracy']:.1f} %**{shown}.",
+        f"fifth, official folds: accuracy **{100 * summary['accuracy']:.2f} %**{shown}. Each run "
+        "scored its test fold once; but the recipe was chosen in trials inside the training folds, "
+        "and each fold is a training fold of other splits.",
         "",
         *table(summary),
         "",
@@ -144,6 +148,7 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "## How to rebuild it",
         "",
+        f"    {summary['command'].replace('ESC-10', 'path/to/ESC-10')}",
         "    python tools/build_box.py path/to/ESC-10",
         "",
         f"Trained {model['created']} with {versions}. "
@@ -166,6 +171,16 @@ def middle_calibration(folders: Sequence[Path]) -> Calibration:
     )
 
 
+def finished(run: Path, fingerprint: str, recipe: dict[str, Any]) -> TrainedModel | None:
+    """Return the model of a run that reached its end, if it is of this data and recipe."""
+    trained = load_model(run) if (run / MANIFEST).is_file() else None
+    if trained is None or not trained.training["finished"]:
+        return None
+    if (trained.data["fingerprint"], trained.training["recipe"]) != (fingerprint, recipe):
+        raise SystemExit(f"{run}: is a run of other data or another recipe; remove it")
+    return trained
+
+
 def main() -> None:
     """Train, save, write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -181,6 +196,8 @@ def main() -> None:
     training = json.loads(json.dumps(dataclasses.asdict(recipe.training)))
     if {**summary["training"], "seed": 0} != training:
         raise SystemExit(f"{results}: was made with another recipe than {recipe.name} is now")
+    if not recipe.training.refit:
+        raise SystemExit(f"{recipe.name}: has no refit, so no runs that held clips out")
     credits = attribution(args.dataset)
     heard = hear_dataset(read_dataset(args.dataset), recipe.front_end)
     if heard.fingerprint != summary["fingerprint"] or heard.failures:
@@ -189,22 +206,28 @@ def main() -> None:
     runs = args.runs or Path(f"models/crossval-{recipe.name}")
     held_out = [runs / f"fold-{fold}-seed-0" / VALIDATED for fold in heard.fold_names]
     calibration = middle_calibration(held_out)
-    accelerator = accelerate.Accelerator(cpu=True)
-    fit(heard.whole(), recipe.training, accelerator, run, validated=held_out[0])
-    trained = load_model(run)
+    trained = finished(run, heard.fingerprint, training)
+    if trained is None:
+        accelerator = accelerate.Accelerator(cpu=True)
+        fit(heard.whole(), recipe.training, accelerator, run, validated=held_out[0])
+        trained = load_model(run)
     record = {**trained.training, "epoch_chosen_by": CHOSEN_BY, "validated": None}
-    save_model(BOX, dataclasses.replace(trained, calibration=calibration, training=record))
-    end(run)
     firsts = {item.clip.label: item.clip.path for item in reversed(heard.heard)}
     clips = [audio.read(path, recipe.front_end.rate_hz) for path in firsts.values()]
-    difference = export(load_model(BOX), ONNX, clips)
-    size = sum(file.stat().st_size for file in BOX.glob("weights-*"))
-    for file in BOX.iterdir():
-        if file.stat().st_size > MOST_BYTES:
-            raise SystemExit(f"{file}: is larger than {MOST_BYTES} bytes")
-    model = json.loads((BOX / "model.json").read_text(encoding="utf-8"))
-    write_text(BOX / "ATTRIBUTION.txt", credits)
-    write_text(BOX / "MODEL_CARD.md", card(summary, model, size))
+    with tempfile.TemporaryDirectory(dir=BOX.parent) as folder:  # nothing is replaced before all is
+        new = Path(folder) / BOX.name
+        save_model(new, dataclasses.replace(trained, calibration=calibration, training=record))
+        difference = export(load_model(new), new / ONNX.name, clips)
+        size = sum(file.stat().st_size for file in new.glob("weights-*"))
+        model = json.loads((new / "model.json").read_text(encoding="utf-8"))
+        write_text(new / "ATTRIBUTION.txt", credits)
+        write_text(new / "MODEL_CARD.md", card(summary, model, size))
+        for file in new.iterdir():
+            if file.stat().st_size > MOST_BYTES:
+                raise SystemExit(f"{file.name}: is larger than {MOST_BYTES} bytes")
+        BOX.replace(Path(folder) / "before")
+        new.replace(BOX)
+    end(run)
     print(f"wrote {BOX}; scores of {ONNX.name} differ from torch's by at most {difference:.1e}")
 
 

@@ -29,8 +29,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     target = path.resolve() if path.is_symlink() else path
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        if target.exists() and not target.is_file():
-            with target.open("wb") as file:
+        if path.exists() and not path.is_file():  # asked of the path: /dev/stdout leads nowhere
+            with path.open("wb") as file:
                 write(file)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,16 +48,23 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Find out before long work that its result could not be written.
+    """Find out before long work that its result could not be written; make its folder.
 
     Raises:
-        OSError: `path` is a folder, or its folder is missing or not writable.
+        OSError: `path` is a folder, or a folder on the way to it is a file or not writable.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
-    if not path.exists():
-        write_bytes(path, b"")
-        path.unlink()
+    if path.exists() and not path.is_file():
+        return  # a pipe or device
+    target = path.resolve() if path.is_symlink() else path
+    tried = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        write_bytes(tried, b"")
+        tried.unlink()
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -205,7 +205,9 @@ class TrainingSettings:
         "epochs with neither a lower validation loss nor a higher accuracy before training stops, "
         "counted in the second half of the schedule",
     )
-    seed: int = _setting(0, "seed of weights, order, augmentation and dropout")
+    seed: int = _setting(
+        0, "seed of weights, order, augmentation, dropout and of the choice of validation clips"
+    )
     bidirectional: bool = _setting(False, "also read backwards; such a model cannot stream")
     stack: int = _setting(5, "consecutive frames joined into one LSTM step")
     delta: int = _setting(

@@ -11,7 +11,13 @@ from earmark.artifact import load_model
 from earmark.data.prepare import HeardClip, HeardDataset
 from earmark.data.readers import Clip
 from earmark.errors import DatasetError, RunError
-from earmark.evaluation.crossval import headline, markdown, summarise, write_summary
+from earmark.evaluation.crossval import (
+    headline,
+    markdown,
+    refuse_results_of_other_data,
+    summarise,
+    write_summary,
+)
 from earmark.recipe import Recipe
 from earmark.training import crossval as crossval_module
 from earmark.training.crossval import (
@@ -190,3 +196,28 @@ def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
     paths = write_summary(tmp_path / "out", "small", summary, "How.")
     assert all(path.stat().st_size > 500 for path in paths)
     assert json.loads(paths[0].read_text())["folds"] == ["1", "2", "3"]
+
+
+def test_the_share_named_rightly_counts_clips_and_says_nothing_where_none_is_named(heard, tmp_path):
+    rows, _ = cross(heard, tmp_path / "runs", seeds=(0,))
+    shares = zip((0.0, 0.5, 1.0), (None, 1.0, 0.5), rows, strict=True)
+    for named, right, row in shares:
+        row["none_of_these"] |= {"test_clips_named": named, "accuracy_of_named": right}
+    summary = summarise(rows, [], name="small", command="")
+    assert summary["none_of_these"]["test_clips_named"] == pytest.approx(0.5)
+    assert summary["none_of_these"]["accuracy_of_named"] == pytest.approx(2 / 3)
+    assert "50.0 % of the clips are named, of which 66.7 % rightly" in markdown(summary, "s", "")
+    for row in rows:
+        row["none_of_these"] |= {"test_clips_named": 0.0, "accuracy_of_named": None}
+    summary = summarise(rows, [], name="small", command="")
+    assert summary["none_of_these"]["accuracy_of_named"] is None
+    assert "0.0 % of the clips are named; the others" in markdown(summary, "s", "")
+
+
+def test_figures_of_other_data_are_not_replaced(tmp_path):
+    path = tmp_path / "fast.json"
+    refuse_results_of_other_data(path, "f" * 64)
+    path.write_text(json.dumps({"dataset": "ESC-10", "fingerprint": "f" * 64}))
+    refuse_results_of_other_data(path, "f" * 64)
+    with pytest.raises(RunError, match=r"fast\.json: holds the figures of ESC-10.*use another"):
+        refuse_results_of_other_data(path, "0" * 64)

@@ -72,7 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
-    from earmark.evaluation.crossval import headline, summarise, table, write_summary
+    from earmark.evaluation.crossval import (
+        headline,
+        refuse_results_of_other_data,
+        summarise,
+        table,
+        write_summary,
+    )
     from earmark.files import refuse_unwritable
     from earmark.training.crossval import (
         classes_left_out,
@@ -96,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_failures(heard, args, "nothing was trained")
     if args.leave_out:
         classes_left_out(heard)  # refused now, not after hours of folds
+    refuse_results_of_other_data(out / f"{name}.json", heard.fingerprint)
     runs = Path(args.runs or f"models/crossval-{name}")
     accelerator = accelerator_for(args.cuda, args.precision)
     if accelerator.num_processes > 1:

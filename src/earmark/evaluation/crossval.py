@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from earmark.artifact import installed_versions, now
+from earmark.errors import RunError
 from earmark.evaluation.calibration import (
     expected_calibration_error,
     reliability,
@@ -108,19 +110,19 @@ def summarise(
     }
 
 
-def _rejections(rows: Rows) -> dict[str, float] | None:
+def _rejections(rows: Rows) -> dict[str, float | None] | None:
     found = [row["none_of_these"] for row in rows if row["none_of_these"]]
     if not found:
         return None
+    clips = np.array([row["test_clips"] for row in rows if row["none_of_these"]])
+    named = clips * [one["test_clips_named"] for one in found]
+    right = sum(n * (one["accuracy_of_named"] or 0) for n, one in zip(named, found, strict=True))
     return {
         "false_alarm_rate_asked": rows[0]["calibration"]["false_alarm_rate"],
-        **{
-            key: float(np.mean([one[key] for one in found if one[key] is not None] or [0.0]))
-            for key in (
-                *("test_clips_named", "accuracy_of_named"),
-                *("backgrounds_named", "auroc_backgrounds"),
-            )
-        },
+        "test_clips_named": float(named.sum() / clips.sum()),
+        "accuracy_of_named": float(right / named.sum()) if named.any() else None,
+        "backgrounds_named": float(np.mean([one["backgrounds_named"] for one in found])),
+        "auroc_backgrounds": float(np.mean([one["auroc_backgrounds"] for one in found])),
     }
 
 
@@ -148,8 +150,8 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
     lines = [
         f"# {headline(summary)}",
         "",
-        "Mean accuracy over the folds of models trained on the other folds. Each test fold was "
-        f"scored once, at the end. {chosen_how}",
+        "Mean accuracy over the folds of models trained on the other folds. Each run "
+        f"scored its test fold once, at its end. {chosen_how}",
         "",
         *table(summary),
         "",
@@ -184,13 +186,15 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         "",
     ]
     if rejected := summary["none_of_these"]:
+        right = rejected["accuracy_of_named"]
+        shown = "" if right is None else f", of which {100 * right:.1f} % rightly"
         lines += [
             "Thresholds are set on validation clips and generated backgrounds for a false-alarm "
             f"rate of {100 * rejected['false_alarm_rate_asked']:.0f} %. On the test folds "
-            f"{100 * rejected['test_clips_named']:.1f} % of the clips are named, of which "
-            f"{100 * rejected['accuracy_of_named']:.1f} % rightly; the others come out as none "
-            f"of these. Of generated backgrounds {100 * rejected['backgrounds_named']:.1f} % are "
-            f"named (AUROC of the highest score {rejected['auroc_backgrounds']:.3f}).",
+            f"{100 * rejected['test_clips_named']:.1f} % of the clips are named{shown}; the others "
+            "come out as none of these. Of generated backgrounds "
+            f"{100 * rejected['backgrounds_named']:.1f} % are named (AUROC of the highest score "
+            f"{rejected['auroc_backgrounds']:.3f}).",
             "",
         ]
     if summary["left_out"]:
@@ -220,6 +224,23 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         f"- versions: {versions}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def refuse_results_of_other_data(path: Path, fingerprint: str) -> None:
+    """Refuse to replace the figures of another dataset.
+
+    Raises:
+        RunError: `path` is a summary of other data.
+    """
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(before, dict) and before.get("fingerprint", fingerprint) != fingerprint:
+        raise RunError(
+            f"{path}: holds the figures of {before.get('dataset')}, other data than these; "
+            "use another --out or --name"
+        )
 
 
 def write_summary(out: Path, stem: str, summary: dict[str, Any], chosen_how: str) -> list[Path]:

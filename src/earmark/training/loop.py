@@ -4,8 +4,8 @@ Validation clips are carved out of the training part, by source recording; they 
 stop the run, and calibrate the scores. The test part is not looked at here.
 
 Every process draws the same batch from the same seed and trains on its slice of it, so a recipe
-means the same on one process and on several. All randomness of an epoch follows from the seed and
-the epoch's number.
+means the same on one process and on several; only batch norm takes its statistics from the slice.
+All randomness of an epoch follows from the seed and the epoch's number.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class Run:
     def train(self, folder: Path) -> TrainedModel:
         """Train to the last epoch or the early stop, and return the best model.
 
-        The folder holds a whole model from the first epoch on; interrupted, it keeps the best so
-        far and can be resumed.
+        Where validation clips are held out, the folder has a whole model from the first epoch on,
+        the best so far; else only at the end. Interrupted, the run can be resumed.
 
         Raises:
             RunError: the loss is no longer a number.
