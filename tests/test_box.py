@@ -96,6 +96,8 @@ def test_its_card_has_its_fingerprint_and_the_figures_of_the_cross_validation(re
     assert recognizer.info.fingerprint in card
     summary = json.loads((ROOT / "docs" / "results" / "causal.json").read_text(encoding="utf-8"))
     assert f"**{100 * summary['accuracy']:.1f} %**" in card
+    rejection = (ROOT / "docs" / "results" / "rejection.md").read_text(encoding="utf-8")
+    assert recognizer.info.fingerprint in rejection
     credits = (model_folder(None) / "ATTRIBUTION.txt").read_text(encoding="utf-8")
     assert credits.count("freesound.org/people/") == 400
 

@@ -138,9 +138,9 @@ def card(summary: dict[str, Any], model: dict[str, Any], size: int) -> str:
         "",
         "- Forty clips a class, mostly close and clean: expect less on distant, overlapping or "
         "reverberant sounds, and on microphones unlike those of field recorders.",
-        "- Silence, steady tones and white noise, of any level and sample rate, come out as none "
-        "of these, and so did 171 of 180 synthetic sentences in ten languages; short shouted "
-        "words came out as a dog, whispers as a sneeze, at scores up to 0.87.",
+        "- Silence, steady tones and white noise come out as none of these, and so do most "
+        "synthetic sentences; docs/results/rejection.md counts them, and lists what is named all "
+        "the same.",
         "- Real sounds of no class are often taken for one; how often has not been measured yet.",
         "- One answer for a long file tells little of the short sounds in it; `earmark predict "
         "--events` finds them, about a second after they begin (docs/results/hours.md).",

@@ -1,0 +1,119 @@
+"""What a model answers to sounds of no class: silence, tones, white noise, spoken sentences.
+
+    python benchmarks/rejection.py --out docs/results/rejection
+
+Generated sounds at several levels and sample rates, and sentences in ten languages, three voices,
+creaking and whispered, at three speeds, by espeak-ng, which must be installed. Everything that is
+not none of these is listed with its score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from earmark import Recognizer
+from earmark.evaluation.provenance import how
+from earmark.files import write_json, write_text
+
+RATES_HZ = (8_000, 16_000, 22_050, 44_100, 48_000)
+LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3)
+TONES_HZ = (50, 100, 440, 1000, 3000)
+SENTENCES = {
+    "en": "Stop. Yes. No. Hello? Sit!",
+    "de": "Guten Morgen, das ist ein Satz, den niemand als Hund hören soll.",
+    "fr": "Bonjour, ceci est une phrase tout à fait ordinaire, n'est-ce pas?",
+    "es": "Buenos días, esta es una frase corriente de la tarde.",
+    "it": "Buongiorno, questa frase non contiene nessun cane.",
+    "ru": "Доброе утро, это обычное предложение.",
+    "nl": "Goedemorgen, dit is een gewone zin zonder honden.",
+    "sv": "God morgon, det här är en vanlig mening.",
+    "pl": "Dzień dobry, to jest zwykłe zdanie, proszę pana.",
+    "cmn": "你好,今天天气很好。",
+}
+VOICES = ("", "+f2", "+f5", "+m3", "+croak", "+whisper")
+SPEEDS = (120, 175, 260)
+
+Sound = tuple[str, str, NDArray[np.float32], int]  # kind, what exactly, samples, rate
+
+
+def generated() -> Iterator[Sound]:
+    """Yield silence, tones and white noise of five seconds."""
+    for rate_hz in RATES_HZ:
+        time_s = np.arange(5 * rate_hz) / rate_hz
+        yield "silence", f"{rate_hz} Hz", np.zeros(len(time_s), np.float32), rate_hz
+        for level in LEVELS:
+            noise = np.random.default_rng(rate_hz).standard_normal(len(time_s))
+            what = f"{level} at {rate_hz} Hz"
+            yield "white noise", what, (level * noise).astype(np.float32), rate_hz
+            for tone_hz in TONES_HZ:
+                tone = level * np.sin(2 * np.pi * tone_hz * time_s)
+                yield "tone", f"{tone_hz} Hz, {what}", tone.astype(np.float32), rate_hz
+
+
+def spoken() -> Iterator[Sound]:
+    """Yield sentences by espeak-ng."""
+    for language, sentence in SENTENCES.items():
+        for voice in VOICES:
+            for speed in SPEEDS:
+                command = ["espeak-ng", "-v", language + voice, "-s", str(speed), "--stdout"]
+                done = subprocess.run([*command, sentence], check=True, capture_output=True)
+                samples, rate_hz = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
+                yield "sentence", f"{language}{voice}, speed {speed}", samples, rate_hz
+
+
+def main() -> None:
+    """Ask the model about every sound, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="model directory or ONNX file (the model in the box)")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/rejection"))
+    args = parser.parse_args()
+    recognizer = Recognizer.load(args.model) if args.model else Recognizer.load()
+    rows: list[dict[str, Any]] = []
+    for sounds in (generated(), spoken()):
+        for kind, what, samples, rate_hz in sounds:
+            answer = recognizer.predict_samples(samples, rate_hz)
+            rows.append(
+                {
+                    **{"kind": kind, "sound": what, "label": answer.label},
+                    **{"score": round(answer.score, 4), "named": answer.named},
+                }
+            )
+    lines = [
+        "# What comes out as none of these",
+        "",
+        *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
+        "",
+        f"Model: {args.model or 'the one in the box'}, fingerprint "
+        f"`{recognizer.info.fingerprint}`.",
+        "",
+        "| sound | sounds | none of these |",
+        "|---|---|---|",
+    ]
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        those = [row["named"] for row in rows if row["kind"] == kind]
+        lines.append(f"| {kind} | {len(those)} | {len(those) - sum(those)} |")
+    lines += ["", "| named all the same | as | score |", "|---|---|---|"]
+    lines += [
+        f"| {row['kind']}, {row['sound']} | {row['label']} | {row['score']:.2f} |"
+        for row in rows
+        if row["named"]
+    ]
+    command = "python benchmarks/rejection.py" + (f" --model {args.model}" if args.model else "")
+    lines += ["", *how(command)]
+    summary = {"fingerprint": recognizer.info.fingerprint, "rows": rows}
+    write_json(args.out.with_suffix(".json"), summary)
+    write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines[6:]))
+
+
+if __name__ == "__main__":
+    main()
