@@ -95,7 +95,7 @@ def test_its_card_has_its_fingerprint_and_the_figures_of_the_cross_validation(re
     card = (model_folder(None) / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert recognizer.info.fingerprint in card
     summary = json.loads((ROOT / "docs" / "results" / "causal.json").read_text(encoding="utf-8"))
-    assert f"**{100 * summary['accuracy']:.1f} %**" in card
+    assert f"**{100 * summary['accuracy']:.2f} %**" in card
     rejection = (ROOT / "docs" / "results" / "rejection.md").read_text(encoding="utf-8")
     assert recognizer.info.fingerprint in rejection
     credits = (model_folder(None) / "ATTRIBUTION.txt").read_text(encoding="utf-8")
