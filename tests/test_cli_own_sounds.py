@@ -140,6 +140,12 @@ def test_a_dataset_run_resumes_after_a_kill(work, tmp_path):
 CROSSVAL = ("earmark", "crossval", "sounds", "--recipe", "small.toml", "--folds", "3")
 
 
+def test_one_seed_is_not_taken_for_a_number_of_seeds(tmp_path):
+    done = call("earmark", "crossval", "sounds", "--seed", 3, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "unrecognized arguments: --seed 3" in done.stderr
+
+
 def test_crossval_writes_a_table_for_people_and_machines(work):
     done = call(*CROSSVAL, "--seeds", 2, "--out", "results", "--leave_out", cwd=work)
     assert done.returncode == 0, done.stderr

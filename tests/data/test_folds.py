@@ -55,6 +55,7 @@ def folds_of(values, folds):
         ["1", "2", "10", "extra"],
         ["1", "fold2", "fold10"],
         ["2²", "3"],
+        ["001", "01", "1", "2"],
     ],
     ids=str,
 )

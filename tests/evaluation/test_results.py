@@ -9,6 +9,7 @@ import torch
 
 from earmark.artifact import TrainedModel
 from earmark.errors import SplitError
+from earmark.evaluation import scoring
 from earmark.evaluation.calibration import cross_entropy
 from earmark.evaluation.results import evaluate, summary, write_results
 from earmark.evaluation.scoring import score_clips
@@ -34,6 +35,16 @@ def test_scores_do_not_depend_on_the_batch(trained, batch_size):
         alone = trained.model(torch.from_numpy(clips.clip(number))[None])[0]
         # float32 sums in another order; measured below 2e-7
         np.testing.assert_allclose(scores[number], alone.detach(), atol=1e-6)
+
+
+def test_a_clip_under_one_step_scores_the_same_beside_one_of_minutes(trained, monkeypatch):
+    clips = clip_set(2, 3)
+    monkeypatch.setattr(scoring, "_LONGEST", int(clips.frames.max()) - 1)
+    clips.frames[0] = 1  # of the two that a step takes
+    together = score_clips(trained.model, clips, batch_size=100)
+    for number in range(len(clips)):
+        alone = trained.model(torch.from_numpy(clips.clip(number))[None])[0]
+        np.testing.assert_allclose(together[number], alone.detach(), atol=1e-6)
 
 
 def test_scoring_keeps_the_mode_of_the_model(trained):

@@ -22,6 +22,7 @@ from earmark.recipe import read_recipe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `crossval`."""
+    parser.allow_abbrev = False  # --seed 3 is not --seeds 3
     parser.add_argument("dataset", help=DATASETS)
     parser.add_argument(
         "--recipe",
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in given.items())])
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)
-    refuse_unwritable(out / f"{name}.json")
+    refuse_unwritable(out / f"{name}-reliability.png")  # the longest name of its files
     if args.leave_out and recipe.training.teacher:
         raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
     heard = hear(args.dataset, args, recipe.front_end, 0)

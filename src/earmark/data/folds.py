@@ -21,7 +21,7 @@ from earmark.errors import DatasetError
 
 def natural_order(names: Iterable[str]) -> list[str]:
     """Return the distinct names in natural order (2 before 10)."""
-    return sorted(set(names), key=_natural)
+    return sorted(set(names), key=lambda name: (_natural(name), name))  # 1, 01 and 001 too
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -28,10 +28,13 @@ def score_clips(
     starts, order = clips.starts, np.argsort(clips.frames, kind="stable")
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        if clips.frames[chosen[-1]] > _LONGEST and not model.settings.bidirectional:
-            for clip in chosen:  # long ones alone, as a stream, in bounded memory
+        if not model.settings.bidirectional:
+            long = clips.frames[chosen] > _LONGEST
+            for clip in chosen[long]:  # alone, as a stream, in bounded memory
                 scores[clip] = _score_long(model, clips.clip(clip))
-            continue
+            chosen = chosen[~long]
+            if len(chosen) == 0:
+                continue
         lengths = torch.from_numpy(clips.frames[chosen])
         steps = torch.arange(int(lengths.max()))
         # (batch, frames): a padded frame repeats the clip's last one
