@@ -174,7 +174,10 @@ def test_a_table_of_a_known_dataset_that_lacks_a_column_is_refused(table, name, 
     cut = ",".join(name for name in header.split(",") if name != column)
     path = table(cut, name=name)
     message = fault_of(path.parents[1])
-    assert message == f"{path}: has no column {column}; the header is {cut}"
+    assert message == (
+        f"{path}: has no column {column}; begin it with a line that names the columns, with commas "
+        f"between (its first line is {cut!r})"
+    )
 
 
 # --- a folder per class -------------------------------------------------------------------------
@@ -269,10 +272,17 @@ def test_an_empty_group_is_a_source_of_its_own(table, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "fault"),
     [
-        (["path,fold", "a.wav,1"], "has no column label; the header is path,fold"),
-        (["a.wav,dog", "b.wav,rain"], "has no column path, label; the header is a.wav,dog"),
-        ([], "has no column path, label; the header is "),
-        (["path;label", "a.wav;dog"], "has no column path, label; the header is path;label"),
+        (["path,fold", "a.wav,1"], "(its first line is 'path,fold')"),
+        (["a.wav,dog", "b.wav,rain"], "has no column path, label; begin it with a line that"),
+        ([], "has no column path, label; begin it with a line that names the columns"),
+        (["path;label", "a.wav;dog"], "with commas between (its first line is 'path;label')"),
+        (["path,label,label", "a.wav,dog,rain"], "has two columns 'label'; keep one"),
+        (["path,label", "a.wav,'dog\x07'"], "line 2 has a line break or another control character"),
+        (["path,label", 'a.wav,"dog', 'bark"'], "control character in its label; remove it"),
+        (["path,label", "a\0.wav,dog"], "control character in its path; remove it"),
+        (["path,label", "a.wav,None of  these", "b.wav,dog"], "what a sound of no class is called"),
+        (["path,label,fold", "a.wav,dog,../x", "b.wav,rain,2"], "fold '../x' is to name a folder"),
+        (["path,label,fold", f"a.wav,dog,{'1' * 70}", "b.wav,rain,2"], "use a short name"),
         (["path,label", "a.wav,dog", "b.wav"], "line 3 has not 2 values"),
         (["path,label", "a,b.wav,dog"], "line 2 has not 2 values; quote values that hold commas"),
         (["path,label", "a.wav,dog", "b.wav,  "], "line 3 has no label"),

@@ -25,6 +25,7 @@ from earmark.training.crossval import (
     cross_validate,
     leave_classes_out,
     open_runs,
+    refuse_unvalidated,
 )
 from earmark.training.fit import fit
 from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
@@ -143,6 +144,16 @@ def test_runs_with_other_teachers_or_another_precision_are_refused(heard, tmp_pa
     for teachers in (None, tmp_path / "b"):
         with pytest.raises(RunError, match="another teachers; use another --runs"):
             open_runs(tmp_path / "taught", heard, RECIPE, teachers=teachers)
+
+
+def test_a_class_that_cannot_be_validated_is_found_before_the_first_fold(heard):
+    refuse_unvalidated(heard)
+    folds = list(heard.folds)
+    rain = [place for place, item in enumerate(heard.heard) if item.clip.label == "rain"]
+    for place in rain[1:]:
+        folds[place] = "3"
+    with pytest.raises(DatasetError, match="d: class 'rain' has a single source recording outside"):
+        refuse_unvalidated(dataclasses.replace(heard, folds=folds))
 
 
 def test_classes_that_fill_a_fold_cannot_be_left_out(heard):

@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         cross_validate,
         leave_classes_out,
         open_runs,
+        refuse_unvalidated,
     )
 
     if args.seeds < 1:
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
     heard = hear(args.dataset, args, recipe.front_end, 0)
     refuse_failures(heard, args, "nothing was trained")
+    refuse_unvalidated(heard)
     if args.leave_out:
         classes_left_out(heard)  # refused now, not after hours of folds
     refuse_results_of_other_data(out / f"{name}.json", heard.fingerprint)

@@ -21,6 +21,8 @@ SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the n
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
 _ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
 _ESC10_FILE = re.compile(r"(\d)-(\d+)-[A-Z]\d*\.\w+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_FOLD = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def _read_esc10(path: Path) -> Dataset:
                 clips.append(Clip(file, name[1], group=parts[2], fold=parts[1]))
             else:
                 odd.append(f"{folder.name}/{file.name}")
-    _refuse_odd(path, "ESC-10", odd)
+    ours = "; if these are sounds of your own, name the folders without numbers"
+    _refuse_odd(path, "ESC-10", odd, ours)
     return Dataset("ESC-10", tuple(clips))
 
 
@@ -170,8 +173,11 @@ def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             reader.fieldnames = names
             if missing := [column for column in columns if column not in names]:
                 raise DatasetError(
-                    f"{table}: has no column {', '.join(missing)}; the header is {','.join(names)}"
+                    f"{table}: has no column {', '.join(missing)}; begin it with a line that names "
+                    f"the columns, with commas between (its first line is {','.join(names)!r})"
                 )
+            if twice := [name for name, count in Counter(names).items() if name and count > 1]:
+                raise DatasetError(f"{table}: has two columns {twice[0]!r}; keep one")
             rows = []
             for row in reader:
                 if None in row or None in row.values():
@@ -180,6 +186,11 @@ def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
                         "quote values that hold commas"
                     )
                 rows.append({key: value.strip() for key, value in row.items()})
+                if odd := [key for key, text in rows[-1].items() if _CONTROL.search(text)]:
+                    raise DatasetError(
+                        f"{table}: line {reader.line_num} has a line break or another control "
+                        f"character in its {odd[0]}; remove it"
+                    )
                 if empty := [column for column in columns if not rows[-1][column]]:
                     raise DatasetError(f"{table}: line {reader.line_num} has no {empty[0]}")
     except UnicodeDecodeError:
@@ -203,12 +214,12 @@ def _audio_files(folder: Path) -> list[Path]:
     )
 
 
-def _refuse_odd(path: Path, layout: str, odd: list[str]) -> None:
+def _refuse_odd(path: Path, layout: str, odd: list[str], more_advice: str = "") -> None:
     if odd:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         raise DatasetError(
             f"{path}: looks like {layout}, but does not fit it: {', '.join(odd[:3])}{more}; "
-            "complete or remove them"
+            f"complete or remove them{more_advice}"
         )
 
 
@@ -226,8 +237,18 @@ def _check(path: Path, dataset: Dataset) -> None:
     twice = [str(p) for p, n in Counter(clip.path for clip in dataset.clips).items() if n > 1]
     if twice:
         raise DatasetError(f"{path}: lists {twice[0]} more than once; keep one row for each file")
+    for fold in {clip.fold for clip in dataset.clips if clip.fold}:
+        if len(fold) > _LONGEST_FOLD or "/" in fold or "\\" in fold:
+            raise DatasetError(
+                f"{path}: fold {fold[:_LONGEST_FOLD]!r} is to name a folder; use a short name "
+                "without slashes"
+            )
     spelling: dict[str, str] = {}
     for label in dataset.classes:
+        if " ".join(label.casefold().split()) == "none of these":
+            raise DatasetError(
+                f"{path}: {label!r} is what a sound of no class is called; rename that class"
+            )
         key = " ".join(label.casefold().replace("_", " ").split())
         if other := spelling.get(key):
             raise DatasetError(

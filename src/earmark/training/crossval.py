@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
+import numpy as np
 
 from earmark.artifact import load_model
 from earmark.data.prepare import HeardDataset
@@ -72,6 +73,27 @@ def open_runs(
             f"{folder}: holds a cross-validation with another {' and '.join(changed)}; "
             "use another --runs folder, or remove it"
         )
+
+
+def refuse_unvalidated(heard: HeardDataset) -> None:
+    """Find out before hours of folds that one of them has no clips to validate on.
+
+    Raises:
+        DatasetError: a class has a single source in a fold's training part; with both names.
+    """
+    labels = np.array([heard.classes.index(item.clip.label) for item in heard.heard])
+    for name in heard.fold_names:
+        inside = np.array([fold != name for fold in heard.folds])
+        groups = [group for group, kept in zip(heard.groups, inside, strict=True) if kept]
+        for number in np.unique(labels[inside]):
+            one_class = labels[inside] == number
+            sources = {g for g, kept in zip(groups, one_class, strict=True) if kept}
+            if len(sources) < 2:
+                raise DatasetError(
+                    f"{heard.dataset}: class {heard.classes[number]!r} has a single source "
+                    f"recording outside fold {name}, so none can be held out there to choose the "
+                    "epoch; add recordings of other sources"
+                )
 
 
 def cross_validate(
