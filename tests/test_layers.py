@@ -47,6 +47,8 @@ LAYERS = {
     "export": 6,
     "training.batches": 6,
     "training.state": 6,
+    "training.objective": 6.2,
+    "training.start": 6.2,
     "training.loop": 6.5,
     "training.fit": 6.6,
     "training.crossval": 6.7,
