@@ -119,7 +119,9 @@ class Run:
             refuse_teacher(teacher, split)
         if bool(teachers) != bool(settings.teacher):
             raise RunError(
-                "a recipe with a teacher needs one" if settings.teacher else NO_PART_FOR_TEACHER
+                "a recipe with a teacher needs one; give its run, or set --teacher 0"
+                if settings.teacher
+                else NO_PART_FOR_TEACHER
             )
         self.teachers = [teacher.model.to(accelerator.device).eval() for teacher in teachers]
         self.validation: ClipSet | None = None
