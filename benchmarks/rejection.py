@@ -2,7 +2,7 @@
 
     python benchmarks/rejection.py --out docs/results/rejection
 
-Generated sounds at several levels and sample rates, and sentences in ten languages, three voices,
+Generated sounds at several levels and sample rates, and sentences in ten languages, four voices,
 creaking and whispered, at three speeds, by espeak-ng, which must be installed. Everything that is
 not none of these is listed with its score.
 """

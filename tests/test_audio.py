@@ -122,11 +122,6 @@ def test_channels_are_averaged(tone, waveform, channels, name):
     assert np.abs(samples - expected).max() <= 2**-14  # 16 bit, as in FORMATS
 
 
-def test_a_name_that_no_file_can_have_is_no_such_file():
-    with pytest.raises(AudioError, match="no such file"):
-        audio.read(Path("a\0b.wav"), 16_000)
-
-
 def test_a_lossy_file_of_six_channels_is_read(tone):
     assert pitch_of(audio.read(tone("a.ogg", channels=6), 16_000), 16_000) == 440
 

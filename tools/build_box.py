@@ -25,7 +25,7 @@ import accelerate
 import numpy as np
 
 from earmark import audio
-from earmark.artifact import MANIFEST, TrainedModel, load_model, save_model
+from earmark.artifact import load_model, save_model
 from earmark.data.folds import validation_mask
 from earmark.data.prepare import HeardDataset, backgrounds_as_clips, hear_dataset
 from earmark.data.readers import read_dataset
@@ -37,7 +37,7 @@ from earmark.files import write_text
 from earmark.inference.recognizer import BOX as ONNX
 from earmark.recipe import read_recipe
 from earmark.settings import Calibration, TrainingSettings
-from earmark.training.fit import VALIDATED, end, fit
+from earmark.training.fit import VALIDATED, end, finished, fit
 
 ROOT = Path(__file__).resolve().parent.parent
 BOX = ROOT / "src" / "earmark" / "box"
@@ -218,16 +218,6 @@ def calibrated(
     }
 
 
-def finished(run: Path, fingerprint: str, recipe: dict[str, Any]) -> TrainedModel | None:
-    """Return the model of a run that reached its end, if it is of this data and recipe."""
-    trained = load_model(run) if (run / MANIFEST).is_file() else None
-    if trained is None or not trained.training["finished"]:
-        return None
-    if (trained.data["fingerprint"], trained.training["recipe"]) != (fingerprint, recipe):
-        raise SystemExit(f"{run}: is a run of other data or another recipe; remove it")
-    return trained
-
-
 def main() -> None:
     """Train, save, write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -252,12 +242,14 @@ def main() -> None:
     run = args.run or Path("models/box")
     runs = args.runs or Path(f"models/crossval-{recipe.name}")
     strict, rejected = calibrated(heard, recipe.training, runs)
-    trained = finished(run, heard.fingerprint, training)
+    trained = finished(run)
     if trained is None:
         accelerator = accelerate.Accelerator(cpu=True)
         first = runs / f"fold-{heard.fold_names[0]}-seed-0" / VALIDATED
         fit(heard.whole(), recipe.training, accelerator, run, validated=first)
         trained = load_model(run)
+    if (trained.data["fingerprint"], trained.training["recipe"]) != (heard.fingerprint, training):
+        raise SystemExit(f"{run}: is a run of other data or another recipe; remove it")
     record = {**trained.training, "epoch_chosen_by": CHOSEN_BY, "validated": None}
     firsts = {item.clip.label: item.clip.path for item in reversed(heard.heard)}
     clips = [audio.read(path, recipe.front_end.rate_hz) for path in firsts.values()]

@@ -331,7 +331,7 @@ def _open(path: Path) -> tuple[soundfile.SoundFile, str]:
             size = raw.seek(0, 2)
             raw.seek(max(0, size - 2**17))
             end = raw.read()
-    except (FileNotFoundError, ValueError):  # ValueError: a NUL in its name
+    except FileNotFoundError:
         raise AudioError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from None

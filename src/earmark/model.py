@@ -71,7 +71,7 @@ class CausalConvolution(nn.Module):
     Output frame j covers the `frames` input frames that end with number `(j + 1) * stride - 1`:
     with every `stride` frames one comes out at once. Before the first stand zeros; along the bands
     zeros stand on both sides. Weights, state and frames lie in memory with the channels last, which
-    a CPU trains a fifth faster.
+    a CPU convolves faster.
     """
 
     def __init__(

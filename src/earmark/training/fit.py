@@ -92,7 +92,7 @@ def fit(
 
     if not settings.refit:
         return run(folder, None)
-    before = _finished(validated or folder / VALIDATED)
+    before = finished(validated or folder / VALIDATED)
     if before is None and validated:
         raise RunError(f"{validated}: holds no finished run")
     if before:
@@ -102,7 +102,7 @@ def fit(
     return run(folder, before)
 
 
-def _finished(folder: Path) -> TrainedModel | None:
+def finished(folder: Path) -> TrainedModel | None:
     """Return the model of a run that reached its end, else None."""
     trained = load_model(folder) if (folder / MANIFEST).is_file() else None
     return trained if trained and trained.training.get("finished") else None

@@ -39,7 +39,12 @@ from earmark.model import LSTMClassifier
 from earmark.settings import SHAPE, Calibration, ModelSettings, TrainingSettings, to_json
 from earmark.training.batches import Batches, Views
 from earmark.training.objective import Objective, class_weights
-from earmark.training.start import NO_PART_FOR_TEACHER, refuse_teacher, take_weights
+from earmark.training.start import (
+    NO_PART_FOR_TEACHER,
+    front_end_record,
+    refuse_teacher,
+    take_weights,
+)
 from earmark.training.state import (
     ResumeState,
     load_optimizer,
@@ -339,7 +344,7 @@ class Run:
             "settings": to_json(self.settings),
             "source": self.source,
             "data": self._data(),
-            "front_end": to_json(self.split.front_end) if self.split.front_end else None,
+            "front_end": front_end_record(self.split),
             "progress": vars(done),
         }
         tensors = {

@@ -27,7 +27,7 @@ def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
     Raises:
         RunError: the split's fingerprint or front end has changed.
     """
-    data, ours = state.record["data"], _front_end(split)
+    data, ours = state.record["data"], front_end_record(split)
     if data["fingerprint"] != split.fingerprint or state.record.get("front_end", ours) != ours:
         raise RunError(_OTHER.format(folder=folder, index=split.index))
 
@@ -64,7 +64,8 @@ def _learnt_from(trained: TrainedModel, split: Split) -> bool:
     return same and (trained.front_end, trained.classes) == (split.front_end, split.classes)
 
 
-def _front_end(split: Split) -> dict[str, Any] | None:
+def front_end_record(split: Split) -> dict[str, Any] | None:
+    """Return the front end as a resume state records it."""
     return to_json(split.front_end) if split.front_end else None
 
 
