@@ -262,7 +262,7 @@ def test_an_output_folder_without_permission_is_said(work, tmp_path):
         if not locked.is_dir():
             pytest.skip("no folder here is closed to this user")
     words = ("lstm_classifier_train.py", *QUICK, "--output_dir", locked)
-    assert_one_line(call(*words, cwd=work), locked, "use another --output_dir")
+    assert_one_line(call(*words, cwd=work), locked, "permission denied; choose another place")
     words = ("lstm_inference.py", "--model_dir", next((work / "models").iterdir()))
     done = call(*words, "--output_file", locked / "r.json", cwd=work)
     assert_one_line(done, locked / "r.json", "permission denied")
@@ -387,9 +387,21 @@ def test_an_incomplete_known_dataset_is_a_loud_error(esc10, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_too_large_for_memory_is_one_line(work):
-    flags = ("--hidden_size", 10_000_000, "--num_layers", 1)
-    assert_one_line(call("lstm_classifier_train.py", *flags, cwd=work), "memory")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--hidden_size", 10_000_000), "memory"),
+        (
+            ("--convolutions", f"[[{2**24}, {2**24}, {2**24}, 1, 1]]", "--stack", 1, "--delta", 0),
+            "memory",
+        ),
+        (("--hidden_size", 10**23), "hidden_size must be below 2^63"),
+        (("--hidden_size", 2**40), "hidden_size must be 1 to 16777216"),
+    ],
+)
+def test_a_model_too_large_is_one_line(work, flags, message):
+    done = call("lstm_classifier_train.py", "--num_layers", 1, *flags, cwd=work)
+    assert_one_line(done, message)
 
 
 def test_the_whole_job_on_real_recordings(esc10, tmp_path):

@@ -171,7 +171,7 @@ def test_one_changed_setting_has_a_name_of_its_own(work):
     assert done.returncode == 0, done.stderr
     assert (work / "changed" / "small+num_epochs=1.md").is_file()
     done = call(*CROSSVAL, "--out", "changed", "--runs", "changed/runs", cwd=work)
-    assert_one_line(done, "another training", "--runs")
+    assert_one_line(done, "another num_epochs", "--runs")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles")
@@ -232,6 +232,41 @@ def test_a_dataset_that_cannot_be_is_one_line(tmp_path, work, command, what):
     assert not (tmp_path / "models").exists()
 
 
+def test_all_clips_need_no_folds(tmp_path, work):
+    shutil.copytree(work / "sounds", tmp_path / "sounds")
+    damage(tmp_path / "sounds", "few clips")
+    words = ("earmark", "train", "sounds", "--recipe", work / "small.toml", "--num_epochs", 1)
+    done = call(*words, "--all_clips", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_is_named_though_none_can_be_read(tmp_path):
+    for label in ("dog", "rain"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        (tmp_path / "sounds" / label / "a.wav").write_bytes(b"not audio")
+    done = call("earmark", "prepare", "sounds", cwd=tmp_path)
+    assert done.returncode == 1
+    *named, last = done.stderr.splitlines()
+    assert [line.split(":")[1].split("/")[-2] for line in named] == ["dog", "rain"]
+    assert "none of its 2 files can be read" in last
+
+
+OUTPUTS = {
+    "prepare": ["--out", "file/splits"],
+    "train": ["--output_dir", "file"],
+    "crossval": ["--runs", "file/runs"],
+}
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_an_output_below_a_file_is_said_before_anything_is_heard(tmp_path, work, command):
+    (tmp_path / "file").touch()
+    shutil.copytree(work / "sounds", tmp_path / "sounds")
+    damage(tmp_path / "sounds", "an unreadable file")  # named as soon as it is heard
+    done = call("earmark", command, "sounds", *OUTPUTS[command], cwd=tmp_path)
+    assert_one_line(done, "file: is a file where a folder is needed; choose another place")
+
+
 def test_an_unreadable_file_is_named_and_may_be_left_out(tmp_path, work):
     shutil.copytree(work / "sounds", tmp_path / "sounds")
     damage(tmp_path / "sounds", "an unreadable file")
@@ -257,6 +292,9 @@ FLAGS = {
     "no such data": (["nowhere"], "no such dataset"),
     "one fold": (["sounds", "--folds", "1"], "--folds must be at least 2"),
     "resume and data": (["sounds", "--resume", "all"], "leave out --output_dir, dataset"),
+    "resume and folds": (["--resume", "all", "--folds", "4", "--esc10"], "--folds, --esc10"),
+    "empty start": (["sounds", "--init", ""], "no complete model directory"),
+    "unknown flag": (["sounds", "--epochs", "3"], "--epochs 3; see earmark train --help"),
 }
 
 

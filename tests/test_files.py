@@ -148,5 +148,10 @@ def test_an_unwritable_place_is_found_before_the_work(tmp_path):
     with pytest.raises(IsADirectoryError):
         files.refuse_unwritable(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        files.refuse_unwritable(tmp_path / "file" / "below.json")
+    below = tmp_path / "file" / "deep" / "below.json"
+    for refused in (files.refuse_unwritable, lambda path: files.write_text(path, "never")):
+        with pytest.raises(NotADirectoryError, match="a folder is needed") as caught:
+            refused(below)
+        assert caught.value.filename == str(tmp_path / "file")
+    files.refuse_unwritable(tmp_path / "new" / "deep" / "fine.json")
+    assert not (tmp_path / "new").exists()

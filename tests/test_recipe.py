@@ -65,6 +65,7 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[training]\nconvolutions = [3]", "convolutions must be"),
         ("[training]\nfrequency_lstm = [8, 16]", "frequency_lstm must be"),
         ("[training]\nfrequency_lstm = [8, 16, 0.5]", "frequency_lstm must be"),
+        ("[training]\nfrequency_lstm = [8, 16, 9]", "whose places cover the 40 mels"),
         ("[front_end]\nmels = -1", "mels"),
         ("[training\n", "is not TOML"),
     ],
@@ -76,6 +77,12 @@ def test_a_wrong_recipe_is_one_line_that_names_it(tmp_path, text, message):
         read_recipe(str(path))
     assert "mine.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[training]\nviews = 7\n", encoding="utf-8-sig")
+    assert read_recipe(str(path)).training.views == 7
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):

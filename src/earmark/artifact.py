@@ -28,7 +28,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from earmark.errors import ModelError, SettingsError
-from earmark.files import sha256_of_json, write_bytes, write_json
+from earmark.files import make_folder, sha256_of_json, write_bytes, write_json
 from earmark.model import LSTMClassifier
 from earmark.settings import Calibration, FrontEndSettings, ModelSettings, from_json, to_json
 
@@ -120,7 +120,7 @@ def save_model(folder: Path, trained: TrainedModel) -> str:
     Raises:
         OSError: the folder cannot be written or the disk is full; the model before stays whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in trained.model.state_dict().items()

@@ -22,7 +22,9 @@ from earmark.errors import EarmarkError
 _FREE_SPACE = "; free space or choose another place"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EFBIG, errno.EDQUOT), _FREE_SPACE),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; choose another place"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR), "; choose another place"
+    ),
 }
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -97,7 +99,10 @@ class _Parser(argparse.ArgumentParser):
             if word.startswith("--"):
                 flag, equals, value = word.partition("=")
                 words[place] = "--" + flag[2:].replace("-", "_") + equals + value
-        return super().parse_known_args(words, namespace)
+        known, unknown = super().parse_known_args(words, namespace)
+        if unknown:  # said by the command that was given them, whose help tells what there is
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
@@ -125,7 +130,8 @@ def _guarded(parser: _Parser, argv: Sequence[str] | None) -> int:
             f"{error.name} is not installed; install the rest with: pip install earmark[train]"
         )
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        large = ("memory", "overflow")  # torch's words for more than there is, and than can be
+        if isinstance(error, RuntimeError) and not any(word in str(error) for word in large):
             raise
         message = "not enough memory; use a smaller --batch_size or --hidden_size"
     except KeyboardInterrupt as interrupt:

@@ -15,7 +15,19 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        OSError: one of them is a file, which is named, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        _refuse_file(next(path for path in (folder, *folder.parents) if path.exists()))
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -24,7 +36,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     A link is followed. A pipe or device is written to, because it cannot be replaced.
 
     Raises:
-        OSError: the folder is not writable or the disk is full; `path` is then as it was.
+        OSError: the folder is not writable or the disk is full; `path` is then as it was. Where a
+            folder on the way to it is a file, that is the one named.
     """
     target = path.resolve() if path.is_symlink() else path
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -33,7 +46,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with path.open("wb") as file:
                 write(file)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with part.open("xb") as file:
             write(file)
             file.flush()
@@ -42,13 +55,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        if isinstance(error, OSError):  # name the file meant, not none or the temporary one
+        # Name the file meant, not none or the temporary one.
+        if isinstance(error, OSError) and not isinstance(error, NotADirectoryError):
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Find out before long work that its result could not be written; make its folder.
+    """Find out before long work that its result could not be written; leave nothing behind.
 
     Raises:
         OSError: `path` is a folder, or a folder on the way to it is a file or not writable.
@@ -58,13 +72,20 @@ def refuse_unwritable(path: Path) -> None:
     if path.exists() and not path.is_file():
         return  # a pipe or device
     target = path.resolve() if path.is_symlink() else path
-    tried = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    nearest = next(folder for folder in target.parents if folder.exists())
+    if not nearest.is_dir():
+        _refuse_file(nearest)
+    tried = nearest / f".{target.name}.{secrets.token_hex(4)}.part"
     try:
-        write_bytes(tried, b"")
+        tried.touch()
         tried.unlink()
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
+
+
+def _refuse_file(file: Path) -> NoReturn:
+    raise NotADirectoryError(errno.ENOTDIR, "Is a file where a folder is needed", str(file))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import SettingsError
-from earmark.settings import FrontEndSettings, TrainingSettings
+from earmark.settings import SHAPE, FrontEndSettings, ModelSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,7 +54,7 @@ def read_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         path = Path(name)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise SettingsError(f"{name}: cannot be read ({reason.lower()})") from None
@@ -85,7 +85,10 @@ def _recipe(name: str, content: dict[str, Any]) -> Recipe:
         names = [field.name for field in dataclasses.fields(kind)]
         _refuse_unknown(values, names, f"key in [{table}]")
         built[table] = kind(**values)
-    return Recipe(name, **built)
+    recipe = Recipe(name, **built)
+    shape = {flag: getattr(recipe.training, flag) for flag in SHAPE}
+    ModelSettings(input_size=recipe.front_end.mels, num_classes=2, **shape)  # do they go together?
+    return recipe
 
 
 def _refuse_unknown(given: dict[str, Any], known: list[str], what: str) -> None:

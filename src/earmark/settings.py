@@ -19,6 +19,7 @@ Settings = TypeVar("Settings")
 POOLINGS = ("mean", "max", "meanmax", "last", "attention")
 Convolutions = tuple[tuple[int, int, int, int, int], ...]
 FrequencyLSTM = tuple[int, ...]  # none, or units, mels and stride
+_LARGEST = 2**24  # of what gives weights their shape
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -41,6 +42,10 @@ def _convolutions(value: object) -> Convolutions:
 def _check(ok: bool, name: str, rule: str, value: object) -> None:
     if not ok:
         raise SettingsError(f"{name} must be {rule}, got {value!r}")
+
+
+def _check_size(name: str, value: int) -> None:
+    _check(1 <= value <= _LARGEST, name, f"1 to {_LARGEST}", value)
 
 
 def _check_types(settings: Any) -> None:
@@ -68,6 +73,8 @@ def _check_types(settings: Any) -> None:
             raise SettingsError(f"{field.name} must be of type {names}, got {value!r}")
         if isinstance(value, float):
             _check(math.isfinite(value), field.name, "a finite number", value)
+        if type(value) is int:
+            _check(abs(value) < 2**63, field.name, "below 2^63", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +152,8 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("input_size", "hidden_size", "num_layers", "num_classes"):
-            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("input_size", "num_classes"):
+            _check_size(name, getattr(self, name))
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _check_shape(self)
         if self.frequency_lstm:
@@ -290,10 +297,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in (
-            *("batch_size", "num_epochs", "patience", "views", "hidden_size", "num_layers"),
-            "joined",
-        ):
+        for name in ("batch_size", "num_epochs", "patience", "views", "joined"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_seconds", "clip_norm", "moment_seconds"):
             _check(getattr(self, name) > 0, name, "above 0", getattr(self, name))
@@ -372,20 +376,23 @@ def frames_per_step(settings: ModelSettings | TrainingSettings) -> int:
 
 def _check_shape(settings: ModelSettings | TrainingSettings) -> None:
     """Check what a recipe and a model say of the path from frames to one vector."""
-    _check(settings.stack >= 1, "stack", "at least 1", settings.stack)
-    _check(settings.delta >= 0, "delta", "at least 0", settings.delta)
+    for name in ("hidden_size", "num_layers", "stack"):
+        _check_size(name, getattr(settings, name))
+    _check(0 <= settings.delta <= _LARGEST, "delta", f"0 to {_LARGEST}", settings.delta)
     rule = f"one of {', '.join(POOLINGS)}"
     _check(settings.pooling in POOLINGS, "pooling", rule, settings.pooling)
     for layer in settings.convolutions:
         _, frames, _, stride, _ = layer
-        rule = "five whole numbers, each at least 1, the frame stride at most the frames"
-        _check(min(layer) >= 1 and stride <= frames, "each convolution", rule, list(layer))
+        rule = f"five whole numbers from 1 to {_LARGEST}, the frame stride at most the frames"
+        fits = min(layer) >= 1 and max(layer) <= _LARGEST and stride <= frames
+        _check(fits, "each convolution", rule, list(layer))
     rule = "used without convolutions, which stride and look back themselves (stack 1, delta 0)"
     alone = not settings.convolutions or (settings.stack, settings.delta) == (1, 0)
     _check(alone, "stack and delta", rule, (settings.stack, settings.delta))
     scan = settings.frequency_lstm
-    rule = "three whole numbers, each at least 1, without convolutions, or an empty list"
-    fits = not scan or (len(scan) == 3 and min(scan) >= 1 and not settings.convolutions)
+    rule = f"three whole numbers from 1 to {_LARGEST}, without convolutions, or an empty list"
+    whole = len(scan) == 3 and min(scan) >= 1 and max(scan) <= _LARGEST
+    fits = not scan or (whole and not settings.convolutions)
     _check(fits, "frequency_lstm", rule, scan)
 
 

@@ -167,6 +167,15 @@ def test_a_class_in_one_fold_only_is_refused():
         assign_folds(clips, digests, folds=5, seed=0)
 
 
+def test_where_nothing_is_tested_nothing_is_asked_of_folds():
+    leaking, digests = clips_of([("dog", "a", "1"), ("rain", "b", "2"), ("dog", "a", "2")])
+    assert assign_folds(leaking, digests, folds=1, seed=0) == ["1", "2", "2"]
+    few, digests = clips_of([("dog", "a"), ("rain", "b")])
+    assert assign_folds(few, digests, folds=1, seed=0) == ["1", "1"]
+    with pytest.raises(DatasetError, match="are the same audio"):
+        assign_folds(few, ["x", "x"], folds=1, seed=0)
+
+
 # --- grouped folds and validation ---------------------------------------------------------------
 
 

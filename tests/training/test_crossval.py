@@ -132,8 +132,16 @@ def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
         recipe = dataclasses.replace(RECIPE, training=small_recipe(num_epochs=3))
     else:
         heard = dataclasses.replace(heard, fingerprint="0" * 64)
-    with pytest.raises(RunError, match=r"another (training|fingerprint); use another --runs"):
+    changed = r"(num_epochs and backgrounds|fingerprint)"
+    with pytest.raises(RunError, match=f"another {changed}; use another --runs"):
         open_runs(tmp_path, heard, recipe)
+
+
+def test_runs_that_nothing_describes_are_refused(heard, tmp_path):
+    (tmp_path / "fold-1-seed-0").mkdir()
+    (tmp_path / "fold-1-seed-0" / "results.json").write_text("{}")
+    with pytest.raises(RunError, match=r"holds fold-1-seed-0, but no crossval\.json"):
+        open_runs(tmp_path, heard, RECIPE)
 
 
 def test_runs_with_other_teachers_or_another_precision_are_refused(heard, tmp_path):

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     )
     from earmark.files import refuse_unwritable
     from earmark.training.crossval import (
+        RECORD,
         classes_left_out,
         cross_validate,
         leave_classes_out,
@@ -98,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)
     refuse_unwritable(out / f"{name}-reliability.png")  # the longest name of its files
+    runs = Path(args.runs or f"models/crossval-{name}")
+    refuse_unwritable(runs / RECORD)
     if args.leave_out and recipe.training.teacher:
         raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
     heard = hear(args.dataset, args, recipe.front_end, 0)
@@ -106,7 +109,6 @@ def run(args: argparse.Namespace) -> int:
     if args.leave_out:
         classes_left_out(heard)  # refused now, not after hours of folds
     refuse_results_of_other_data(out / f"{name}.json", heard.fingerprint)
-    runs = Path(args.runs or f"models/crossval-{name}")
     accelerator = accelerator_for(args.cuda, args.precision)
     if accelerator.num_processes > 1:
         raise RunError("crossval trains one run at a time; start it without accelerate launch")

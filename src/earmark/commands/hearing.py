@@ -18,6 +18,7 @@ DATASETS = (
     "folder of ESC-10, ESC-50, UrbanSound8K or one folder per class; a table "
     "path,label[,fold][,group]; or the word synthetic for the built-in sounds"
 )
+FOLDS = 5
 # Whole datasets by name: a download that broke off must not pass for one.
 _KNOWN_CLIPS = {"ESC-10": 400, "ESC-50": 2000, "ESC-50 (esc10 rows)": 400, "UrbanSound8K": 8732}
 
@@ -27,9 +28,8 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folds",
         type=int,
-        default=5,
         metavar="INT",
-        help="folds to make where there are none (%(default)s)",
+        help=f"folds to make where there are none ({FOLDS})",
     )
     parser.add_argument("--esc10", action="store_true", help="of ESC-50, only the ESC-10 classes")
     parser.add_argument(
@@ -40,7 +40,12 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def hear(
-    dataset_path: str, args: argparse.Namespace, front_end: FrontEndSettings, seed: int
+    dataset_path: str,
+    args: argparse.Namespace,
+    front_end: FrontEndSettings,
+    seed: int,
+    *,
+    tested: bool = True,
 ) -> HeardDataset:
     """Read and hear a dataset, with a bar; name the files that cannot be read on stderr.
 
@@ -49,6 +54,7 @@ def hear(
         args: with the flags of `add_dataset_flags`.
         front_end: how to make frames.
         seed: seed of made folds and of the built-in sounds.
+        tested: a fold will be tested; else none are made, and those there are may leak.
 
     Raises:
         EarmarkError: there is no such dataset, or it is incomplete and that was not allowed.
@@ -59,8 +65,9 @@ def hear(
     from earmark.data.prepare import hear_dataset
     from earmark.data.readers import SYNTHETIC, read_dataset
 
-    if args.folds < 2:
-        raise SettingsError(f"--folds must be at least 2, got {args.folds}")
+    folds = FOLDS if args.folds is None else args.folds
+    if folds < 2:
+        raise SettingsError(f"--folds must be at least 2, got {folds}")
     if seed < 0:
         raise SettingsError(f"--seed must be at least 0, got {seed}")
     if dataset_path == "synthetic":
@@ -80,10 +87,16 @@ def hear(
         total = len(dataset.clips)
         return tqdm(results, total=total, unit="clip", desc="reading", disable=None)
 
-    heard = hear_dataset(dataset, front_end, folds=args.folds, seed=seed, progress=bar)
-    for failure in heard.failures:
+    def name_failure(failure: str) -> None:
         print(f"unreadable: {failure}", file=sys.stderr)
-    return heard
+
+    return hear_dataset(
+        *(dataset, front_end),
+        folds=folds if tested else 1,
+        seed=seed,
+        progress=bar,
+        name_failure=name_failure,
+    )
 
 
 def refuse_failures(heard: HeardDataset, args: argparse.Namespace, what: str) -> None:

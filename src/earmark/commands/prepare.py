@@ -31,8 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read a dataset, write its splits, report; return the exit code."""
     from earmark.data.prepare import report, write_splits
+    from earmark.data.splits import split_path
+    from earmark.files import refuse_unwritable
     from earmark.recipe import read_recipe
 
+    refuse_unwritable(split_path(Path(args.out), 0))
     heard = hear(args.dataset, args, read_recipe(args.recipe).front_end, args.seed)
     paths = write_splits(heard, Path(args.out))
     print(report(heard))

@@ -22,6 +22,7 @@ from earmark.commands.flags import (
 )
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.errors import RunError, SettingsError
+from earmark.files import refuse_unwritable
 from earmark.recipe import Recipe, read_recipe
 from earmark.settings import SHAPE, FrontEndSettings, TrainingSettings, from_json
 
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     settings = dataclasses.replace(recipe.training, **given)
     recipe = dataclasses.replace(recipe, training=settings)
     start = None
-    if args.init:
+    if args.init is not None:
         recipe, start = _started(recipe, given, args.init)
     index = args.split_index or 0
     dataset, all_clips = getattr(args, "dataset", None), getattr(args, "all_clips", False)
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         "dataset": str(Path(dataset).resolve()) if dataset not in (None, "synthetic") else dataset,
         "splits_dir": str(splits_folder(args.splits_dir, args.beside).resolve()),
         "split_index": -1 if all_clips else index,
-        "folds": getattr(args, "folds", 5),
+        "folds": getattr(args, "folds", None),
         "esc10": getattr(args, "esc10", False),
         "allow_incomplete": getattr(args, "allow_incomplete", False),
         "front_end": dataclasses.asdict(recipe.front_end),
@@ -130,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         "init": args.init if args.init in (None, "box") else str(Path(args.init).resolve()),
         "teachers": [str(Path(run).resolve()) for run in args.teacher_model or ()],
     }
+    refuse_unwritable(_runs_folder(args) / "lstm")
     split = _split(source)
     chosen = f"--init {args.init}" if start else f"--recipe {args.recipe}"
     if (start or args.recipe) and split.front_end != recipe.front_end:
@@ -144,7 +146,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _given_sources(args: argparse.Namespace) -> list[str]:
-    names = ("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips")
+    names = (
+        *("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips"),
+        *("folds", "esc10", "allow_incomplete"),
+    )
     return [name for name in names if getattr(args, name, None) not in (None, False)]
 
 
@@ -162,7 +167,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         source["splits_dir"] = args.splits_dir
     try:
         split = _split(source)
-        start = _initial(str(source["init"])) if source["init"] else None
+        start = None if source["init"] is None else _initial(str(source["init"]))
     except KeyError as error:
         raise RunError(
             f"{folder}: its resume state is not usable (it lacks {error}); start a new run"
@@ -203,7 +208,7 @@ def _split(source: dict[str, Any]) -> Split:
         **{name: source[name] for name in ("folds", "esc10", "allow_incomplete")}
     )
     front_end = from_json(FrontEndSettings, source["front_end"])
-    heard = hear(source["dataset"], reading, front_end, 0)
+    heard = hear(source["dataset"], reading, front_end, 0, tested=index >= 0)
     refuse_failures(heard, reading, "nothing was trained")
     if index < 0:
         return heard.whole()
@@ -253,6 +258,10 @@ def _train(
     return 0
 
 
+def _runs_folder(args: argparse.Namespace) -> Path:
+    return Path(args.output_dir or "models")
+
+
 def _new_run(
     args: argparse.Namespace, settings: TrainingSettings, accelerator: accelerate.Accelerator
 ) -> Path:
@@ -264,7 +273,7 @@ def _new_run(
         second = int(time.time())
         while True:
             name = f"lstm-{settings.hidden_size}-{settings.num_layers}-{second}"
-            folder = Path(args.output_dir or "models") / name
+            folder = _runs_folder(args) / name
             try:
                 folder.mkdir(parents=True)
                 break

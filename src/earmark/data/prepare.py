@@ -217,33 +217,41 @@ def hear_dataset(
     folds: int = 5,
     seed: int = 0,
     progress: Progress = iter,
+    name_failure: Callable[[str], object] = lambda _: None,
 ) -> HeardDataset:
     """Decode a dataset and divide it into folds.
 
     Args:
         dataset: the clips.
         settings: the front end.
-        folds: how many folds to make where the dataset has none.
+        folds: how many folds to make where the dataset has none; 1: nothing will be tested, so
+            that folds may be missing or leak.
         seed: seed of the folds that are made.
         progress: wraps the iteration over clips, to show a bar.
+        name_failure: takes a line about each unreadable file, before any error.
 
     Raises:
         DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
     """
     heard, failures = hear(dataset.clips, settings, progress)
+    for failure in failures:
+        name_failure(failure)
     if not heard:
         raise DatasetError(
-            f"none of the {len(failures)} files of {dataset.name} can be read; "
+            f"{dataset.name}: none of its {len(failures)} files can be read; "
             f"the first: {failures[0]}"
         )
     clips, classes = [item.clip for item in heard], dataset.classes
     if lost := set(classes) - {clip.label for clip in clips}:
         raise DatasetError(
-            f"no file of class {min(lost)!r} can be read ({len(failures)} unreadable files; "
-            f"the first: {failures[0]})"
+            f"{dataset.name}: no file of class {min(lost)!r} can be read "
+            f"({len(failures)} unreadable files; the first: {failures[0]})"
         )
     digests = [item.digest for item in heard]
-    assigned = assign_folds(clips, digests, folds=folds, seed=seed)
+    try:
+        assigned = assign_folds(clips, digests, folds=folds, seed=seed)
+    except DatasetError as error:
+        raise DatasetError(f"{dataset.name}: {error}") from None
     fingerprint = sha256_of_json(
         sorted([d, c.label, f] for d, c, f in zip(digests, clips, assigned, strict=True))
     )

@@ -59,7 +59,11 @@ def open_runs(
     record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
     path = folder / RECORD
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        if found := sorted(folder.glob(f"*/{RESULTS}")):
+            raise RunError(
+                f"{folder}: holds {found[0].parent.name}, but no {RECORD} that says of what; use "
+                "another --runs folder, or remove it"
+            )
         write_json(path, record)
         return
     try:
@@ -67,12 +71,23 @@ def open_runs(
     except (OSError, ValueError):
         before = None
     before = before if isinstance(before, dict) else {}
-    keys = {**record, **before}
-    if changed := [key for key in keys if before.get(key) != record.get(key)]:
+    if changed := _differences(before, record):
         raise RunError(
             f"{folder}: holds a cross-validation with another {' and '.join(changed)}; "
             "use another --runs folder, or remove it"
         )
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name the keys whose values differ, one level down where both hold an object."""
+    names: list[str] = []
+    for key in {**now, **before}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new)
+        elif old != new:
+            names.append(key)
+    return names
 
 
 def refuse_unvalidated(heard: HeardDataset) -> None:
