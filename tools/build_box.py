@@ -30,6 +30,7 @@ from earmark.data.folds import validation_mask
 from earmark.data.prepare import HeardDataset, backgrounds_as_clips, hear_dataset
 from earmark.data.readers import read_dataset
 from earmark.evaluation import calibration
+from earmark.evaluation.calibration import FALSE_ALARM_RATE
 from earmark.evaluation.crossval import table
 from earmark.evaluation.scoring import score_clips
 from earmark.export import export
@@ -137,7 +138,9 @@ def card(
         named = sum(row["unknown_named"] for row in summary["left_out"]) / len(summary["left_out"])
         lines += [
             "Sounds of classes left out of training are told from known ones with an AUROC of "
-            f"{mean:.3f}; {100 * named:.0f} % of them are still taken for a known class.",
+            f"{mean:.3f}; {100 * named:.0f} % of them are still taken for a known class (at "
+            f"thresholds that {100 * (1 - FALSE_ALARM_RATE):.0f} % of generated backgrounds stay "
+            "below).",
             "",
         ]
     lines += [
@@ -148,7 +151,10 @@ def card(
         "- Silence, steady tones and white noise come out as none of these, and so do most "
         "synthetic sentences; docs/results/rejection.md counts them, and lists what is named all "
         "the same.",
-        "- Real sounds of no class are often taken for one; how often has not been measured yet.",
+        (
+            "- Real sounds of no class are often taken for one"
+            + ("." if summary["left_out"] else "; how often has not been measured yet.")
+        ),
         "- One answer for a long file tells little of the short sounds in it; `earmark predict "
         "--events` finds them, about a second after they begin (docs/results/hours.md).",
         "- Not for use where a missed or a false alarm does harm.",

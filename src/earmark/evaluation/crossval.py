@@ -200,7 +200,8 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
     if summary["left_out"]:
         lines += [
             "With classes left out of training in turn: known clips are those of the test fold, "
-            "unknown ones all clips of the classes left out.",
+            "unknown ones all clips of the classes left out. These models were trained without the "
+            "validation clips.",
             "",
             "| left out | AUROC | known named % | unknown named % | accuracy on known % |",
             "|---|---|---|---|---|",

@@ -93,7 +93,7 @@ def draw_reliability(path: Path, rows: Sequence[Mapping[str, float]], title: str
     axes.set_ylabel("share named rightly")
     axes.set_title(title, fontsize=8)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8)
     _save(figure, path)
 
 
