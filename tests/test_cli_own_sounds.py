@@ -293,6 +293,9 @@ FLAGS = {
     "one fold": (["sounds", "--folds", "1"], "--folds must be at least 2"),
     "resume and data": (["sounds", "--resume", "all"], "leave out --output_dir, dataset"),
     "resume and folds": (["--resume", "all", "--folds", "4", "--esc10"], "--folds, --esc10"),
+    "folds of split files": (["--folds", "4"], "--folds needs a dataset"),
+    "two sources": (["sounds", "--splits_dir", "splits"], "leave out one of the two"),
+    "network and frames": (["sounds", "--frequency_lstm", "[8,9,9]"], "cover the 40 mels"),
     "empty start": (["sounds", "--init", ""], "no complete model directory"),
     "unknown flag": (["sounds", "--epochs", "3"], "--epochs 3; see earmark train --help"),
 }

@@ -65,7 +65,7 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[training]\nconvolutions = [3]", "convolutions must be"),
         ("[training]\nfrequency_lstm = [8, 16]", "frequency_lstm must be"),
         ("[training]\nfrequency_lstm = [8, 16, 0.5]", "frequency_lstm must be"),
-        ("[training]\nfrequency_lstm = [8, 16, 9]", "whose places cover the 40 mels"),
+        ("[front_end]\n[training]\nfrequency_lstm = [8, 16, 9]", "whose places cover the 40 mels"),
         ("[front_end]\nmels = -1", "mels"),
         ("[training\n", "is not TOML"),
     ],

@@ -86,9 +86,19 @@ def _recipe(name: str, content: dict[str, Any]) -> Recipe:
         _refuse_unknown(values, names, f"key in [{table}]")
         built[table] = kind(**values)
     recipe = Recipe(name, **built)
-    shape = {flag: getattr(recipe.training, flag) for flag in SHAPE}
-    ModelSettings(input_size=recipe.front_end.mels, num_classes=2, **shape)  # do they go together?
+    if "front_end" in content:
+        refuse_misfit(recipe)
     return recipe
+
+
+def refuse_misfit(recipe: Recipe) -> None:
+    """Find out before anything is heard that network and frames do not go together.
+
+    Raises:
+        SettingsError: with the setting at fault.
+    """
+    shape = {flag: getattr(recipe.training, flag) for flag in SHAPE}
+    ModelSettings(input_size=recipe.front_end.mels, num_classes=2, **shape)
 
 
 def _refuse_unknown(given: dict[str, Any], known: list[str], what: str) -> None:

@@ -11,7 +11,14 @@ import soundfile
 import torch
 
 from earmark import audio
-from earmark.data.prepare import file_frames, hear, hear_dataset, report, write_splits
+from earmark.data.prepare import (
+    file_frames,
+    hear,
+    hear_dataset,
+    replaceable_splits,
+    report,
+    write_splits,
+)
 from earmark.data.readers import read_dataset
 from earmark.data.splits import read_split
 from earmark.errors import AudioError, DatasetError
@@ -193,6 +200,12 @@ def test_official_folds_that_leak_are_an_error_and_write_nothing(small_esc10, tm
     with pytest.raises(DatasetError, match=r"ESC-10.*: the folds leak: .* have the same audio"):
         hear_dataset(read_dataset(small_esc10), SETTINGS)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_split_file_is_not_replaced_in_silence(tmp_path):
+    (tmp_path / "split_0.pkl").write_bytes(b"\x80\x04torn")
+    with pytest.raises(DatasetError, match=r"split_0\.pkl: is damaged or .*remove it"):
+        replaceable_splits(tmp_path)
 
 
 def test_copies_of_a_file_are_never_on_both_sides(sounds, tmp_path):

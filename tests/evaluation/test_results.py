@@ -21,7 +21,7 @@ from tests.builders import CLASSES, FRONT_END, clip_set, small_split
 def trained():
     torch.manual_seed(0)
     model = LSTMClassifier(FRONT_END.mels, 8, 1, 3, stack=2, delta=2).eval()
-    data = {"fingerprint": "f" * 64, "split_index": 0}
+    data = {"dataset": "three sounds", "fingerprint": "f" * 64, "split_index": 0}
     return TrainedModel(
         model, CLASSES, FRONT_END, training={"seed": 5}, data=data, fingerprint="m" * 64
     )
@@ -89,7 +89,10 @@ def test_clips_that_trained_the_model_are_called_no_test(trained):
     seen = [r["test_clips_seen_in_training"] for r in (same, other, unknown)]
     assert seen == [False, True, None]
     assert "Not a test" in summary(other)
-    assert "Not a test" not in summary(same)
+    assert "a test" not in summary(same)
+    assert "Perhaps not a test: the model was trained on other folds of" in summary(unknown)
+    apart = small_split(index=1, fingerprint="0" * 64, dataset="another")
+    assert "a test" not in summary(evaluate(trained, apart))
 
 
 def test_clips_that_the_start_model_heard_are_called_no_test(trained):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import accelerate
 import numpy as np
@@ -111,8 +112,25 @@ def test_all_models_of_a_fold_teach_it(heard, tmp_path, monkeypatch):
     recipe = dataclasses.replace(RECIPE, training=taught)
     cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
     assert lessons == [[f"fold-{n}-seed-0", f"fold-{n}-seed-1"] for n in (1, 2, 3)]
-    with pytest.raises(RunError, match=r"fold 1, seed 0: .*holds no finished run of fold 1"):
-        cross(heard, tmp_path / "third", (0,), recipe, teachers=tmp_path / "nothing")
+    cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "gone")  # all finished
+
+
+def test_a_fold_without_a_teacher_is_found_before_the_first(heard, tmp_path):
+    cross(heard, tmp_path / "first", (0,))
+    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
+    shutil.rmtree(tmp_path / "first" / "fold-3-seed-0")
+    with pytest.raises(RunError, match="holds no finished run of fold 3"):
+        cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
+    assert not list((tmp_path / "second").glob("*/*"))
+
+
+def test_a_seed_whose_teachers_heard_all_clips_is_found_before_the_first_fold(heard, tmp_path):
+    refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
+    cross(heard, tmp_path / "first", (0, 1), refit)
+    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
+    with pytest.raises(RunError, match="fold 1, seed 1: no teacher held out the same clips"):
+        cross(heard, tmp_path / "second", (0, 1), recipe, teachers=tmp_path / "first")
+    assert not list((tmp_path / "second").glob("*/*"))
 
 
 def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(heard, tmp_path):
@@ -123,9 +141,15 @@ def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(heard, tmp_path)
         cross(heard, tmp_path / "runs", recipe=recipe)
 
 
+def begin(folder):
+    (folder / "fold-1-seed-0").mkdir()
+    (folder / "fold-1-seed-0" / "history.csv").touch()
+
+
 @pytest.mark.parametrize("change", ["recipe", "data"])
 def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
     open_runs(tmp_path, heard, RECIPE)
+    begin(tmp_path)
     open_runs(tmp_path, heard, RECIPE)
     recipe = RECIPE
     if change == "recipe":
@@ -138,17 +162,19 @@ def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
 
 
 def test_runs_that_nothing_describes_are_refused(heard, tmp_path):
-    (tmp_path / "fold-1-seed-0").mkdir()
-    (tmp_path / "fold-1-seed-0" / "results.json").write_text("{}")
+    begin(tmp_path)
     with pytest.raises(RunError, match=r"holds fold-1-seed-0, but no crossval\.json"):
         open_runs(tmp_path, heard, RECIPE)
 
 
 def test_runs_with_other_teachers_or_another_precision_are_refused(heard, tmp_path):
     open_runs(tmp_path / "plain", heard, RECIPE)
+    begin(tmp_path / "plain")
     with pytest.raises(RunError, match="another precision; use another --runs"):
         open_runs(tmp_path / "plain", heard, RECIPE, precision="bf16")
-    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "a")
+    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "b")
+    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "a")  # none was begun
+    begin(tmp_path / "taught")
     for teachers in (None, tmp_path / "b"):
         with pytest.raises(RunError, match="another teachers; use another --runs"):
             open_runs(tmp_path / "taught", heard, RECIPE, teachers=teachers)
@@ -217,6 +243,21 @@ def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
     assert json.loads(paths[0].read_text())["folds"] == ["1", "2", "3"]
 
 
+def test_the_first_run_of_a_fold_is_counted_once(heard, tmp_path):
+    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
+    rows, _ = cross(heard, tmp_path, recipe=recipe)
+    first = [row["training"]["validated"]["seconds"] for row in rows[:3]]
+    for row, own, held_out in zip(rows, (10.0, 20.0) * 3, first * 2, strict=True):
+        row["training"] |= {"seconds": own}
+        assert row["training"]["validated"]["seconds"] == held_out
+    summary = summarise(rows, [], name="small", command="")
+    assert summary["seconds_per_run"] == 15
+    assert summary["seconds_per_first_run"] == pytest.approx(np.mean(first))
+    runs = [run["seconds"] for run in summary["runs"]]
+    assert runs == pytest.approx([10 + first[0], 20 + first[1], 10 + first[2], 20, 10, 20])
+    assert "15 s of training a run, and " in markdown(summary, "s", "")
+
+
 def test_the_share_named_rightly_counts_clips_and_says_nothing_where_none_is_named(heard, tmp_path):
     rows, _ = cross(heard, tmp_path / "runs", seeds=(0,))
     shares = zip((0.0, 0.5, 1.0), (None, 1.0, 0.5), rows, strict=True)
@@ -240,3 +281,7 @@ def test_figures_of_other_data_are_not_replaced(tmp_path):
     refuse_results_of_other_data(path, "f" * 64)
     with pytest.raises(RunError, match=r"fast\.json: holds the figures of ESC-10.*use another"):
         refuse_results_of_other_data(path, "0" * 64)
+    for content in ("[]", '{"rows": []}', "torn"):  # whatever else it is, it is someone's
+        path.write_text(content)
+        with pytest.raises(RunError, match="holds the figures of something else"):
+            refuse_results_of_other_data(path, "f" * 64)

@@ -38,7 +38,7 @@ def test_a_refit_trains_on_all_clips_with_the_calibration_of_the_validated_run(t
     assert trained.calibration == validated.calibration == load_model(tmp_path).calibration
     assert len(trained.calibration.thresholds) == 3
     assert trained.training["validated"]["epoch"] == validated.training["epoch"]
-    assert trained.training["total_seconds"] > trained.training["seconds"]
+    assert trained.training["validated"]["seconds"] > 0
 
 
 @pytest.mark.parametrize("deadly", [1, 4, 5, 8])

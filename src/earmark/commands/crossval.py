@@ -17,7 +17,7 @@ from earmark.commands.flags import (
 )
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.errors import RunError
-from earmark.recipe import read_recipe
+from earmark.recipe import read_recipe, refuse_misfit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = read_recipe(args.recipe)
     given = given_settings(args)
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+    refuse_misfit(recipe)
     name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in given.items())])
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)

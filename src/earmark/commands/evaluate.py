@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="INT",
-        help="split to score, 0-4 (%(default)s)",
+        help="split to score, from 0 on (%(default)s)",
     )
     parser.add_argument("--output_file", metavar="FILE", help="write the results as JSON")
     parser.add_argument(

@@ -35,7 +35,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow_incomplete",
         action="store_true",
-        help="go on though a known dataset lacks clips, and exit with 0 though some are unreadable",
+        help="go on though a known dataset lacks clips or some files cannot be read",
     )
 
 

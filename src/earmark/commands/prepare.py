@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recipe whose mel frames to make, by name or .toml file (%(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="INT", help="seed of made folds and sounds"
+        "--seed", type=int, default=0, metavar="INT", help="seed of made folds and sounds (0)"
     )
     add_dataset_flags(parser)
     parser.epilog = (
@@ -30,12 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read a dataset, write its splits, report; return the exit code."""
-    from earmark.data.prepare import report, write_splits
+    from earmark.data.prepare import replaceable_splits, report, write_splits
     from earmark.data.splits import split_path
     from earmark.files import refuse_unwritable
     from earmark.recipe import read_recipe
 
     refuse_unwritable(split_path(Path(args.out), 0))
+    replaceable_splits(Path(args.out))
     heard = hear(args.dataset, args, read_recipe(args.recipe).front_end, args.seed)
     paths = write_splits(heard, Path(args.out))
     print(report(heard))

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from earmark.commands.flags import (
 from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.errors import RunError, SettingsError
 from earmark.files import refuse_unwritable
-from earmark.recipe import Recipe, read_recipe
+from earmark.recipe import Recipe, read_recipe, refuse_misfit
 from earmark.settings import SHAPE, FrontEndSettings, TrainingSettings, from_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 _DOCUMENTED = (
     *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
     *("patience", "seed", "bidirectional"),
+)
+
+_SOURCES = (  # what a run that goes on has already
+    *("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips"),
+    *("folds", "esc10", "allow_incomplete"),
 )
 
 
@@ -78,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     )
     if dataset:
         parser.add_argument(
-            "--all_clips", action="store_true", help="train on every fold; nothing is tested"
+            "--all_clips",
+            action="store_true",
+            help="train on every fold; nothing is tested, but clips are still held out to choose "
+            "the epoch, unless the recipe has refit",
         )
         add_dataset_flags(parser)
     add_other_settings(parser, _DOCUMENTED)
@@ -104,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on training, then score the test part once; return the exit code."""
     given = given_settings(args)
     if args.resume:
-        return _resume(args, [*given, *_given_sources(args)])
+        return _resume(args, [*given, *_given(args, _SOURCES)])
     recipe = read_recipe(args.recipe or "documented")
     settings = dataclasses.replace(recipe.training, **given)
     recipe = dataclasses.replace(recipe, training=settings)
@@ -113,8 +122,11 @@ def run(args: argparse.Namespace) -> int:
         recipe, start = _started(recipe, given, args.init)
     index = args.split_index or 0
     dataset, all_clips = getattr(args, "dataset", None), getattr(args, "all_clips", False)
-    if dataset is None and all_clips:
-        raise RunError("--all_clips needs a dataset; split files have a test part each")
+    of_datasets = ("all_clips", "folds", "esc10", "allow_incomplete")
+    if dataset is None and (given_ones := _given(args, of_datasets)):
+        raise RunError(f"--{given_ones[0]} needs a dataset; split files are taken as they are")
+    if dataset is not None and args.splits_dir is not None:
+        raise RunError("--splits_dir is for training without a dataset; leave out one of the two")
     if all_clips and args.split_index is not None:
         raise RunError("--all_clips tests on nothing; leave out --split_index")
     if dataset is not None and index < 0:
@@ -131,13 +143,19 @@ def run(args: argparse.Namespace) -> int:
         "init": args.init if args.init in (None, "box") else str(Path(args.init).resolve()),
         "teachers": [str(Path(run).resolve()) for run in args.teacher_model or ()],
     }
-    refuse_unwritable(_runs_folder(args) / "lstm")
+    refuse_unwritable(_runs_folder(args) / ".run")
+    if dataset is not None:
+        refuse_misfit(recipe)
     split = _split(source)
-    chosen = f"--init {args.init}" if start else f"--recipe {args.recipe}"
-    if (start or args.recipe) and split.front_end != recipe.front_end:
+    if start and split.front_end != recipe.front_end:
         raise RunError(
-            f"{chosen}: hears with another front end than the split files were prepared with; "
-            "give the dataset itself in place of the split files"
+            f"--init {args.init}: hears with another front end than the split files were prepared "
+            "with; give the dataset itself: earmark train DATASET --init ..."
+        )
+    if args.recipe and split.front_end not in (None, recipe.front_end):
+        raise RunError(
+            f"--recipe {args.recipe}: hears with another front end than the split files were "
+            f"prepared with; make them with: earmark prepare DATASET --recipe {args.recipe}"
         )
     accelerator = accelerator_for(args.cuda, args.precision)
     source["precision"] = str(accelerator.mixed_precision)
@@ -145,11 +163,7 @@ def run(args: argparse.Namespace) -> int:
     return _train(folder, split, recipe.training, accelerator, source, start)
 
 
-def _given_sources(args: argparse.Namespace) -> list[str]:
-    names = (
-        *("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips"),
-        *("folds", "esc10", "allow_incomplete"),
-    )
+def _given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return [name for name in names if getattr(args, name, None) not in (None, False)]
 
 

@@ -26,7 +26,7 @@ from earmark.data.folds import assign_folds, merged_groups, natural_order
 from earmark.data.inert import read_inert
 from earmark.data.readers import Clip, Dataset
 from earmark.data.splits import ClipSet, Split, is_own, split_path, write_split
-from earmark.errors import AudioError, DatasetError
+from earmark.errors import AudioError, DatasetError, SplitError
 from earmark.features import LogMel
 from earmark.files import sha256_of_file, sha256_of_json
 from earmark.settings import FrontEndSettings
@@ -268,21 +268,36 @@ def hear_dataset(
     )
 
 
+def replaceable_splits(out: Path) -> list[Path]:
+    """Return the split files of an earlier dataset that new ones may take the place of.
+
+    Raises:
+        DatasetError: the folder holds split files that Earmark did not write, or damaged ones.
+    """
+    number, found = 0, []
+    while (path := split_path(out, number)).is_file():
+        try:
+            own = is_own(read_inert(path))
+        except SplitError:
+            own = False
+        if not own:
+            raise DatasetError(
+                f"{path}: is damaged or was not written by Earmark, and would be lost; remove it, "
+                "move it, or use --out"
+            )
+        found.append(path)
+        number += 1
+    return found
+
+
 def write_splits(heard: HeardDataset, out: Path) -> list[Path]:
     """Write one split file for each fold, in place of those of an earlier dataset.
 
     Raises:
-        DatasetError: the folder holds split files that Earmark did not write.
+        DatasetError: see `replaceable_splits`.
     """
-    number, stale = 0, []
-    while (path := split_path(out, number)).is_file():
-        if not is_own(read_inert(path)):
-            raise DatasetError(
-                f"{path}: was not written by Earmark and would be lost; move it or use --out"
-            )
-        stale.append(path)
-        number += 1
-    for path in reversed(stale):  # a kill leaves splits missing, never two datasets mixed
+    # Backwards: a kill leaves splits missing, never two datasets mixed.
+    for path in reversed(replaceable_splits(out)):
         path.unlink()
     return [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
 

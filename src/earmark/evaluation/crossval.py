@@ -55,6 +55,7 @@ def summarise(
     )
     matrix = np.sum([row["confusion_matrix"] for row in rows], axis=0)
     means = accuracy.mean(axis=1)
+    held_out = [v["seconds"] for row in rows if (v := row["training"]["validated"])]
     return {
         "dataset": first["dataset"],
         "synthetic": first["synthetic"],
@@ -77,7 +78,8 @@ def summarise(
         "none_of_these": _rejections(rows),
         "left_out": list(unknown),
         "parameters": first["model"]["parameters"],
-        "seconds_per_run": float(np.mean([row["training"]["total_seconds"] for row in rows])),
+        "seconds_per_run": float(np.mean([row["training"]["seconds"] for row in rows])),
+        "seconds_per_first_run": float(np.mean(held_out)) if held_out else None,
         "training": dict(first["training"]["recipe"]),
         "fingerprint": first["trained_on"]["fingerprint"],
         "command": command,
@@ -94,7 +96,9 @@ def summarise(
                 "calibration": row["calibration"],
                 "none_of_these": row["none_of_these"],
                 "epochs": row["training"]["epochs"],
-                "seconds": row["training"]["total_seconds"],
+                "seconds": seconds_trained(
+                    row["training"], shared=row["training"]["seed"] != seeds[0]
+                ),
                 "wrong": [
                     {
                         "path": "/".join(Path(clip["path"]).parts[-2:]),
@@ -133,6 +137,23 @@ def headline(summary: Mapping[str, Any]) -> str:
     if spread is None:
         return shown
     return f"{shown} ± {100 * spread:.2f} over {len(summary['seeds'])} seeds"
+
+
+def seconds_trained(training: Mapping[str, Any], *, shared: bool) -> float:
+    """Return what a run took to train, its first run with clips held out included.
+
+    Args:
+        training: the record of the run.
+        shared: the first run was made by another run, and is counted there.
+    """
+    first = training["validated"]
+    return float(training["seconds"] + (first["seconds"] if first and not shared else 0))
+
+
+def _seconds(summary: Mapping[str, Any]) -> str:
+    first = summary["seconds_per_first_run"]
+    shown = f"{summary['seconds_per_run']:.0f} s of training a run"
+    return f"{shown}, and {first:.0f} s for the first run of each fold" if first else shown
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
@@ -219,7 +240,7 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         "## How",
         "",
         f"- command: `{summary['command']}`",
-        f"- {summary['parameters']:,} parameters; {summary['seconds_per_run']:.0f} s a run",
+        f"- {summary['parameters']:,} parameters; {_seconds(summary)}",
         f"- machine: {summary['machine']}",
         f"- commit: {summary['commit'] or 'unknown'}; {summary['created']}",
         f"- versions: {versions}",
@@ -235,11 +256,15 @@ def refuse_results_of_other_data(path: Path, fingerprint: str) -> None:
     """
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return
-    if isinstance(before, dict) and before.get("fingerprint", fingerprint) != fingerprint:
+    except (OSError, ValueError):
+        before = None
+    before = before if isinstance(before, dict) else {}
+    if before.get("fingerprint") != fingerprint:
+        what = before.get("dataset", "something else")
         raise RunError(
-            f"{path}: holds the figures of {before.get('dataset')}, other data than these; "
+            f"{path}: holds the figures of {what}, other data than these; "
             "use another --out or --name"
         )
 

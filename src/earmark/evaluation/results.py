@@ -42,7 +42,7 @@ def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> Non
     if size != needed:
         raise SplitError(
             f"split {split.index} has {size} features a frame, but {model_name} takes {needed}; "
-            "evaluate on the splits it was trained from"
+            "make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
         )
     if split.classes != trained.classes:
         ours, theirs = ", ".join(trained.classes[:3]), ", ".join(split.classes[:3])
@@ -53,8 +53,8 @@ def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> Non
         )
     if split.front_end != trained.front_end:
         raise SplitError(
-            f"split {split.index} was prepared with another front end than {model_name}; "
-            "prepare the dataset again and train on it"
+            f"split {split.index} was prepared with another front end than {model_name} hears "
+            "with; make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
         )
 
 
@@ -213,4 +213,19 @@ def summary(results: dict[str, Any]) -> str:
             if own != results["split_index"]
             else "Not a test: the model that training started from had heard these clips."
         )
+    elif results["test_clips_seen_in_training"] is None and _of_one_name(results):
+        lines.append(
+            f"Perhaps not a test: the model was trained on other folds of {results['dataset']}, or "
+            "before its clips changed, and may have heard these."
+        )
     return "\n".join(lines)
+
+
+def _of_one_name(results: Mapping[str, Any]) -> bool:
+    """Tell whether the model, or one that its training started from, learnt a dataset so named."""
+    learnt: Any = results["trained_on"]
+    while isinstance(learnt, Mapping):
+        if learnt.get("dataset") == results["dataset"]:
+            return True
+        learnt = learnt.get("started_from")
+    return False

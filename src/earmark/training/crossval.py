@@ -19,12 +19,13 @@ from earmark.artifact import load_model
 from earmark.data.prepare import HeardDataset
 from earmark.errors import DatasetError, EarmarkError, RunError
 from earmark.evaluation.calibration import accepted, auroc, with_temperature
+from earmark.evaluation.crossval import seconds_trained
 from earmark.evaluation.results import write_results
 from earmark.evaluation.scoring import score_clips
 from earmark.files import write_json
 from earmark.recipe import Recipe
 from earmark.settings import to_json
-from earmark.training.fit import VALIDATED, end, fit, tested
+from earmark.training.fit import VALIDATED, deaf_teachers, end, fit, tested
 
 RECORD = "crossval.json"
 RESULTS = "results.json"
@@ -58,12 +59,13 @@ def open_runs(
         record["precision"] = precision
     record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
     path = folder / RECORD
-    if not path.exists():
-        if found := sorted(folder.glob(f"*/{RESULTS}")):
-            raise RunError(
-                f"{folder}: holds {found[0].parent.name}, but no {RECORD} that says of what; use "
-                "another --runs folder, or remove it"
-            )
+    begun = sorted(folder.glob("*/*"))
+    if begun and not path.exists():
+        raise RunError(
+            f"{folder}: holds {begun[0].parent.name}, but no {RECORD} that says of what; use "
+            "another --runs folder, or remove it"
+        )
+    if not begun:
         write_json(path, record)
         return
     try:
@@ -142,16 +144,18 @@ def cross_validate(
     Raises:
         EarmarkError: a fold failed; its name and the reason.
     """
+    if teachers:
+        _refuse_untaught(heard, recipe, seeds, folder, teachers)
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         settings = dataclasses.replace(recipe.training, seed=seed)
         shared = settings.refit and seed != seeds[0]
         for index, name in enumerate(heard.fold_names):
-            run = folder / f"fold-{name}-seed-{seed}"
+            run = _run_folder(folder, name, seed)
             results = _finished(run / RESULTS)
             if results is None:
                 split = heard.split(index)
-                first = folder / f"fold-{name}-seed-{seeds[0]}" / VALIDATED
+                first = _run_folder(folder, name, seeds[0]) / VALIDATED
                 try:
                     fit(
                         *(split, settings, accelerator, run),
@@ -167,9 +171,30 @@ def cross_validate(
             rows.append(results)
             tell(
                 f"seed {seed}, fold {name}: accuracy {100 * results['accuracy']:.2f} % "
-                f"({results['training']['total_seconds']:.0f} s)"
+                f"({seconds_trained(results['training'], shared=shared):.0f} s)"
             )
     return rows
+
+
+def _run_folder(folder: Path, fold: str, seed: int) -> Path:
+    return folder / f"fold-{fold}-seed-{seed}"
+
+
+def _refuse_untaught(
+    heard: HeardDataset, recipe: Recipe, seeds: Sequence[int], folder: Path, teachers: Path
+) -> None:
+    """Find out before hours of folds that one of them has no teacher."""
+    for seed in seeds:
+        settings = dataclasses.replace(recipe.training, seed=seed)
+        for name in heard.fold_names:
+            if (_run_folder(folder, name, seed) / RESULTS).exists():
+                continue
+            found = _teachers(teachers, name)
+            if not settings.refit or seed == seeds[0]:
+                try:
+                    deaf_teachers(found, settings)
+                except EarmarkError as error:
+                    raise type(error)(f"fold {name}, seed {seed}: {error}") from None
 
 
 def _teachers(folder: Path | None, fold: str) -> list[Path]:

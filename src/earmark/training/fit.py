@@ -59,15 +59,7 @@ def fit(
     def taught_by(held_out: bool) -> list[TrainedModel]:
         if not held_out:
             return [load_model(teacher) for teacher in teachers]
-        firsts = [teacher / VALIDATED for teacher in teachers]
-        folders = [f if f.is_dir() else t for f, t in zip(firsts, teachers, strict=True)]
-        deaf = [t for t in map(load_model, folders) if _holds_out_like(t, settings)]
-        if teachers and not deaf:
-            raise RunError(
-                f"no teacher held out the same clips for validation; one with --seed "
-                f"{settings.seed} and --validation_fraction {settings.validation_fraction} would"
-            )
-        return deaf
+        return deaf_teachers(teachers, settings)
 
     def run(where: Path, before: TrainedModel | None) -> TrainedModel:
         training = Run(
@@ -100,6 +92,23 @@ def fit(
     before = before or run(folder / VALIDATED, None)
     accelerator.wait_for_everyone()
     return run(folder, before)
+
+
+def deaf_teachers(teachers: Sequence[Path], settings: TrainingSettings) -> list[TrainedModel]:
+    """Return the teachers that did not hear the clips that these settings hold out.
+
+    Raises:
+        RunError: there are teachers, but none such.
+    """
+    firsts = [teacher / VALIDATED for teacher in teachers]
+    folders = [f if f.is_dir() else t for f, t in zip(firsts, teachers, strict=True)]
+    deaf = [t for t in map(load_model, folders) if _holds_out_like(t, settings)]
+    if teachers and not deaf:
+        raise RunError(
+            "no teacher held out the same clips for validation; a run that holds clips out with "
+            f"--seed {settings.seed} and --validation_fraction {settings.validation_fraction} would"
+        )
+    return deaf
 
 
 def finished(folder: Path) -> TrainedModel | None:

@@ -211,7 +211,7 @@ class Run:
         finally:  # interrupted or not, what was learnt so far is shown
             bar.close()
             if self.accelerator.is_main_process and done.best_epoch:
-                title = f"{self.split.dataset}, split {self.split.index}"
+                title = self.split.dataset + _place(self.split)
                 draw_curves(folder / CURVES, done.history, done.best_epoch, title)
         trained = self._trained(finished=True)
         if self.accelerator.is_main_process:
@@ -227,13 +227,12 @@ class Run:
     def description(self) -> str:
         """Say in one line what is trained on what."""
         split, done = self.split, self.progress.epochs_done
-        place = f", split {split.index}" if split.index >= 0 else ""
         held_out = f"{len(self.validation)} for validation" if self.validation else "all of them"
         tested = f", {len(split.test)} for the test" if len(split.test) else ""
         return (
             (f"going on after epoch {done}: " if done else "")
-            + f"training on {split.dataset}{place}: {len(self.batches.labels)} clips, {held_out}"
-            + f"{tested}; device {self.accelerator.device.type}, "
+            + f"training on {split.dataset}{_place(split)}: {len(self.batches.labels)} clips, "
+            + f"{held_out}{tested}; device {self.accelerator.device.type}, "
             + f"{self.accelerator.num_processes} process(es)"
         )
 
@@ -406,7 +405,6 @@ class Run:
             "processes": self.accelerator.num_processes,
             "precision": str(self.accelerator.mixed_precision),
             "seconds": round(seconds, 3),
-            "total_seconds": round(seconds + (before.training["seconds"] if before else 0), 3),
             "validated": dict(before.training) if before else None,
         }
         return TrainedModel(
@@ -434,6 +432,10 @@ class Run:
         return fit(self.validation.labels, scores, background)
 
 
+def _place(split: Split) -> str:
+    return f", split {split.index}" if split.index >= 0 else ""
+
+
 def _validation(split: Split, settings: TrainingSettings) -> np.ndarray[Any, np.dtype[np.bool_]]:
     part: ClipSet = split.train
     try:
@@ -441,7 +443,7 @@ def _validation(split: Split, settings: TrainingSettings) -> np.ndarray[Any, np.
             part.labels, part.groups, settings.validation_fraction, settings.seed
         )
     except DatasetError as error:
-        raise DatasetError(f"split {split.index}: {error}") from None
+        raise DatasetError(f"{split.dataset}{_place(split)}: {error}") from None
 
 
 def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
