@@ -75,7 +75,7 @@ def card(
 ) -> str:
     """Return the model card, its figures taken from the cross-validation."""
     error = 100 * summary["calibration"]["expected_calibration_error"]
-    seeds = len(summary["seeds"])
+    seeds, folds = len(summary["seeds"]), len(summary["folds"])
     versions = ", ".join(f"{name} {number}" for name, number in model["versions"].items())
     spread = summary["spread_over_seeds"]
     shown = f" ± {100 * spread:.2f} over {seeds} seeds" if spread is not None else " (one seed)"
@@ -93,8 +93,8 @@ def card(
         f"- input: audio of any rate and channels, heard as mono at {model['front_end']['rate_hz']}"
         f" Hz; {model['front_end']['mels']} mel bands",
         "- output: a probability for each class, calibrated, and a threshold for each: the middle "
-        f"of those of the five folds, from {model['calibration']['clips']} clips held out there "
-        f"and {model['calibration']['backgrounds']} generated backgrounds",
+        f"of those of the five folds, each from {model['calibration']['clips'] // folds} clips "
+        f"held out there and the same {BACKGROUNDS} generated backgrounds",
         f"- fingerprint `{model['fingerprint']}`",
         "",
         "## Data",

@@ -237,7 +237,9 @@ class TrainingSettings:
     views: int = _setting(6, "augmented views of each clip in an epoch")
     clip_seconds: float = _setting(5.0, "length of the circular crop that a view is")
     validation_fraction: float = _setting(
-        0.15, "share of the training clips held out, by source recording, to choose the epoch"
+        0.15,
+        "share of the training clips held out, by source recording, to choose the epoch: the "
+        "nearest of a half, a third, a quarter, ...",
     )
     refit: bool = _setting(
         False,
@@ -283,8 +285,8 @@ class TrainingSettings:
     )
     moments: float = _setting(
         0.0,
-        "part that the scores of single moments have in the loss; their targets are the classes "
-        "that sound just then, or every class alike where none does; 0: whole views only",
+        "weight of the scores of single moments in the loss, beside 1 of whole views; their "
+        "targets are the classes that sound just then, or every class alike where none does",
     )
     moment_seconds: float = _setting(
         2.0, "the model's outputs over this long are pooled into the scores of a moment"

@@ -152,7 +152,7 @@ class Recognizer:
             settings: how scores become events.
             source: name of the stream, for its events.
             block_seconds: about this much is heard at a time: the default costs two fifths of 0,
-                which answers after every step of the model; 10 suits files.
+                which answers after every step of the model; files are heard 5 s at a time.
 
         Returns:
             A session of its own for each stream; the weights are shared.
