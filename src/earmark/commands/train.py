@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "  python lstm_classifier_train.py --resume models/lstm-128-2-1767225600\n"
         + (
             "  earmark train my_sounds/ --recipe causal\n"
-            "  earmark train my_sounds/ --init box --num_epochs 60 --all_clips\n"
+            "  earmark train my_sounds/ --recipe causal --init box --learning_rate 0.001\n"
             if dataset
             else ""
         )
