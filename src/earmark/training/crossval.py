@@ -59,7 +59,7 @@ def open_runs(
         record["precision"] = precision
     record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
     path = folder / RECORD
-    begun = sorted(folder.glob("*/*"))
+    begun = sorted([*folder.glob("fold-*/*"), *folder.glob("without-*/*")])
     if begun and not path.exists():
         raise RunError(
             f"{folder}: holds {begun[0].parent.name}, but no {RECORD} that says of what; use "
