@@ -127,8 +127,9 @@ def card(
     lines += [
         "",
         f"Expected calibration error {error:.1f} %. With thresholds that "
-        f"{100 * (1 - RATE):.0f} % of generated backgrounds stay below, each fold's its own, "
-        f"{100 * rejected['test_clips_named']:.1f} % of the test clips are named, "
+        f"{100 * (1 - RATE):.0f} % of generated backgrounds stay below, each fold's its own, the "
+        "models of seed 0 name "
+        f"{100 * rejected['test_clips_named']:.1f} % of the test clips, "
         f"{100 * rejected['accuracy_of_named']:.1f} % of these rightly, and "
         f"{100 * rejected['backgrounds_named']:.1f} % of other generated backgrounds.",
         "",
