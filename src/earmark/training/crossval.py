@@ -81,7 +81,7 @@ def open_runs(
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Name the keys whose values differ, one level down where both hold an object."""
+    """Name the keys whose values differ, down into objects."""
     names: list[str] = []
     for key in {**now, **before}:
         old, new = before.get(key), now.get(key)
