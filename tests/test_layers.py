@@ -54,13 +54,14 @@ LAYERS = {
     "training.crossval": 6.7,
     "commands.flags": 7,
     "commands.hearing": 7,
+    "commands.output": 7,
     "commands.prepare": 7.1,
     "commands.train": 7.1,
     "commands.predict": 7.1,
     "commands.crossval": 7.1,
     "commands.export": 7.1,
-    "commands.stream": 7.2,
-    "commands.evaluate": 7.2,
+    "commands.stream": 7.1,
+    "commands.evaluate": 7.1,
     "cli": 8,
 }
 # Above these layers lies torch; what is below stays light, and cli and the recognizer import late.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.commands.flags import add_cuda, add_splits_dir, choose_device, splits_folder
-from earmark.commands.predict import model_json, synthetic_note
+from earmark.commands.output import model_json, synthetic_note
 from earmark.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.audio import has_audio_suffix
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.output import model_json, print_line, synthetic_note
 from earmark.errors import AudioError, EarmarkError, SettingsError
 from earmark.evaluation.calibration import NONE
 from earmark.inference.tables import LAYOUTS, EventTable
@@ -108,12 +109,6 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         raise EarmarkError(f"{len(failures)} of {len(paths)} files could not be predicted")
     return 0
-
-
-def print_line(line: str) -> None:
-    """Write a line at once; `print` writes its end apart, and an interrupt may come between."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 class _Writer:
@@ -230,21 +225,3 @@ def _files_below(folder: Path) -> list[Path]:
         for file in folder.rglob("*")
         if has_audio_suffix(file) and file.is_file() and not file.name.startswith(".")
     )
-
-
-def synthetic_note(recognizer: Recognizer) -> list[str]:
-    """Return a line of warning when the model was trained on synthetic sounds, else none."""
-    if not recognizer.info.data.get("synthetic"):
-        return []
-    return ["This model was trained on synthetic sounds; do not trust it on real ones."]
-
-
-def model_json(recognizer: Recognizer) -> dict[str, Any]:
-    """Say which model made a prediction, as plain values."""
-    info = recognizer.info
-    return {
-        "name": info.name,
-        "fingerprint": info.fingerprint,
-        "trained_on": info.data.get("dataset"),
-        "synthetic": info.data.get("synthetic"),
-    }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.predict import print_line, synthetic_note
+from earmark.commands.output import print_line, synthetic_note
 from earmark.errors import AudioError, SettingsError
 from earmark.inference.events import Event
 from earmark.inference.sources import (
