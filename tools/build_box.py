@@ -82,9 +82,10 @@ def card(
     lines = [
         "# Model card: the model in the box",
         "",
-        f"Names ten environmental sounds: {', '.join(model['classes'])}; anything else should come "
-        "out as none of these. It looks back only, so the same weights hear a clip, a file of a "
-        "day and an endless stream.",
+        f"Names ten environmental sounds: {', '.join(model['classes'])}. Silence, steady tones and "
+        "white noise come out as none of these; real sounds of other kinds mostly do not (see "
+        "Limits). It looks back only, so the same weights hear a clip, a file of a day and an "
+        "endless stream.",
         "",
         "## What it is",
         "",
@@ -134,16 +135,17 @@ def card(
         f"{100 * rejected['backgrounds_named']:.1f} % of other generated backgrounds.",
         "",
     ]
-    if summary["left_out"]:
-        mean = sum(row["auroc"] for row in summary["left_out"]) / len(summary["left_out"])
-        named = sum(row["unknown_named"] for row in summary["left_out"]) / len(summary["left_out"])
-        lines += [
-            "Sounds of classes left out of training are told from known ones with an AUROC of "
-            f"{mean:.3f}; {100 * named:.0f} % of them are still taken for a known class (at "
-            f"thresholds that {100 * (1 - FALSE_ALARM_RATE):.0f} % of generated backgrounds stay "
-            "below).",
-            "",
-        ]
+    unknown = (
+        "- Real sounds of no class are often taken for one; how often has not been measured yet."
+    )
+    if rows := summary["left_out"]:
+        named, auroc = (np.mean([row[key] for row in rows]) for key in ("unknown_named", "auroc"))
+        unknown = (
+            "- Real sounds of no class are mostly taken for one: of classes left out of training "
+            f"{100 * named:.0f} % of the clips were, at thresholds that "
+            f"{100 * (1 - FALSE_ALARM_RATE):.0f} % of generated backgrounds stay below (AUROC of "
+            f"the highest score {auroc:.3f})."
+        )
     lines += [
         "## Limits",
         "",
@@ -152,10 +154,7 @@ def card(
         "- Silence, steady tones and white noise come out as none of these, and so do most "
         "synthetic sentences; docs/results/rejection.md counts them, and lists what is named all "
         "the same.",
-        (
-            "- Real sounds of no class are often taken for one"
-            + ("." if summary["left_out"] else "; how often has not been measured yet.")
-        ),
+        unknown,
         "- One answer for a long file tells little of the short sounds in it; `earmark predict "
         "--events` finds them, about a second after they begin (docs/results/hours.md).",
         "- Not for use where a missed or a false alarm does harm.",

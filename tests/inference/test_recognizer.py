@@ -9,7 +9,7 @@ import torch
 
 from earmark.artifact import TrainedModel, save_model
 from earmark.data.prepare import file_frames
-from earmark.errors import AudioError, ModelError
+from earmark.errors import AudioError, ModelError, SettingsError
 from earmark.features import LogMel
 from earmark.inference.recognizer import Recognizer
 from earmark.inference.torch_engine import TorchEngine
@@ -135,3 +135,18 @@ def test_silence_is_none_of_these_to_a_model_with_thresholds(tmp_path):
     recognizer = Recognizer(TorchEngine(strict))
     assert recognizer.predict(tmp_path / "silence.wav").label == "none of these"
     assert recognizer.predict_samples(np.zeros(8_000), 8_000).label == "none of these"
+
+
+def test_a_threshold_of_ones_own_takes_the_place_of_the_models(tmp_path):
+    strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    soundfile.write(tmp_path / "clip.wav", noise(1.0), 8_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 8_000)
+    loose = Recognizer(TorchEngine(strict)).predict(tmp_path / "clip.wav", threshold=0.01)
+    assert loose.label == loose.best
+    plain = Recognizer(TorchEngine(trained()))  # a model without thresholds
+    assert plain.predict(tmp_path / "clip.wav").named
+    assert not plain.predict(tmp_path / "clip.wav", threshold=0.99).named
+    assert not plain.predict_samples(noise(1.0), 8_000, threshold=0.99).named
+    assert not plain.predict(tmp_path / "silence.wav", threshold=0.99).named
+    with pytest.raises(SettingsError, match="threshold must be at least 0 and below 1"):
+        plain.predict(tmp_path / "clip.wav", threshold=1.0)

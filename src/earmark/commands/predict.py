@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_event_settings(parser)
     parser.epilog = (
         "A file that cannot be read is named on stderr; the others are finished, and the exit\n"
-        'code is then 1. A sound that reaches no class\'s threshold is "none of these".\n\n'
+        'code is then 1. A sound that reaches no class\'s threshold is "none of these"; with or\n'
+        "without --events, --threshold sets one for all classes.\n\n"
         "examples:\n"
         "  earmark predict dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
@@ -82,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
             else f"--events cannot be written as {layout}; use one of {', '.join(LAYOUTS)}"
         )
     settings = event_settings(args)
-    if not args.events and settings != EventSettings():
-        raise SettingsError("the settings of events need --events")
+    if not args.events and settings != EventSettings(threshold=settings.threshold):
+        raise SettingsError("the settings of events need --events; only --threshold does not")
     recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else print_line
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             recognizer.stream()  # says why not
         writer = _EventWriter(layout, emit, recognizer, settings)
     else:
-        writer = _Writer(layout, emit, recognizer, args.top)
+        writer = _Writer(layout, emit, recognizer, args.top, settings.threshold)
     failures: list[str] = []
     try:
         for path in paths:
@@ -120,9 +121,10 @@ class _Writer:
         emit: Callable[[str], object],
         recognizer: Recognizer,
         top: int,
+        threshold: float,
     ) -> None:
         self._layout, self._emit, self._top = layout, emit, top
-        self._recognizer = recognizer
+        self._recognizer, self._threshold = recognizer, threshold
         self._predictions: list[dict[str, Any]] = []
         if layout == "csv":
             names = recognizer.classes
@@ -138,7 +140,7 @@ class _Writer:
 
     def hear(self, path: Path) -> None:
         """Predict the next file and write the prediction."""
-        prediction: Prediction = self._recognizer.predict(path)
+        prediction: Prediction = self._recognizer.predict(path, threshold=self._threshold)
         if self._layout == "json":
             self._predictions.append(prediction.to_json())
         elif self._layout == "csv":

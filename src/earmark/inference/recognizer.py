@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.errors import AudioError, ModelError
+from earmark.errors import AudioError, ModelError, SettingsError
 from earmark.evaluation.calibration import NONE, accepted
 from earmark.inference.engine import Engine
 from earmark.inference.events import Event
@@ -38,7 +38,7 @@ class Prediction:
         path: the file, or a name for samples that came without one.
         seconds: length of the clip.
         scores: probability of each class, most likely first.
-        named: some class reached its threshold; always so when the model has none.
+        named: some class reached its threshold; always so when there is none.
     """
 
     path: str
@@ -89,7 +89,6 @@ class Recognizer:
         self.engine, self.info = engine, engine.info
         self.classes = engine.info.classes
         self.rate_hz = engine.info.rate_hz
-        self.rejects = bool(engine.info.calibration.thresholds)
         self._hearings: dict[tuple[EventSettings, float], Hearing] = {}
 
     @classmethod
@@ -105,37 +104,56 @@ class Recognizer:
         """
         return cls(open_engine(model, device))
 
-    def predict(self, path: str | Path) -> Prediction:
+    def predict(self, path: str | Path, *, threshold: float = 0.0) -> Prediction:
         """Name the sound in an audio file of any length.
+
+        Args:
+            path: the file.
+            threshold: score from which any class is named; 0: each class's own.
 
         Raises:
             AudioError: see `earmark.audio.read_blocks`. Silence is none of these, and a fault
-                only to a model without thresholds.
+                only where there are no thresholds.
+            SettingsError: the threshold is below 0, or 1 or more.
         """
-        blocks = audio.read_blocks(Path(path), self.rate_hz, allow_silence=self.rejects)
-        return self._predict(blocks, str(path))
+        thresholds = self._thresholds(threshold)
+        blocks = audio.read_blocks(Path(path), self.rate_hz, allow_silence=bool(thresholds))
+        return self._predict(blocks, str(path), thresholds)
 
     def predict_samples(
-        self, samples: NDArray[Any], rate_hz: int, *, name: str = "samples"
+        self,
+        samples: NDArray[Any],
+        rate_hz: int,
+        *,
+        name: str = "samples",
+        threshold: float = 0.0,
     ) -> Prediction:
         """Name the sound in samples `(samples,)` or `(samples, channels)`.
 
         Floats have full scale at -1 to 1; whole numbers at the ends of their type, as int16.
 
+        Args:
+            samples: the samples.
+            rate_hz: their sample rate.
+            name: stands for a path in the prediction and in faults.
+            threshold: score from which any class is named; 0: each class's own.
+
         Raises:
             AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
-                the model has no thresholds.
+                there are no thresholds.
+            SettingsError: the threshold is below 0, or 1 or more.
         """
+        thresholds = self._thresholds(threshold)
         mono = audio.mono(samples, name)
         if mono.size == 0:
             raise AudioError(f"{name}: holds no samples")
-        if not mono.any() and not self.rejects:
+        if not mono.any() and not thresholds:
             raise AudioError(f"{name}: is silent, every sample is zero")
         if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
             raise AudioError(f"{name}: has an unsupported sample rate of {rate_hz} Hz")
         if rate_hz != self.rate_hz:
             mono = soxr.resample(mono, rate_hz, self.rate_hz, quality="HQ")
-        return self._predict([mono], name)
+        return self._predict([mono], name, thresholds)
 
     def stream(
         self,
@@ -194,7 +212,16 @@ class Recognizer:
         """Return a session for a file, which hears longer blocks than one for a live stream."""
         return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
 
-    def _predict(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Prediction:
+    def _thresholds(self, threshold: float) -> tuple[float, ...]:
+        if not 0 <= threshold < 1:
+            raise SettingsError(f"threshold must be at least 0 and below 1, got {threshold}")
+        if threshold:
+            return (threshold,) * len(self.classes)
+        return self.info.calibration.thresholds
+
+    def _predict(
+        self, blocks: Iterable[NDArray[np.float32]], name: str, thresholds: tuple[float, ...]
+    ) -> Prediction:
         counted = _Counted(blocks)
         if self.info.model.bidirectional:
             from earmark.inference.torch_engine import TorchEngine
@@ -210,7 +237,7 @@ class Recognizer:
             )
         pairs = zip(self.classes, scores.tolist(), strict=True)
         ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
-        named = bool(accepted(scores[None], self.info.calibration.thresholds)[0])
+        named = bool(accepted(scores[None], thresholds)[0])
         return Prediction(name, counted.samples / self.rate_hz, ranked, named)
 
     def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
