@@ -96,6 +96,8 @@ def test_its_card_has_its_fingerprint_and_the_figures_of_the_cross_validation(re
     assert recognizer.info.fingerprint in card
     summary = json.loads((ROOT / "docs" / "results" / "causal.json").read_text(encoding="utf-8"))
     assert f"**{100 * summary['accuracy']:.2f} %**" in card
+    named = np.mean([row["unknown_named"] for row in summary["left_out"]])
+    assert f"named {100 * named:.0f} % of the clips of these" in card
     rejection = (ROOT / "docs" / "results" / "rejection.md").read_text(encoding="utf-8")
     assert recognizer.info.fingerprint in rejection
     credits = (model_folder(None) / "ATTRIBUTION.txt").read_text(encoding="utf-8")

@@ -190,7 +190,9 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
     [
         (["--events", "--format", "table"], "--events cannot be written as table"),
         (["--format", "raven"], "--format raven needs --events"),
-        (["--gap_seconds", "2"], "need --events"),
+        (["--gap_seconds", "2"], "--gap_seconds needs --events"),
+        (["--threshold", "0.5", "--release", "0.8"], "--release needs --events"),
+        (["--threshold", "1"], "threshold must be at least 0 and below 1"),
     ],
 )
 def test_predict_tells_what_belongs_to_events(wav, words, part):

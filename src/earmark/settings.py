@@ -344,7 +344,9 @@ class EventSettings:
     )
     smoothing_seconds: float = _setting(1.2, "scores are averaged over this long")
     threshold: float = _setting(
-        0.0, "score from which any class is heard; 0: each class's own, as the model has them"
+        0.0,
+        "score from which any class is heard; 0: each class's own, as the model has them, and half "
+        "for events where it has none",
     )
     release: float = _setting(
         0.8, "an event ends when its score falls below this share of its class's threshold"

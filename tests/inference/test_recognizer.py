@@ -1,6 +1,7 @@
 """Predicting clips: any length, bounded memory, the scores of the split's evaluation."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,13 +141,15 @@ def test_silence_is_none_of_these_to_a_model_with_thresholds(tmp_path):
 def test_a_threshold_of_ones_own_takes_the_place_of_the_models(tmp_path):
     strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
     soundfile.write(tmp_path / "clip.wav", noise(1.0), 8_000, subtype="FLOAT")
-    soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 8_000)
     loose = Recognizer(TorchEngine(strict)).predict(tmp_path / "clip.wav", threshold=0.01)
     assert loose.label == loose.best
     plain = Recognizer(TorchEngine(trained()))  # a model without thresholds
     assert plain.predict(tmp_path / "clip.wav").named
     assert not plain.predict(tmp_path / "clip.wav", threshold=0.99).named
     assert not plain.predict_samples(noise(1.0), 8_000, threshold=0.99).named
-    assert not plain.predict(tmp_path / "silence.wav", threshold=0.99).named
-    with pytest.raises(SettingsError, match="threshold must be at least 0 and below 1"):
-        plain.predict(tmp_path / "clip.wav", threshold=1.0)
+    with pytest.raises(AudioError, match="silent"):  # which this model never met
+        plain.predict_samples(np.zeros(100), 8_000, threshold=0.99)
+    wrongs: list[Any] = [1.0, -0.1, float("nan"), "0.9", None]
+    for wrong in wrongs:
+        with pytest.raises(SettingsError, match="threshold must be"):
+            plain.predict(tmp_path / "clip.wav", threshold=wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import glob
 import io
 import json
@@ -53,10 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_event_settings(parser)
     parser.epilog = (
         "A file that cannot be read is named on stderr; the others are finished, and the exit\n"
-        'code is then 1. A sound that reaches no class\'s threshold is "none of these"; with or\n'
-        "without --events, --threshold sets one for all classes.\n\n"
+        'code is then 1. A clip that reaches no class\'s threshold is "none of these"; a model\n'
+        "without thresholds names every clip. --threshold works without --events too.\n\n"
         "examples:\n"
         "  earmark predict dog.wav\n"
+        "  earmark predict --threshold 0.9 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv\n"
         "  earmark predict --events night.flac --format raven --output_file night.txt"
@@ -83,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
             else f"--events cannot be written as {layout}; use one of {', '.join(LAYOUTS)}"
         )
     settings = event_settings(args)
-    if not args.events and settings != EventSettings(threshold=settings.threshold):
-        raise SettingsError("the settings of events need --events; only --threshold does not")
+    for name in (field.name for field in dataclasses.fields(EventSettings)):
+        if not args.events and name != "threshold" and getattr(args, name) is not None:
+            raise SettingsError(f"--{name} needs --events")
     recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else print_line
@@ -163,6 +166,7 @@ class _Writer:
         if self._layout == "json":
             document = {
                 "model": model_json(self._recognizer),
+                "threshold": self._threshold or None,  # None: each class's own
                 "predictions": self._predictions,
                 "failures": list(failures),
             }

@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from earmark import audio
-from earmark.errors import AudioError, ModelError, SettingsError
+from earmark.errors import AudioError, ModelError
 from earmark.evaluation.calibration import NONE, accepted
 from earmark.inference.engine import Engine
 from earmark.inference.events import Event
@@ -38,7 +38,7 @@ class Prediction:
         path: the file, or a name for samples that came without one.
         seconds: length of the clip.
         scores: probability of each class, most likely first.
-        named: some class reached its threshold; always so when there is none.
+        named: some class reached its threshold; always true where no threshold applies.
     """
 
     path: str
@@ -89,6 +89,7 @@ class Recognizer:
         self.engine, self.info = engine, engine.info
         self.classes = engine.info.classes
         self.rate_hz = engine.info.rate_hz
+        self.rejects = bool(engine.info.calibration.thresholds)
         self._hearings: dict[tuple[EventSettings, float], Hearing] = {}
 
     @classmethod
@@ -112,12 +113,12 @@ class Recognizer:
             threshold: score from which any class is named; 0: each class's own.
 
         Raises:
-            AudioError: see `earmark.audio.read_blocks`. Silence is none of these, and a fault
-                only where there are no thresholds.
-            SettingsError: the threshold is below 0, or 1 or more.
+            AudioError: see `earmark.audio.read_blocks`. Silence is scored like any sound, but a
+                fault to a model without thresholds of its own, which never met it.
+            SettingsError: the threshold is no number from 0 to below 1.
         """
         thresholds = self._thresholds(threshold)
-        blocks = audio.read_blocks(Path(path), self.rate_hz, allow_silence=bool(thresholds))
+        blocks = audio.read_blocks(Path(path), self.rate_hz, allow_silence=self.rejects)
         return self._predict(blocks, str(path), thresholds)
 
     def predict_samples(
@@ -140,14 +141,14 @@ class Recognizer:
 
         Raises:
             AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
-                there are no thresholds.
-            SettingsError: the threshold is below 0, or 1 or more.
+                the model has no thresholds of its own.
+            SettingsError: the threshold is no number from 0 to below 1.
         """
         thresholds = self._thresholds(threshold)
         mono = audio.mono(samples, name)
         if mono.size == 0:
             raise AudioError(f"{name}: holds no samples")
-        if not mono.any() and not thresholds:
+        if not mono.any() and not self.rejects:
             raise AudioError(f"{name}: is silent, every sample is zero")
         if not audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ:
             raise AudioError(f"{name}: has an unsupported sample rate of {rate_hz} Hz")
@@ -213,11 +214,8 @@ class Recognizer:
         return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
 
     def _thresholds(self, threshold: float) -> tuple[float, ...]:
-        if not 0 <= threshold < 1:
-            raise SettingsError(f"threshold must be at least 0 and below 1, got {threshold}")
-        if threshold:
-            return (threshold,) * len(self.classes)
-        return self.info.calibration.thresholds
+        one = EventSettings(threshold=threshold).threshold  # raises on what is no threshold
+        return (one,) * len(self.classes) if one else self.info.calibration.thresholds
 
     def _predict(
         self, blocks: Iterable[NDArray[np.float32]], name: str, thresholds: tuple[float, ...]
