@@ -2,7 +2,7 @@
 
     python benchmarks/few_clips.py path/to/ESC-10 --out docs/results/few_clips
 
-Half of the classes of ESC-10 train a model to start from. Of the other half, 5 or 10 clips a
+Half of the classes of ESC-10 train a model to start from. Of the other half, a few clips a
 class, drawn from folds 1 to 3, train two models by the same recipe: from random weights, and with
 `--init` and a lower learning rate. Both are tested on all clips of these classes in folds 4 and 5,
 so no source recording is on both sides. Then the halves change places. Every clip is new to the
