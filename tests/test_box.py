@@ -54,6 +54,15 @@ def test_predict_needs_no_training_and_no_flag(tmp_path):
     assert done.stdout.count("none of these") == len(NOTHING)
 
 
+def test_predict_takes_a_threshold_for_all_classes(tmp_path, esc10):
+    clip = sorted((esc10 / "001 - Dog bark").glob("1-*.ogg"))[0]
+    loose = call("earmark", "predict", "--threshold", "0.1", clip, cwd=tmp_path)
+    strict = call("earmark", "predict", "--threshold", "0.9999", clip, cwd=tmp_path)
+    assert (loose.returncode, strict.returncode) == (0, 0), loose.stderr + strict.stderr
+    assert "none of these" not in loose.stdout
+    assert "none of these" in strict.stdout
+
+
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 @pytest.mark.parametrize("voice", ["en", "en+f3", "de", "fr+f2"])
 @pytest.mark.parametrize(
