@@ -18,7 +18,7 @@ import soundfile
 from earmark.artifact import load_model
 from earmark.data.splits import write_split
 from tests.builders import FRONT_END, small_split
-from tests.processes import ROOT, assert_one_line, call
+from tests.processes import ROOT, assert_one_line, call, call_here
 
 QUICK = ["--num_epochs", "2", "--batch_size", "8", "--hidden_size", "8", "--num_layers", "1"]
 
@@ -209,7 +209,7 @@ def test_wrong_flags_are_one_line_and_write_nothing(work, fault):
     flags, message = BAD_FLAGS[fault]
     (work / "models.txt").write_text("in the way")
     before = sorted((work / "models").iterdir())
-    assert_one_line(call("lstm_classifier_train.py", *flags, cwd=work), message)
+    assert_one_line(call_here("lstm_classifier_train.py", *flags, cwd=work), message)
     assert sorted((work / "models").iterdir()) == before
 
 
@@ -301,7 +301,7 @@ def start_training(cwd, *flags):
     raise AssertionError("no epoch ended")
 
 
-LONG = [*("--num_epochs", "25", "--patience", "25", "--batch_size", "4"), *QUICK[4:]]
+LONG = [*("--num_epochs", "12", "--patience", "12", "--batch_size", "4"), *QUICK[4:]]
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(work, tmp_path):

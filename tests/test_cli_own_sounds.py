@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from earmark.artifact import load_model
-from tests.processes import assert_one_line, call
+from tests.processes import assert_one_line, call, call_here
 
 RECIPE = """
 [front_end]
@@ -227,7 +227,7 @@ DATASETS = {
 def test_a_dataset_that_cannot_be_is_one_line(tmp_path, work, command, what):
     shutil.copytree(work / "sounds", tmp_path / "sounds")
     damage(tmp_path / "sounds", what)
-    done = call("earmark", command, "sounds", cwd=tmp_path)
+    done = call_here("earmark", command, "sounds", cwd=tmp_path)
     assert_one_line(done, *DATASETS[what])
     assert not (tmp_path / "models").exists()
 
@@ -263,7 +263,7 @@ def test_an_output_below_a_file_is_said_before_anything_is_heard(tmp_path, work,
     (tmp_path / "file").touch()
     shutil.copytree(work / "sounds", tmp_path / "sounds")
     damage(tmp_path / "sounds", "an unreadable file")  # named as soon as it is heard
-    done = call("earmark", command, "sounds", *OUTPUTS[command], cwd=tmp_path)
+    done = call_here("earmark", command, "sounds", *OUTPUTS[command], cwd=tmp_path)
     assert_one_line(done, "file: is a file where a folder is needed; choose another place")
 
 
@@ -305,7 +305,8 @@ FLAGS = {
 def test_wrong_flags_are_one_line_and_write_nothing(work, fault):
     (work / "wrong.toml").write_text("[training]\nnum_epoch = 3\n")
     flags, message = FLAGS[fault]
-    assert_one_line(call("earmark", "train", *flags, "--output_dir", "wrong", cwd=work), message)
+    done = call_here("earmark", "train", *flags, "--output_dir", "wrong", cwd=work)
+    assert_one_line(done, message)
     assert not (work / "wrong").exists()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.processes import assert_one_line, call
+from tests.processes import assert_one_line, call, call_here
 
 LOW = ("--threshold", "0.12", "--smoothing_seconds", "0.2")  # so that anything is an event
 
@@ -196,7 +196,7 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
     ],
 )
 def test_predict_tells_what_belongs_to_events(wav, words, part):
-    assert_one_line(call("earmark", "predict", wav, *words, cwd=wav.parent), part)
+    assert_one_line(call_here("earmark", "predict", wav, *words, cwd=wav.parent), part)
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")

@@ -29,7 +29,7 @@ from earmark.inference.torch_engine import TorchEngine
 from earmark.model import LSTMClassifier
 from earmark.settings import POOLINGS, Calibration, FrontEndSettings, to_json
 from tests.builders import CLASSES, FRONT_END
-from tests.processes import call
+from tests.processes import call, call_here
 
 CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1), (5, 2, 1, 2, 1))
 SHAPES: list[dict[str, Any]] = [
@@ -261,7 +261,7 @@ def test_export_and_predict_at_the_command(tmp_path):
         (["--out", "a.onnx", "--quantize", "int8", "--dataset", "none"], "none"),
         (["--out", "a.onnx", "--model_dir", "nothing"], "no such model directory"),
     ):
-        failed = call("earmark", "export", *flags, cwd=tmp_path)
+        failed = call_here("earmark", "export", *flags, cwd=tmp_path)
         assert failed.returncode == 1
         assert said in failed.stderr
         assert failed.stderr.count("\n") == 1
