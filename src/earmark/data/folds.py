@@ -144,6 +144,14 @@ def grouped_folds(
     return numbers
 
 
+def class_of_one_source(labels: NDArray[np.int64], groups: Sequence[str]) -> int | None:
+    """Return a class whose clips are all of one source recording, if there is one."""
+    for label in np.unique(labels):
+        if len({group for group, n in zip(groups, labels, strict=True) if n == label}) < 2:
+            return int(label)
+    return None
+
+
 def validation_mask(
     labels: NDArray[np.int64], groups: Sequence[str], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
@@ -161,8 +169,7 @@ def validation_mask(
     Raises:
         DatasetError: a class has a single source, so it cannot both train and validate.
     """
-    sources = [len({g for g, n in zip(groups, labels, strict=True) if n == c}) for c in set(labels)]
-    if min(sources) < 2:
+    if class_of_one_source(labels, groups) is not None:
         raise DatasetError(
             "a class has a single source recording in the training part, so none can be held out "
             "to choose the epoch; add recordings of other sources"

@@ -16,6 +16,7 @@ import accelerate
 import numpy as np
 
 from earmark.artifact import load_model
+from earmark.data.folds import class_of_one_source
 from earmark.data.prepare import HeardDataset
 from earmark.errors import DatasetError, EarmarkError, RunError
 from earmark.evaluation.calibration import accepted, auroc, with_temperature
@@ -102,15 +103,13 @@ def refuse_unvalidated(heard: HeardDataset) -> None:
     for name in heard.fold_names:
         inside = np.array([fold != name for fold in heard.folds])
         groups = [group for group, kept in zip(heard.groups, inside, strict=True) if kept]
-        for number in np.unique(labels[inside]):
-            one_class = labels[inside] == number
-            sources = {g for g, kept in zip(groups, one_class, strict=True) if kept}
-            if len(sources) < 2:
-                raise DatasetError(
-                    f"{heard.dataset}: class {heard.classes[number]!r} has a single source "
-                    f"recording outside fold {name}, so none can be held out there to choose the "
-                    "epoch; add recordings of other sources"
-                )
+        lone = class_of_one_source(labels[inside], groups)
+        if lone is not None:
+            raise DatasetError(
+                f"{heard.dataset}: class {heard.classes[lone]!r} has a single source recording "
+                f"outside fold {name}, so none can be held out there to choose the epoch; add "
+                "recordings of other sources"
+            )
 
 
 def cross_validate(
