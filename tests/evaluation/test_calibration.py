@@ -104,3 +104,17 @@ def test_auroc_of_separate_equal_and_mixed_scores():
     assert auroc(high, low) == 1.0
     assert auroc(low, high) == 0.0
     assert auroc(np.array([0.1, 0.8]), np.array([0.2])) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_backgrounds_at_the_threshold_do_not_pass(seed):
+    """Digital silence is many clips of one score, which must not lie on the passing side."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 60)
+    scores = softmax(6 * np.eye(3)[labels] + rng.normal(0, 0.3, (60, 3)))
+    background = softmax(rng.normal(0, 0.3, (240, 3)))
+    loudest = background[background.max(axis=1).argsort()[-1:]]
+    background = np.concatenate([background, np.repeat(loudest, 30, axis=0)])
+    made = fit(labels, scores, background)
+    passed = accepted(with_temperature(background, made.temperature), made.thresholds)
+    assert passed.mean() <= made.false_alarm_rate

@@ -7,6 +7,8 @@ that neither trained the model nor test it.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +88,8 @@ def fit(
         others = scores[labels != number, number]
         reached = float(np.quantile(others, 1 - rate, method="higher")) if len(others) else 0.0
         threshold = np.nextafter(np.float32(max(lowest, reached)), np.float32(1))
-        thresholds.append(round(float(min(threshold, _HIGHEST_THRESHOLD)), 6))
+        above = math.ceil(1e6 * float(threshold)) / 1e6  # rounded down, it would let them pass
+        thresholds.append(min(above, _HIGHEST_THRESHOLD))
     return Calibration(temperature, tuple(thresholds), rate, len(labels), len(background))
 
 
