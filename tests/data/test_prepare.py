@@ -270,8 +270,9 @@ def test_copies_of_a_file_share_a_source_so_that_validation_does_not_leak(sounds
     assert len(set(train.groups)) == len(set(contents)) < len(contents)
 
 
-def test_split_files_of_others_are_not_overwritten(sounds, tmp_path):
-    mine = tmp_path / "out" / "split_0.pkl"
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_split_files_of_others_are_not_overwritten(sounds, tmp_path, number):
+    mine = tmp_path / "out" / f"split_{number}.pkl"
     mine.parent.mkdir()
     mine.write_bytes(pickle.dumps({"train": ([[[1.0]]], [0]), "test": ([[[1.0]]], [0])}))
     before = mine.read_bytes()

@@ -25,7 +25,7 @@ from earmark.data.backgrounds import backgrounds
 from earmark.data.folds import assign_folds, merged_groups, natural_order
 from earmark.data.inert import read_inert
 from earmark.data.readers import Clip, Dataset
-from earmark.data.splits import ClipSet, Split, is_own, split_path, write_split
+from earmark.data.splits import ClipSet, Split, is_own, split_numbers, split_path, write_split
 from earmark.errors import AudioError, DatasetError, SplitError
 from earmark.features import LogMel
 from earmark.files import sha256_of_file, sha256_of_json
@@ -274,8 +274,8 @@ def replaceable_splits(out: Path) -> list[Path]:
     Raises:
         DatasetError: the folder holds split files that Earmark did not write, or damaged ones.
     """
-    number, found = 0, []
-    while (path := split_path(out, number)).is_file():
+    found = [split_path(out, number) for number in split_numbers(out)]
+    for path in found:
         try:
             own = is_own(read_inert(path))
         except SplitError:
@@ -285,8 +285,6 @@ def replaceable_splits(out: Path) -> list[Path]:
                 f"{path}: is damaged or was not written by Earmark, and would be lost; remove it, "
                 "move it, or use --out"
             )
-        found.append(path)
-        number += 1
     return found
 
 

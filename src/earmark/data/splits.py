@@ -104,6 +104,12 @@ def split_path(folder: Path, index: int) -> Path:
     return folder / f"split_{index}.pkl"
 
 
+def split_numbers(folder: Path) -> list[int]:
+    """Return the numbers of the split files in a folder, in order."""
+    numbers = (file.stem[6:] for file in folder.glob("split_*.pkl") if file.is_file())
+    return sorted(int(text) for text in numbers if text.isdecimal() and text == str(int(text)))
+
+
 def write_split(folder: Path, split: Split) -> Path:
     """Write a split as `split_INDEX.pkl`, whole or not at all, and return its path."""
     front_end = split.front_end
@@ -163,10 +169,7 @@ def read_split(folder: Path, index: int) -> Split:
 
 
 def _missing(folder: Path, index: int) -> str:
-    numbers = sorted(
-        int(file.stem[6:]) for file in folder.glob("split_*.pkl") if file.stem[6:].isdecimal()
-    )
-    if numbers:
+    if numbers := split_numbers(folder):
         have = ", ".join(map(str, numbers))
         return f"{folder}: has no split {index}; --split_index may be {have}"
     return (
