@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from earmark.evaluation.pictures import draw_confusion, draw_curves, draw_reliability
+from earmark.evaluation.pictures import (
+    draw_confusion,
+    draw_curves,
+    draw_events,
+    draw_reliability,
+)
 
 
 @pytest.mark.parametrize("count", [2, 10, 60])
@@ -41,3 +46,15 @@ def test_curves_of_one_epoch_and_of_many(tmp_path):
         history = [{"epoch": epoch + 1, **row} for epoch in range(epochs)]
         draw_curves(tmp_path / "c.png", history, 1, "a title")
         assert image.imread(tmp_path / "c.png").shape[1] > 800
+
+
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    draw_confusion(tmp_path / "c.png", [[1, 0], [0, 1]], ["$_$", "b$ $"], "my$^$")
+    row = {"train_loss": 1.0, "train_accuracy": 0.5}
+    history = [{"epoch": 1, "validation_loss": None, "validation_accuracy": None, **row}]
+    draw_curves(tmp_path / "t.png", history, 1, "my$^$")
+    draw_reliability(tmp_path / "r.png", [{"clips": 3, "score": 0.5, "accuracy": 0.5}], "my$^$")
+    events = {"$_$": [(0.0, 1.0, "$_$")]}
+    frames, scores = np.zeros((10, 4), np.float32), np.zeros((5, 1), np.float32)
+    draw_events(tmp_path / "e.png", frames, scores, 2.0, ["$_$"], events, "my$^$")
+    assert len(list(tmp_path.glob("*.png"))) == 4

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -62,7 +64,8 @@ def test_cross_entropy_is_the_mean_negative_log_probability():
 
 def test_results_hold_what_the_documentation_promises(trained, tmp_path):
     results = evaluate(trained, small_split(), model_name="run")
-    picture = write_results(tmp_path / "results.json", results)
+    written, picture = write_results(tmp_path / "results.json", results)
+    assert written == tmp_path / "results.json"
     read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     for key in (
         *("accuracy", "balanced_accuracy", "macro_f1", "per_class", "confusion_matrix", "classes"),
@@ -82,6 +85,23 @@ def test_results_hold_what_the_documentation_promises(trained, tmp_path):
     assert picture.parent == tmp_path
 
 
+def test_results_into_a_pipe_or_device_have_no_picture_beside_them(trained, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reading = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    results = evaluate(trained, small_split())
+    assert write_results(tmp_path / "pipe", results) == [tmp_path / "pipe"]
+    given, _ = reading.communicate()
+    assert json.loads(given)["accuracy"] == results["accuracy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_no_results_stand_where_their_picture_could_not_be_drawn(trained, tmp_path):
+    (tmp_path / "results-confusion.png").mkdir()
+    with pytest.raises(OSError, match="irectory"):
+        write_results(tmp_path / "results.json", evaluate(trained, small_split()))
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_clips_that_trained_the_model_are_called_no_test(trained):
     same = evaluate(trained, small_split())
     other = evaluate(trained, small_split(index=1))
@@ -91,6 +111,9 @@ def test_clips_that_trained_the_model_are_called_no_test(trained):
     assert "Not a test" in summary(other)
     assert "a test" not in summary(same)
     assert "Perhaps not a test: the model was trained on other folds of" in summary(unknown)
+    assert "Evaluate it on split 0" in summary(other)
+    of_all = dataclasses.replace(trained, data={**trained.data, "split_index": -1})
+    assert "trained on all clips of this dataset" in summary(evaluate(of_all, small_split()))
     apart = small_split(index=1, fingerprint="0" * 64, dataset="another")
     assert "a test" not in summary(evaluate(trained, apart))
 
@@ -105,6 +128,11 @@ def test_clips_that_the_start_model_heard_are_called_no_test(trained):
     assert "training started from had heard these clips" in summary(results[1])
     nested = started_from(fingerprint="0" * 64, started_from={**trained.data, "split_index": 2})
     assert nested["test_clips_seen_in_training"]
+    elsewhere = {**trained.data, "fingerprint": "0" * 64, "split_index": 1}
+    heard = {**elsewhere, "started_from": {**trained.data, "split_index": -1}}
+    said = summary(evaluate(dataclasses.replace(trained, data=heard), small_split()))
+    assert "training started from had heard these clips" in said
+    assert "Evaluate it" not in said
 
 
 def test_synthetic_clips_are_called_synthetic(trained):

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     results = evaluate(trained, split, batch_size=args.batch_size, model_name=model_dir.name)
     print(summary(results))
     if args.output_file:
-        picture = write_results(Path(args.output_file), results)
-        print(f"wrote {args.output_file} and {picture}")
+        written = write_results(Path(args.output_file), results)
+        print(f"wrote {' and '.join(map(str, written))}")
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from earmark.files import write_bytes
 
 _MOST_NAMED = 100  # classes
+_plain = matplotlib.rc_context({"text.parse_math": False})  # a name may hold dollar signs
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -23,6 +25,7 @@ def _save(figure: Figure, path: Path) -> None:
     write_bytes(path, data.getvalue())
 
 
+@_plain
 def draw_confusion(
     path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str
 ) -> None:
@@ -53,6 +56,7 @@ def draw_confusion(
     _save(figure, path)
 
 
+@_plain
 def draw_curves(
     path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, title: str
 ) -> None:
@@ -78,6 +82,7 @@ def draw_curves(
     _save(figure, path)
 
 
+@_plain
 def draw_reliability(path: Path, rows: Sequence[Mapping[str, float]], title: str) -> None:
     """Draw accuracy over score; the area of a point is the share of clips it stands for."""
     figure = Figure(figsize=(4.6, 4.4), dpi=130, layout="constrained")
@@ -97,6 +102,7 @@ def draw_reliability(path: Path, rows: Sequence[Mapping[str, float]], title: str
     _save(figure, path)
 
 
+@_plain
 def draw_events(
     path: Path,
     frames: NDArray[np.float32],

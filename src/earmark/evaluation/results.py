@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,20 @@ def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
         split: what it is to be tested on.
     """
     seen: bool | None = False
-    learnt: Any = data
-    while isinstance(learnt, Mapping):
+    for learnt in lineage(data):
         if learnt.get("fingerprint") != split.fingerprint:
             seen = None  # other data
         elif learnt.get("split_index") != split.index:
             return True
-        learnt = learnt.get("started_from")
     return seen
+
+
+def lineage(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a model was trained on, then the same of the model it started from, and so on."""
+    learnt: Any = data
+    while isinstance(learnt, Mapping):
+        yield learnt
+        learnt = learnt.get("started_from")
 
 
 def evaluate(
@@ -96,6 +102,7 @@ def evaluate(
         "synthetic": split.synthetic,
         "split_index": split.index,
         "test_fold": split.test_fold,
+        "fingerprint": split.fingerprint,
         "test_clips": len(split.test),
         "test_clips_seen_in_training": seen_in_training(trained.data, split),
         "classes": list(split.classes),
@@ -171,12 +178,18 @@ def title(results: dict[str, Any]) -> str:
     )
 
 
-def write_results(path: Path, results: dict[str, Any]) -> Path:
-    """Write `results` to `path` as JSON and the confusion matrix beside it; return the picture."""
-    write_json(path, results)
+def write_results(path: Path, results: dict[str, Any]) -> list[Path]:
+    """Write `results` to `path` as JSON and the confusion matrix beside it; return both paths.
+
+    The JSON comes last, so that whoever finds it finds all. A pipe or device has no place beside
+    it and gets no picture.
+    """
     picture = path.with_name(f"{path.stem}-confusion.png")
-    draw_confusion(picture, results["confusion_matrix"], results["classes"], title(results))
-    return picture
+    alone = path.exists() and not path.is_file()
+    if not alone:
+        draw_confusion(picture, results["confusion_matrix"], results["classes"], title(results))
+    write_json(path, results)
+    return [path] if alone else [path, picture]
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -206,13 +219,17 @@ def summary(results: dict[str, Any]) -> str:
     if results["synthetic"]:
         lines.append("These clips are synthetic; the figures say nothing about real recordings.")
     if results["test_clips_seen_in_training"]:
-        own = results["trained_on"].get("split_index")
-        lines.append(
-            "Not a test: the model was trained on another split of this dataset, which holds these "
-            f"clips. Evaluate it on split {own}."
-            if own != results["split_index"]
-            else "Not a test: the model that training started from had heard these clips."
-        )
+        learnt = results["trained_on"]
+        own = learnt.get("split_index")
+        if learnt.get("fingerprint") != results["fingerprint"] or own == results["split_index"]:
+            lines.append("Not a test: the model that training started from had heard these clips.")
+        elif own is None or own < 0:
+            lines.append("Not a test: the model was trained on all clips of this dataset.")
+        else:
+            lines.append(
+                "Not a test: the model was trained on another split of this dataset, which holds "
+                f"these clips. Evaluate it on split {own}."
+            )
     elif results["test_clips_seen_in_training"] is None and _of_one_name(results):
         lines.append(
             f"Perhaps not a test: the model was trained on other folds of {results['dataset']}, or "
@@ -223,9 +240,5 @@ def summary(results: dict[str, Any]) -> str:
 
 def _of_one_name(results: Mapping[str, Any]) -> bool:
     """Tell whether the model, or one that its training started from, learnt a dataset so named."""
-    learnt: Any = results["trained_on"]
-    while isinstance(learnt, Mapping):
-        if learnt.get("dataset") == results["dataset"]:
-            return True
-        learnt = learnt.get("started_from")
-    return False
+    named = (learnt.get("dataset") for learnt in lineage(results["trained_on"]))
+    return results["dataset"] in named
