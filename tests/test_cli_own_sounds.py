@@ -112,6 +112,7 @@ def test_a_model_starts_another_with_other_classes(work, model, tmp_path):
     words = ("earmark", "train", "two", "--init", model, "--num_epochs", 2, "--folds", 3)
     done = call(*words, "--batch_size", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "learnt from" not in done.stderr
     trained = load_model(next((tmp_path / "models").iterdir()))
     start = load_model(model)
     assert trained.classes == ("bass", "treble")
@@ -119,6 +120,13 @@ def test_a_model_starts_another_with_other_classes(work, model, tmp_path):
     assert trained.front_end == start.front_end
     assert trained.model.settings.convolutions == start.model.settings.convolutions
     assert (trained.model.mean == start.model.mean).all()
+
+
+def test_a_start_from_a_model_of_the_same_clips_is_remarked_on(work, model, tmp_path):
+    flags = ("--num_epochs", 1, "--output_dir", tmp_path / "again")
+    done = call_here("earmark", "train", "sounds", "--init", model, *flags, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "has learnt from sounds too" in done.stderr
 
 
 def test_a_dataset_run_resumes_after_a_kill(work, tmp_path):
@@ -292,6 +300,7 @@ FLAGS = {
     "no such data": (["nowhere"], "no such dataset"),
     "one fold": (["sounds", "--folds", "1"], "--folds must be at least 2"),
     "resume and data": (["sounds", "--resume", "all"], "leave out --output_dir, dataset"),
+    "resume and split 0": (["--resume", "all", "--split_index", "0"], "leave out --split_index,"),
     "resume and folds": (["--resume", "all", "--folds", "4", "--esc10"], "--folds, --esc10"),
     "folds of split files": (["--folds", "4"], "--folds needs a dataset"),
     "two sources": (["sounds", "--splits_dir", "splits"], "leave out one of the two"),

@@ -265,7 +265,8 @@ def main() -> None:
         for file in new.iterdir():
             if file.stat().st_size > MOST_BYTES:
                 raise SystemExit(f"{file.name}: is larger than {MOST_BYTES} bytes")
-        BOX.replace(Path(folder) / "before")
+        if BOX.exists():
+            BOX.replace(Path(folder) / "before")
         new.replace(BOX)
     end(run)
     print(f"wrote {BOX}; scores of {ONNX.name} differ from torch's by at most {difference:.1e}")

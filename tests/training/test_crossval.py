@@ -285,3 +285,24 @@ def test_figures_of_other_data_are_not_replaced(tmp_path):
         path.write_text(content)
         with pytest.raises(RunError, match="holds the figures of something else"):
             refuse_results_of_other_data(path, "f" * 64)
+
+
+def test_runs_are_not_mixed_with_those_of_other_source_recordings(heard, tmp_path):
+    cross(heard, tmp_path, seeds=(0,))
+    renamed = dataclasses.replace(heard, groups=[f"take {group}" for group in heard.groups])
+    open_runs(tmp_path, renamed, RECIPE)  # the same division under other names
+    paired = dataclasses.replace(heard, groups=[str(n // 2) for n in range(len(heard.groups))])
+    with pytest.raises(RunError, match="another groups"):
+        open_runs(tmp_path, paired, RECIPE)
+    record = json.loads((tmp_path / "crossval.json").read_text())
+    del record["groups"]  # as earlier versions wrote it
+    (tmp_path / "crossval.json").write_text(json.dumps(record))
+    open_runs(tmp_path, heard, RECIPE)
+
+
+def test_models_without_classes_are_trained_with_seed_0_whatever_the_recipe_says(heard, tmp_path):
+    other = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, seed=7))
+    accelerator = accelerate.Accelerator(cpu=True)
+    open_runs(tmp_path, heard, other)
+    leave_classes_out(heard, other, tmp_path, accelerator, print)
+    assert {load_model(run).training["seed"] for run in tmp_path.glob("without-*")} == {0}

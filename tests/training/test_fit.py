@@ -85,6 +85,34 @@ def test_a_kill_between_the_two_runs_can_be_resumed(tmp_path, monkeypatch):
         resumable(tmp_path)
 
 
+def test_the_first_of_two_runs_is_not_resumed_without_the_second(tmp_path, monkeypatch):
+    record = Run._record
+
+    def die(self, folder, bar):
+        record(self, folder, bar)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_record", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    with pytest.raises(RunError, match=f"--resume {tmp_path}$"):
+        resumable(tmp_path / VALIDATED)
+    assert resumable(tmp_path)[0] == REFIT
+
+
+def test_a_run_on_all_clips_takes_the_calibration_of_a_run_on_a_fold_of_them(tmp_path):
+    """As the model in the box does."""
+    first = train(tmp_path / "fold")
+    split = small_split()
+    whole = dataclasses.replace(split, index=-1, test=split.test.select(split.test.labels < 0))
+    trained = train(tmp_path / "all", split=whole, validated=tmp_path / "fold" / VALIDATED)
+    assert trained.data["split_index"] == -1
+    assert trained.calibration == first.calibration
+    other = dataclasses.replace(whole, fingerprint="0" * 64)
+    with pytest.raises(RunError, match="other data"):
+        train(tmp_path / "other", split=other, validated=tmp_path / "fold" / VALIDATED)
+
+
 def test_the_test_part_is_scored_with_calibration_and_rejection(tmp_path):
     train(tmp_path)
     results = fit_module.tested(tmp_path, small_split())

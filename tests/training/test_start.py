@@ -15,13 +15,25 @@ from tests.builders import FRONT_END, small_recipe, small_split
 
 def test_resuming_on_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
-    Run(small_split(), small_recipe(num_epochs=1), accelerator).train(tmp_path)
+    run = Run(small_split(), small_recipe(num_epochs=1), accelerator)
+    run.train(tmp_path)
     state = read_state(tmp_path)
-    refuse_other_data(state, small_split(), tmp_path)
+    refuse_other_data(state, small_split(), tmp_path, run.held_out)
     longer = dataclasses.replace(FRONT_END, hop_samples=FRONT_END.hop_samples + 1)
     for other in (small_split(fingerprint="0" * 64), small_split(front_end=longer)):
         with pytest.raises(RunError, match="other data, or on other features"):
-            refuse_other_data(state, other, tmp_path)
+            refuse_other_data(state, other, tmp_path, run.held_out)
+
+
+def test_going_on_with_other_clips_held_out_is_refused(tmp_path):
+    """Else clips that the weights have learnt would choose the epoch and calibrate the scores."""
+    accelerator = accelerate.Accelerator(cpu=True)
+    split, recipe = small_split(), small_recipe(num_epochs=2)
+    Run(split, recipe, accelerator).train(tmp_path)
+    pairs = [f"recording {number // 2}" for number in range(len(split.train))]
+    grouped = dataclasses.replace(split, train=dataclasses.replace(split.train, groups=pairs))
+    with pytest.raises(RunError, match="other clips held out"):
+        fit(grouped, recipe, accelerator, tmp_path)
 
 
 def test_going_on_from_a_finished_run_of_other_data_is_refused(tmp_path):

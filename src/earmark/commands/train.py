@@ -159,12 +159,15 @@ def run(args: argparse.Namespace) -> int:
         )
     accelerator = accelerator_for(args.cuda, args.precision)
     source["precision"] = str(accelerator.mixed_precision)
+    if start and accelerator.is_main_process:
+        _warn_of_what_it_heard(args.init, start, split)
     folder = _new_run(args, recipe.training, accelerator)
     return _train(folder, split, recipe.training, accelerator, source, start)
 
 
 def _given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    return [name for name in names if getattr(args, name, None) not in (None, False)]
+    values = {name: getattr(args, name, None) for name in names}
+    return [name for name, value in values.items() if value is not None and value is not False]
 
 
 def _resume(args: argparse.Namespace, given: list[str]) -> int:
@@ -178,7 +181,9 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
     folder = Path(args.resume)
     settings, source = resumable(folder)
     if args.splits_dir is not None:
-        source["splits_dir"] = args.splits_dir
+        if source.get("dataset") is not None:
+            raise RunError(f"{folder}: was started on a dataset; leave out --splits_dir")
+        source["splits_dir"] = str(Path(args.splits_dir).resolve())
     try:
         split = _split(source)
         start = None if source["init"] is None else _initial(str(source["init"]))
@@ -209,6 +214,22 @@ def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, 
     shape = {flag: getattr(start.model.settings, flag) for flag in SHAPE}
     training = dataclasses.replace(recipe.training, **shape)
     return Recipe(recipe.name, start.front_end, training), start
+
+
+def _warn_of_what_it_heard(name: str, start: TrainedModel, split: Split) -> None:
+    """Say so when clips to be held out for validation may not be new to the model to start from.
+
+    Whether those of the test are is said with the results.
+    """
+    from earmark.evaluation.results import lineage
+
+    if split.dataset in (learnt.get("dataset") for learnt in lineage(start.data)):
+        print(
+            f"--init {name}: has learnt from {split.dataset} too, so clips held out for validation "
+            "may not be new to it; then the epoch they choose and the scores they calibrate are "
+            "too hopeful",
+            file=sys.stderr,
+        )
 
 
 def _split(source: dict[str, Any]) -> Split:

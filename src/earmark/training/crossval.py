@@ -23,7 +23,7 @@ from earmark.evaluation.calibration import accepted, auroc, with_temperature
 from earmark.evaluation.crossval import seconds_trained
 from earmark.evaluation.results import write_results
 from earmark.evaluation.scoring import score_clips
-from earmark.files import write_json
+from earmark.files import sha256_of_json, write_json
 from earmark.recipe import Recipe
 from earmark.settings import to_json
 from earmark.training.fit import VALIDATED, deaf_teachers, end, fit, tested
@@ -53,6 +53,7 @@ def open_runs(
         "fingerprint": heard.fingerprint,
         "front_end": to_json(recipe.front_end),
         "training": to_json(dataclasses.replace(recipe.training, seed=0)),
+        "groups": _partition(heard.groups),
     }
     if teachers:
         record["teachers"] = str(teachers.resolve())
@@ -74,11 +75,19 @@ def open_runs(
     except (OSError, ValueError):
         before = None
     before = before if isinstance(before, dict) else {}
+    if before:
+        before.setdefault("groups", record["groups"])  # not recorded by earlier versions
     if changed := _differences(before, record):
         raise RunError(
             f"{folder}: holds a cross-validation with another {' and '.join(changed)}; "
             "use another --runs folder, or remove it"
         )
+
+
+def _partition(groups: Sequence[str]) -> str:
+    """Return a digest of which clips share a source recording, whatever these are called."""
+    numbers: dict[str, int] = {}
+    return sha256_of_json([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -252,7 +261,7 @@ def leave_classes_out(
     Raises:
         DatasetError: leaving classes out leaves fewer than two.
     """
-    settings = dataclasses.replace(recipe.training, refit=False)
+    settings = dataclasses.replace(recipe.training, seed=0, refit=False)
     rows = []
     for index, left_out in enumerate(classes_left_out(heard)):
         run = folder / f"without-{index}"

@@ -74,7 +74,7 @@ def fit(
         )
         if has_state(where):
             state = read_state(where)
-            refuse_other_data(state, split, where)
+            refuse_other_data(state, split, where, training.held_out)
             training.resume(state)
         if show_progress:
             accelerator.print(training.description())
@@ -152,8 +152,14 @@ def resumable(folder: Path) -> tuple[TrainingSettings, dict[str, Any]]:
     state = read_state(where if has_state(where) else folder)
     try:
         settings = from_json(TrainingSettings, state.record["settings"])
-        return settings, dict(state.record["source"])
+        source = dict(state.record["source"])
+        first_of_two = settings.refit and state.record["data"]["validation_clips"] > 0
     except (SettingsError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{folder}: its resume state is not usable ({error}); start a new run"
         ) from None
+    if first_of_two and has_state(folder):
+        raise RunError(
+            f"{folder}: is the first of two runs; go on with both: --resume {folder.parent}"
+        )
+    return settings, source

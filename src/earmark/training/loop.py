@@ -11,6 +11,7 @@ All randomness of an epoch follows from the seed and the epoch's number.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import time
@@ -130,10 +131,12 @@ class Run:
             )
         self.teachers = [teacher.model.to(accelerator.device).eval() for teacher in teachers]
         self.validation: ClipSet | None = None
+        self.held_out = ""  # a digest of which clips are
         fitted = split.train
         if validated is None:
             held_out = _validation(split, settings)
             self.validation = split.train.select(held_out)
+            self.held_out = hashlib.sha256(held_out.tobytes()).hexdigest()
             fitted = split.train.select(~held_out)
         device = accelerator.device
         self.batches = Batches(fitted, settings, split.front_end, device)
@@ -344,6 +347,7 @@ class Run:
             "source": self.source,
             "data": self._data(),
             "front_end": front_end_record(self.split),
+            "held_out": self.held_out,
             "progress": vars(done),
         }
         tensors = {

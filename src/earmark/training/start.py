@@ -15,30 +15,45 @@ from earmark.settings import to_json
 from earmark.training.state import ResumeState
 
 NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
+_OTHERS_HELD_OUT = (
+    "{folder}: was started with other clips held out for validation; the source recordings of the "
+    "clips, their group, were given otherwise then; start a new run"
+)
 _OTHER = (
     "{folder}: was started on other data, or on other features of it, than split {index} now "
     "holds; prepare that dataset again or start a new run"
 )
 
 
-def refuse_other_data(state: ResumeState, split: Split, folder: Path) -> None:
+def refuse_other_data(state: ResumeState, split: Split, folder: Path, held_out: str) -> None:
     """Refuse to resume on other data, or on other features of it, than the run began with.
 
+    Args:
+        state: what the run left.
+        split: what it is to go on with.
+        folder: its folder, for the message.
+        held_out: digest of the clips that would be held out for validation now.
+
     Raises:
-        RunError: the split's fingerprint or front end has changed.
+        RunError: the split's fingerprint or front end has changed, or what is held out.
     """
     data, ours = state.record["data"], front_end_record(split)
     if data["fingerprint"] != split.fingerprint or state.record.get("front_end", ours) != ours:
         raise RunError(_OTHER.format(folder=folder, index=split.index))
+    if state.record.get("held_out", held_out) != held_out:
+        raise RunError(_OTHERS_HELD_OUT.format(folder=folder))
 
 
 def refuse_other_model(trained: TrainedModel, split: Split, folder: Path) -> None:
     """Refuse to go on from a finished run of other data, or of other features of it.
 
+    For a split of all clips, which tests nothing, a run on any split of them will do.
+
     Raises:
         RunError: fingerprint, split, front end or classes are not those of the split.
     """
-    if not _learnt_from(trained, split):
+    index = trained.data.get("split_index", split.index) if split.index < 0 else split.index
+    if not _learnt_from(trained, dataclasses.replace(split, index=index)):
         raise RunError(_OTHER.format(folder=folder, index=split.index))
 
 
