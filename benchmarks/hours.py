@@ -413,7 +413,8 @@ def main() -> None:
         "",
         "Events are found with one set of settings, chosen for the carried state on held-out "
         "clips: its lags do not suit the sliding window, whose offsets come three seconds late, so "
-        "onsets are the fairer comparison there.",
+        "onsets are the fairer comparison there. A false alarm is an event where nothing sounds; "
+        "they are counted per hour in which nothing does.",
         "",
         "| window s | way | " + " | ".join(name for name, _ in COLUMNS.values()) + " | ms/s |",
         "|---|---|" + "---|" * (len(COLUMNS) + 1),

@@ -2,15 +2,16 @@
 
     python benchmarks/rejection.py --out docs/results/rejection
 
-Generated sounds at several levels and sample rates, and sentences in ten languages, four voices,
-creaking and whispered, at three speeds, by espeak-ng, which must be installed. Everything that is
-not none of these is listed with its score.
+Generated sounds at several levels and sample rates; and by espeak-ng, which must be installed,
+sentences in ten languages and single English words, in four voices, creaking and whispered, at
+three speeds. Everything that is not none of these is listed with its score.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ RATES_HZ = (8_000, 16_000, 22_050, 44_100, 48_000)
 LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3)
 TONES_HZ = (50, 100, 440, 1000, 3000)
 SENTENCES = {
-    "en": "Stop. Yes. No. Hello? Sit!",
+    "en": "The meeting starts at nine, and the train takes a quarter of an hour.",
     "de": "Guten Morgen, das ist ein Satz, den niemand als Hund hören soll.",
     "fr": "Bonjour, ceci est une phrase tout à fait ordinaire, n'est-ce pas?",
     "es": "Buenos días, esta es una frase corriente de la tarde.",
@@ -39,6 +40,8 @@ SENTENCES = {
     "pl": "Dzień dobry, to jest zwykłe zdanie, proszę pana.",
     "cmn": "你好,今天天气很好。",
 }
+WORDS = {"en": "Stop. Yes. No. Hello? Sit!"}
+KINDS = {"sentence": SENTENCES, "single words": WORDS}
 VOICES = ("", "+f2", "+f5", "+m3", "+croak", "+whisper")
 SPEEDS = (120, 175, 260)
 
@@ -60,14 +63,13 @@ def generated() -> Iterator[Sound]:
 
 
 def spoken() -> Iterator[Sound]:
-    """Yield sentences by espeak-ng."""
-    for language, sentence in SENTENCES.items():
-        for voice in VOICES:
-            for speed in SPEEDS:
-                command = ["espeak-ng", "-v", language + voice, "-s", str(speed), "--stdout"]
-                done = subprocess.run([*command, sentence], check=True, capture_output=True)
-                samples, rate_hz = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
-                yield "sentence", f"{language}{voice}, speed {speed}", samples, rate_hz
+    """Yield sentences and single words by espeak-ng."""
+    texts = [(kind, *item) for kind, said in KINDS.items() for item in said.items()]
+    for (kind, language, text), voice, speed in itertools.product(texts, VOICES, SPEEDS):
+        command = ["espeak-ng", "-v", language + voice, "-s", str(speed), "--stdout", text]
+        done = subprocess.run(command, check=True, capture_output=True)
+        samples, rate_hz = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
+        yield kind, f"{language}{voice}, speed {speed}", samples, rate_hz
 
 
 def main() -> None:

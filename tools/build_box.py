@@ -149,7 +149,7 @@ def card(
         f"{100 * (1 - FALSE_ALARM_RATE):.0f} % of generated backgrounds stay below (AUROC of the "
         f"highest score {auroc:.3f}). A higher `--threshold` names fewer.",
         "- One answer for a long file tells little of the short sounds in it; `earmark predict "
-        "--events` finds them, about a second after they begin (docs/results/hours.md).",
+        "--events` finds them, and says from when to when each was heard (docs/results/hours.md).",
         "- Not for use where a missed or a false alarm does harm.",
         "",
         "## How to rebuild it",

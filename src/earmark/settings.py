@@ -200,7 +200,9 @@ class TrainingSettings:
     """
 
     batch_size: int = _setting(32, "clips in one step, over all processes")
-    num_epochs: int = _setting(50, "most passes over the training clips")
+    num_epochs: int = _setting(
+        50, "most epochs; each shows every training clip as often as views says"
+    )
     learning_rate: float = _setting(
         0.001, "highest rate of the one-cycle schedule: a rise, then a half cosine to zero"
     )
@@ -264,7 +266,9 @@ class TrainingSettings:
         "the original counts; 0: not at all, 1: every class alike",
     )
     mix_probability: float = _setting(
-        0.5, "share of views that are two clips mixed, with a label in proportion"
+        0.5,
+        "share of the views of clips that are mixed with another clip or a background, with a label "
+        "in proportion",
     )
     gain: float = _setting(2.0, "largest level change, natural log of power, either way")
     tilt: float = _setting(0.5, "spread of the random smooth filter, natural log of power")

@@ -44,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "The file takes samples and a state and gives scores and the next state; what they are\n"
-        "stands in docs/onnx.md. In float32 it is only written when its scores are those of\n"
-        "torch, within 1e-4, in chunks and batches of several sizes.\n\n"
+        "stands in docs/onnx.md. Unless --no_verify is given, a float32 file is only written\n"
+        "when its scores are those of torch, within 1e-4, in chunks and batches of several\n"
+        "sizes.\n\n"
         "examples:\n"
         "  earmark export --out box.onnx\n"
         "  earmark export --model_dir models/lstm-128-2-1767225600 --out mine.onnx --clips *.wav\n"
