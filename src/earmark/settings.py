@@ -267,8 +267,8 @@ class TrainingSettings:
     )
     mix_probability: float = _setting(
         0.5,
-        "share of the views of clips that are mixed with another clip or a background, with a label "
-        "in proportion",
+        "share of the views of clips that are mixed with another clip or a background, with a "
+        "label in proportion",
     )
     gain: float = _setting(2.0, "largest level change, natural log of power, either way")
     tilt: float = _setting(0.5, "spread of the random smooth filter, natural log of power")
