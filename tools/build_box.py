@@ -142,8 +142,8 @@ def card(
         "- Forty clips a class, mostly close and clean: expect less on distant, overlapping or "
         "reverberant sounds, and on microphones unlike those of field recorders.",
         "- Silence, steady tones, white noise and synthetic sentences come out as none of these, "
-        "single spoken words often do not; docs/results/rejection.md counts them, and lists what is "
-        "named all the same.",
+        "single spoken words often do not; docs/results/rejection.md counts them, and lists what "
+        "is named all the same.",
         "- Real sounds of no class are mostly taken for one: models trained without some classes "
         f"named {100 * named:.0f} % of the clips of these, at thresholds that "
         f"{100 * (1 - FALSE_ALARM_RATE):.0f} % of generated backgrounds stay below (AUROC of the "
