@@ -221,9 +221,9 @@ def _warn_of_what_it_heard(name: str, start: TrainedModel, split: Split) -> None
 
     Whether those of the test are is said with the results.
     """
-    from earmark.evaluation.results import lineage
+    from earmark.evaluation.results import has_learnt
 
-    if split.dataset in (learnt.get("dataset") for learnt in lineage(start.data)):
+    if has_learnt(start.data, split.dataset):
         print(
             f"--init {name}: has learnt from {split.dataset} too, so clips held out for validation "
             "may not be new to it; then the epoch they choose and the scores they calibrate are "

@@ -67,7 +67,7 @@ def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
         split: what it is to be tested on.
     """
     seen: bool | None = False
-    for learnt in lineage(data):
+    for learnt in _lineage(data):
         if learnt.get("fingerprint") != split.fingerprint:
             seen = None  # other data
         elif learnt.get("split_index") != split.index:
@@ -75,7 +75,18 @@ def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
     return seen
 
 
-def lineage(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def has_learnt(data: Mapping[str, Any], dataset: str) -> bool:
+    """Tell whether a model, or one that its training started from, learnt a dataset so named.
+
+    Args:
+        data: what the model was trained on, see `seen_in_training`.
+        dataset: a dataset's name. It is asked for where a fingerprint says too little: that also
+            changes with the division into folds.
+    """
+    return dataset in (learnt.get("dataset") for learnt in _lineage(data))
+
+
+def _lineage(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield what a model was trained on, then the same of the model it started from, and so on."""
     learnt: Any = data
     while isinstance(learnt, Mapping):
@@ -230,15 +241,11 @@ def summary(results: dict[str, Any]) -> str:
                 "Not a test: the model was trained on another split of this dataset, which holds "
                 f"these clips. Evaluate it on split {own}."
             )
-    elif results["test_clips_seen_in_training"] is None and _of_one_name(results):
+    elif results["test_clips_seen_in_training"] is None and has_learnt(
+        results["trained_on"], results["dataset"]
+    ):
         lines.append(
             f"Perhaps not a test: the model was trained on other folds of {results['dataset']}, or "
             "before its clips changed, and may have heard these."
         )
     return "\n".join(lines)
-
-
-def _of_one_name(results: Mapping[str, Any]) -> bool:
-    """Tell whether the model, or one that its training started from, learnt a dataset so named."""
-    named = (learnt.get("dataset") for learnt in lineage(results["trained_on"]))
-    return results["dataset"] in named
