@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 try:
-    from earmark.model import LSTMClassifier
+    from earmark.nn.classifier import LSTMClassifier
 except ModuleNotFoundError as error:
     if error.name != "earmark":
         raise
     sys.path.append(str(Path(__file__).resolve().parent / "src"))
-    from earmark.model import LSTMClassifier
+    from earmark.nn.classifier import LSTMClassifier
 
 __all__ = ["LSTMClassifier"]

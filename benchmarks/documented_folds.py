@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from earmark.artifact import installed_versions, now
 from earmark.evaluation.pictures import draw_confusion
-from earmark.files import write_json, write_text
+from earmark.io.files import write_json, write_text
+from earmark.provenance import installed_versions, now
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from earmark.artifact import TrainedModel
-from earmark.data.prepare import HeardDataset, hear_dataset
+from earmark.config import Calibration
+from earmark.config.recipes import Recipe, read_recipe
+from earmark.data.dataset import FeatureDataset, build_dataset
 from earmark.data.readers import read_dataset
 from earmark.data.splits import ClipSet
-from earmark.evaluation.provenance import how
 from earmark.evaluation.scoring import score_clips
-from earmark.files import write_json, write_text
-from earmark.model import LSTMClassifier
-from earmark.recipe import Recipe, read_recipe
-from earmark.settings import Calibration
+from earmark.io.files import write_json, write_text
+from earmark.model_directory import TrainedModel
+from earmark.nn.classifier import LSTMClassifier
+from earmark.provenance import how
 from earmark.training.loop import Run
 
 AVERAGED, PLAIN = "averaged", "as they are"
@@ -40,7 +40,7 @@ def accuracy(model: LSTMClassifier, clips: ClipSet) -> float:
     return 100 * float((score_clips(model, clips).argmax(axis=1) == clips.labels).mean())
 
 
-def run_fold(heard: HeardDataset, index: int, recipe: Recipe) -> dict[str, Any]:
+def run_fold(heard: FeatureDataset, index: int, recipe: Recipe) -> dict[str, Any]:
     """Train with one thread, nothing held out, and score the test fold after every epoch."""
     torch.set_num_threads(1)
     split = heard.split(index)
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/epoch_choice"))
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
-    heard = hear_dataset(read_dataset(args.dataset), recipe.front_end)
+    heard = build_dataset(read_dataset(args.dataset), recipe.front_end)
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         jobs = [pool.submit(run_fold, heard, i, recipe) for i in range(len(heard.fold_names))]
         rows = []

@@ -22,16 +22,16 @@ import accelerate
 import numpy as np
 import torch
 
-from earmark.artifact import TrainedModel
-from earmark.data.prepare import HeardDataset, hear_dataset
+from earmark.config import TrainingSettings
+from earmark.config.recipes import Recipe, read_recipe
+from earmark.data.dataset import FeatureDataset, build_dataset
 from earmark.data.readers import read_dataset
 from earmark.data.splits import ClipSet, Split
-from earmark.evaluation.provenance import how
 from earmark.evaluation.scoring import score_clips
-from earmark.files import write_json, write_text
-from earmark.recipe import Recipe, read_recipe
-from earmark.settings import TrainingSettings
-from earmark.training.fit import fit
+from earmark.io.files import write_json, write_text
+from earmark.model_directory import TrainedModel
+from earmark.provenance import how
+from earmark.training.run import fit
 
 TRAINING_FOLDS = ("1", "2", "3")
 NOTHING, MODEL = "from nothing", "from a model"
@@ -47,7 +47,7 @@ def train(
         return fit(split, settings, accelerator, Path(folder), start=start, show_progress=False)
 
 
-def few(heard: HeardDataset, clips: int, draw: int) -> Split:
+def few(heard: FeatureDataset, clips: int, draw: int) -> Split:
     """Return a split: `clips` of each class to train on, all of the test folds to test on."""
     whole = heard.whole().train
     rng = np.random.default_rng(draw)
@@ -68,7 +68,7 @@ def accuracy(trained: TrainedModel, clips: ClipSet) -> float:
 def run_half(half: int, recipe: Recipe, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Train on one half of the classes, then on few clips of the other, with one thread."""
     torch.set_num_threads(1)
-    heard = hear_dataset(read_dataset(args.dataset), recipe.front_end)
+    heard = build_dataset(read_dataset(args.dataset), recipe.front_end)
     new, _ = heard.without(heard.classes[half::2])
     known, _ = heard.without(heard.classes[1 - half :: 2])
     start = train(known.whole(), dataclasses.replace(recipe.training, refit=False))

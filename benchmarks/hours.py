@@ -10,7 +10,7 @@ computed anew every second.
 
 With --validation, the settings of events are chosen instead: the models are those that held clips
 out of the training folds, the recordings are made of these, and every combination of --windows,
---smoothing, --release and --gap is scored. The test clips are not read then.
+--smoothing, --off_ratio and --gap is scored. The test clips are not read then.
 
 Both need sed_eval: pip install earmark[bench].
 """
@@ -30,25 +30,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earmark import audio
-from earmark.artifact import TrainedModel, load_model
+from earmark.config import EventSettings
 from earmark.data.folds import validation_mask
 from earmark.data.readers import Clip, Dataset, read_dataset
-from earmark.data.synthesis import noise
+from earmark.data.synthetic.synthesis import noise
 from earmark.evaluation.pictures import draw_events
-from earmark.evaluation.provenance import how
-from earmark.export import build
-from earmark.features import LogMel
-from earmark.files import write_bytes, write_json, write_text
-from earmark.inference.engine import Engine
-from earmark.inference.events import Event, EventFinder
-from earmark.inference.onnx_engine import OnnxEngine
-from earmark.inference.stream import Hearing
-from earmark.settings import EventSettings
-from earmark.training.fit import VALIDATED
+from earmark.export.build import build
+from earmark.io import decode
+from earmark.io.files import write_bytes, write_json, write_text
+from earmark.model_directory import TrainedModel, load_model
+from earmark.nn.features import LogMel
+from earmark.provenance import how
+from earmark.runtime.engine import Engine
+from earmark.runtime.events import Event, EventFinder
+from earmark.runtime.onnx_engine import OnnxEngine
+from earmark.runtime.scorer import StreamScorer
+from earmark.training.run import VALIDATED
 
 Samples = NDArray[np.float32]
-ACTIVE_DB = 30.0  # a clip's sound lasts from its first to its last moment this close to its loudest
+ACTIVE_DB = (
+    30.0  # a clip's sound lasts from its first to its last segment this close to its loudest
+)
 FRAME_SECONDS = 0.02
 WINDOW_SECONDS = 5.0  # of the usual sliding window
 HOP_SECONDS = 1.0
@@ -63,9 +65,9 @@ class Scene:
     truth: list[tuple[float, float, str]]
 
 
-def active(samples: Samples, rate_hz: int) -> tuple[int, int]:
+def active(samples: Samples, sample_rate: int) -> tuple[int, int]:
     """Return where a clip's sound begins and ends, in samples."""
-    length = round(FRAME_SECONDS * rate_hz)
+    length = round(FRAME_SECONDS * sample_rate)
     frames = samples[: len(samples) // length * length].reshape(-1, length)
     level = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
     loud = np.flatnonzero(level > level.max() - ACTIVE_DB)
@@ -73,39 +75,41 @@ def active(samples: Samples, rate_hz: int) -> tuple[int, int]:
 
 
 def scene(
-    clips: Sequence[tuple[str, Samples]], rate_hz: int, minutes: float, snr_db: float, seed: int
+    clips: Sequence[tuple[str, Samples]], sample_rate: int, minutes: float, snr_db: float, seed: int
 ) -> Scene:
     """Lay clips into noise; a tenth begin before the one before them has ended."""
     rng = np.random.default_rng(seed)
-    total = round(60 * minutes * rate_hz)
+    total = round(60 * minutes * sample_rate)
     sound = np.zeros(total, np.float32)
     gap = max(1.0, 60 * minutes / len(clips) - WINDOW_SECONDS)
     truth, at = [], rng.exponential(gap / 2)
     for number in rng.permutation(len(clips)):
         label, clip = clips[number]
-        start = round(at * rate_hz)
+        start = round(at * sample_rate)
         part = clip[: max(0, total - start)]
-        first, last = active(clip, rate_hz)
+        first, last = active(clip, sample_rate)
         if start + last > total:
             break
         sound[start : start + len(part)] += part
-        truth.append(((start + first) / rate_hz, (start + last) / rate_hz, label))
+        truth.append(((start + first) / sample_rate, (start + last) / sample_rate, label))
         overlap = rng.uniform() < 0.1
-        at += len(clip) / rate_hz + (-rng.uniform(0.5, 2.5) if overlap else rng.exponential(gap))
+        at += len(clip) / sample_rate + (
+            -rng.uniform(0.5, 2.5) if overlap else rng.exponential(gap)
+        )
     if np.isfinite(snr_db):
         loud = np.median([np.square(clip).mean() for _, clip in clips])
-        for start in range(0, total, 60 * rate_hz):  # another colour every minute
-            part = sound[start : start + 60 * rate_hz]
-            hiss = noise(rng, len(part), rng.uniform(0.5, 2.0), rate_hz)
+        for start in range(0, total, 60 * sample_rate):  # another colour every minute
+            part = sound[start : start + 60 * sample_rate]
+            hiss = noise(rng, len(part), rng.uniform(0.5, 2.0), sample_rate)
             part += (hiss * np.sqrt(loud / 10 ** (snr_db / 10)) / hiss.std()).astype(np.float32)
     return Scene(np.clip(sound, -1, 1), sorted(truth))
 
 
 def carried(engine: Engine, settings: EventSettings, samples: Samples) -> Samples:
     """Score with the state carried on."""
-    hearing = Hearing(engine, settings, block_seconds=10.0)
-    rows, state = hearing.step(samples, hearing.initial_state())
-    rest, _ = hearing.finish(state)
+    scorer = StreamScorer(engine, settings, block_seconds=10.0)
+    rows, state = scorer.step(samples, scorer.initial_state())
+    rest, _ = scorer.finish(state)
     return np.concatenate([rows, rest])
 
 
@@ -113,20 +117,20 @@ def reset_every(
     seconds: float, engine: Engine, settings: EventSettings, samples: Samples
 ) -> Samples:
     """Score with the state thrown away every so often."""
-    hearing = Hearing(engine, settings)
-    steps = round(seconds / hearing.step_seconds)
-    part = steps * hearing.block_samples
+    scorer = StreamScorer(engine, settings)
+    steps = round(seconds / scorer.step_seconds)
+    part = steps * scorer.block_samples
     parts = [samples[start : start + part] for start in range(0, len(samples), part)]
     return np.concatenate([carried(engine, settings, piece) for piece in parts])
 
 
 def sliding(engine: Engine, _settings: EventSettings, samples: Samples) -> Samples:
     """Score windows of five seconds, each anew, and hold each score until the next."""
-    step, rate_hz = engine.info.step_samples, engine.info.rate_hz
-    window = round(WINDOW_SECONDS * rate_hz) // step * step
+    step, sample_rate = engine.info.step_samples, engine.info.sample_rate
+    window = round(WINDOW_SECONDS * sample_rate) // step * step
     scores = []
-    for second in range(1, int(len(samples) / rate_hz / HOP_SECONDS) + 1):
-        heard = samples[: round(second * HOP_SECONDS * rate_hz)][-window:]
+    for second in range(1, int(len(samples) / sample_rate / HOP_SECONDS) + 1):
+        heard = samples[: round(second * HOP_SECONDS * sample_rate)][-window:]
         heard = heard[len(heard) % step :]
         scores.append(engine.step(heard[None], [engine.initial_state(1)])[1][0])
     per_row = np.arange(len(samples) // step) * engine.info.step_seconds
@@ -285,18 +289,18 @@ def held_out(dataset: Dataset, fold: str, trained: TrainedModel) -> list[Clip]:
 
 def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> None:
     """Score every combination of event settings on held-out clips, and print the best first."""
-    names = ("window_seconds", "smoothing_seconds", "release", "gap_seconds")
+    names = ("window_seconds", "smoothing_seconds", "off_ratio", "merge_gap_seconds")
     grid: list[tuple[float, ...]] = list(
-        itertools.product(args.windows, args.smoothing, args.release, args.gap)
+        itertools.product(args.windows, args.smoothing, args.off_ratio, args.gap)
     )
     rows: dict[tuple[float, ...], list[dict[str, float]]] = {values: [] for values in grid}
     for fold in folds:
         run = args.runs / f"fold-{fold}-seed-{args.seed}" / VALIDATED
         engine, part = exported(run), held_out(dataset, fold, load_model(run))
-        rate_hz = engine.info.rate_hz
-        clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in part]
+        sample_rate = engine.info.sample_rate
+        clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in part]
         for snr in args.snr:
-            heard = scene(clips, rate_hz, args.minutes, snr, args.seed)
+            heard = scene(clips, sample_rate, args.minutes, snr, args.seed)
             scored: dict[float, Samples] = {}
             for values in grid:
                 settings = EventSettings(**dict(zip(names, values, strict=True)))
@@ -321,10 +325,10 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
 def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
     """Draw one minute of a fold's recording, the tenth, and what is heard in it."""
     engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
-    rate_hz, settings = engine.info.rate_hz, EventSettings()
+    sample_rate, settings = engine.info.sample_rate, EventSettings()
     inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
-    clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
-    heard = scene(clips, rate_hz, 12.0, args.snr[0], args.seed)
+    clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
+    heard = scene(clips, sample_rate, 12.0, args.snr[0], args.seed)
     scores = carried(engine, settings, heard.samples)
     events = [(e.onset, e.offset, e.label) for e in found(engine, settings, scores)]
     start, end = 540.0, 600.0
@@ -333,7 +337,7 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         shown = [item for item in items if item[1] > start and item[0] < end]
         return [(onset - start, offset - start, label) for onset, offset, label in shown]
 
-    part = torch.from_numpy(heard.samples[int(start * rate_hz) : int(end * rate_hz)])
+    part = torch.from_numpy(heard.samples[int(start * sample_rate) : int(end * sample_rate)])
     step_seconds = engine.info.step_seconds
     draw_events(
         args.picture,
@@ -363,7 +367,7 @@ def main() -> None:
     for name in ("smoothing", "gap"):
         default = [getattr(defaults, f"{name}_seconds")]
         parser.add_argument(f"--{name}", type=float, nargs="+", default=default)
-    parser.add_argument("--release", type=float, nargs="+", default=[defaults.release])
+    parser.add_argument("--off_ratio", type=float, nargs="+", default=[defaults.off_ratio])
     parser.add_argument("--resets", type=float, nargs="+", default=[10.0, 60.0])
     parser.add_argument("--picture", type=Path, help="draw a minute of the first fold instead")
     parser.add_argument("--out", type=Path, default=Path("docs/results/hours"))
@@ -379,11 +383,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for fold in folds:
         engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
-        rate_hz = engine.info.rate_hz
+        sample_rate = engine.info.sample_rate
         inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
-        clips = [(clip.label, audio.read(clip.path, rate_hz)) for clip in inside]
+        clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
         for snr in args.snr:
-            heard = scene(clips, rate_hz, args.minutes, snr, args.seed)
+            heard = scene(clips, sample_rate, args.minutes, snr, args.seed)
             for window in args.windows:
                 settings = EventSettings(window_seconds=window)
                 ways: dict[str, Any] = {"carried": carried}
@@ -398,7 +402,7 @@ def main() -> None:
                     took = time.perf_counter() - begun
                     row = {"fold": fold, "snr_db": snr, "window": window, "way": name}
                     figures = measures(engine, settings, scores, heard)
-                    cost = 1000 * took / (len(heard.samples) / rate_hz)
+                    cost = 1000 * took / (len(heard.samples) / sample_rate)
                     rows.append({**row, **figures, "ms_per_second": cost})
                     print(
                         {k: v if isinstance(v, str) else round(v, 3) for k, v in rows[-1].items()}

@@ -21,11 +21,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark import Recognizer
-from earmark.evaluation.provenance import how
-from earmark.files import write_json, write_text
+from earmark import Classifier
+from earmark.io.files import write_json, write_text
+from earmark.provenance import how
 
-RATES_HZ = (8_000, 16_000, 22_050, 44_100, 48_000)
+SAMPLE_RATES = (8_000, 16_000, 22_050, 44_100, 48_000)
 LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3)
 TONES_HZ = (50, 100, 440, 1000, 3000)
 SENTENCES = {
@@ -50,16 +50,16 @@ Sound = tuple[str, str, NDArray[np.float32], int]  # kind, what exactly, samples
 
 def generated() -> Iterator[Sound]:
     """Yield silence, tones and white noise of five seconds."""
-    for rate_hz in RATES_HZ:
-        time_s = np.arange(5 * rate_hz) / rate_hz
-        yield "silence", f"{rate_hz} Hz", np.zeros(len(time_s), np.float32), rate_hz
+    for sample_rate in SAMPLE_RATES:
+        time_s = np.arange(5 * sample_rate) / sample_rate
+        yield "silence", f"{sample_rate} Hz", np.zeros(len(time_s), np.float32), sample_rate
         for level in LEVELS:
-            noise = np.random.default_rng(rate_hz).standard_normal(len(time_s))
-            what = f"{level} at {rate_hz} Hz"
-            yield "white noise", what, (level * noise).astype(np.float32), rate_hz
+            noise = np.random.default_rng(sample_rate).standard_normal(len(time_s))
+            what = f"{level} at {sample_rate} Hz"
+            yield "white noise", what, (level * noise).astype(np.float32), sample_rate
             for tone_hz in TONES_HZ:
                 tone = level * np.sin(2 * np.pi * tone_hz * time_s)
-                yield "tone", f"{tone_hz} Hz, {what}", tone.astype(np.float32), rate_hz
+                yield "tone", f"{tone_hz} Hz, {what}", tone.astype(np.float32), sample_rate
 
 
 def spoken() -> Iterator[Sound]:
@@ -68,21 +68,21 @@ def spoken() -> Iterator[Sound]:
     for (kind, language, text), voice, speed in itertools.product(texts, VOICES, SPEEDS):
         command = ["espeak-ng", "-v", language + voice, "-s", str(speed), "--stdout", text]
         done = subprocess.run(command, check=True, capture_output=True)
-        samples, rate_hz = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
-        yield kind, f"{language}{voice}, speed {speed}", samples, rate_hz
+        samples, sample_rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
+        yield kind, f"{language}{voice}, speed {speed}", samples, sample_rate
 
 
 def main() -> None:
     """Ask the model about every sound, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="model directory or ONNX file (the model in the box)")
+    parser.add_argument("--model", help="model directory or ONNX file (the bundled model)")
     parser.add_argument("--out", type=Path, default=Path("docs/results/rejection"))
     args = parser.parse_args()
-    recognizer = Recognizer.load(args.model) if args.model else Recognizer.load()
+    classifier = Classifier.load(args.model) if args.model else Classifier.load()
     rows: list[dict[str, Any]] = []
     for sounds in (generated(), spoken()):
-        for kind, what, samples, rate_hz in sounds:
-            answer = recognizer.predict_samples(samples, rate_hz)
+        for kind, what, samples, sample_rate in sounds:
+            answer = classifier.predict_samples(samples, sample_rate)
             rows.append(
                 {
                     **{"kind": kind, "sound": what, "label": answer.label},
@@ -94,8 +94,7 @@ def main() -> None:
         "",
         *" ".join(__doc__.splitlines()[4:]).strip().splitlines(),
         "",
-        f"Model: {args.model or 'the one in the box'}, fingerprint "
-        f"`{recognizer.info.fingerprint}`.",
+        f"Model: {args.model or 'the bundled one'}, fingerprint `{classifier.info.fingerprint}`.",
         "",
         "| sound | sounds | none of these |",
         "|---|---|---|",
@@ -111,7 +110,7 @@ def main() -> None:
     ]
     command = "python benchmarks/rejection.py" + (f" --model {args.model}" if args.model else "")
     lines += ["", *how(command)]
-    summary = {"fingerprint": recognizer.info.fingerprint, "rows": rows}
+    summary = {"fingerprint": classifier.info.fingerprint, "rows": rows}
     write_json(args.out.with_suffix(".json"), summary)
     write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
     print("\n".join(lines[6:]))

@@ -21,23 +21,23 @@ import numpy as np
 import torch
 
 from benchmarks.streams import Piece, noise, silero
-from earmark import Recognizer
-from earmark.artifact import load_model
+from earmark import Classifier
 from earmark.data.readers import read_dataset
-from earmark.evaluation.provenance import how
-from earmark.export import build
-from earmark.files import write_bytes, write_text
+from earmark.export.build import build
+from earmark.io.files import write_bytes, write_text
+from earmark.model_directory import load_model
+from earmark.provenance import how
 
 ROUNDS = 7
 STARTS = 5
 SECONDS = 4.0  # of audio in a round
 
 
-def pushes(recognizer: Recognizer, chunk_seconds: float) -> Piece:
+def pushes(classifier: Classifier, chunk_seconds: float) -> Piece:
     """Return some seconds of a stream in chunks of a length; 0: one step."""
-    chunk_seconds = chunk_seconds or recognizer.info.step_seconds
-    session = recognizer.stream(block_seconds=chunk_seconds)  # each chunk is heard as it comes
-    chunk = noise(round(chunk_seconds * recognizer.rate_hz))
+    chunk_seconds = chunk_seconds or classifier.info.step_seconds
+    session = classifier.stream(block_seconds=chunk_seconds)  # each chunk is heard as it comes
+    chunk = noise(round(chunk_seconds * classifier.sample_rate))
     chunks = round(SECONDS / chunk_seconds)
 
     def piece() -> float:
@@ -74,11 +74,11 @@ def main() -> None:
         for weights in ("float32", "float16", "int8"):
             forms[f"ONNX, {weights}"] = Path(folder) / f"{weights}.onnx"
             write_bytes(forms[f"ONNX, {weights}"], build(trained, weights).SerializeToString())
-        recognizers = {name: Recognizer.load(path) for name, path in forms.items()}
+        recognizers = {name: Classifier.load(path) for name, path in forms.items()}
         spans = {"a step": 0.0, "100 ms": 0.1, "1 s": 1.0}
         pieces = {
-            (name, span): pushes(recognizer, seconds)
-            for name, recognizer in recognizers.items()
+            (name, span): pushes(classifier, seconds)
+            for name, classifier in recognizers.items()
             for span, seconds in spans.items()
         }
         pieces |= {(name, "a step"): piece for name, piece in silero().items()}

@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from earmark import export
-from earmark.evaluation.provenance import how
-from earmark.features import LogMel, mel_filters
-from earmark.files import write_text
-from earmark.recipe import read_recipe
-from earmark.settings import FrontEndSettings
+from earmark.config import FrontEndSettings
+from earmark.config.recipes import read_recipe
+from earmark.export import build as export
+from earmark.io.files import write_text
+from earmark.nn.features import LogMel, mel_filters
+from earmark.provenance import how
 
 ROUNDS = 7
 SPANS = {"80 ms": 4, "5 s": 250}  # frames in a call
@@ -36,14 +36,14 @@ Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 def session(settings: FrontEndSettings, front_end: Callable[..., str]) -> Call:
     """Return a graph of the front end alone as a function of samples, from a silent start."""
-    graph, kept = export._Graph(), settings.window_samples - settings.hop_samples
+    graph, kept = export._Graph(), settings.n_fft - settings.hop_length
     graph.add("Identity", front_end(graph, settings, lambda name, *_: name), name="frames")
 
     def value(name: str, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     inputs = [value("samples", "batch", "samples"), value("front_end", "batch", kept)]
-    outputs = [value("frames", "batch", "frames", settings.mels)]
+    outputs = [value("frames", "batch", "frames", settings.n_mels)]
     whole = helper.make_graph(graph.nodes, "spectrum", inputs, outputs, graph.constants)
     opset = [helper.make_opsetid("", export.OPSET)]
     model = helper.make_model(whole, opset_imports=opset, ir_version=8)
@@ -58,7 +58,7 @@ def products(first: int) -> Callable[..., str]:
     """Return the front end with `first` points in its first product."""
 
     def front_end(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
-        length = settings.window_samples
+        length = settings.n_fft
         with mock.patch.object(export, "factors", lambda _: (first, length // first)):
             return export._front_end(graph, settings, state)
 
@@ -67,10 +67,10 @@ def products(first: int) -> Callable[..., str]:
 
 def dft(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
     """Return the front end with ONNX's DFT operator."""
-    length, kept = settings.window_samples, settings.window_samples - settings.hop_samples
+    length, kept = settings.n_fft, settings.n_fft - settings.hop_length
     joined = graph.add("Concat", state("front_end", "batch", kept), "samples", axis=1)
     count = graph.slice(graph.add("Shape", "samples"), 1, 2, 0)
-    zero, hop = graph.constant(0, np.int64), graph.constant(settings.hop_samples, np.int64)
+    zero, hop = graph.constant(0, np.int64), graph.constant(settings.hop_length, np.int64)
     starts = graph.add("Range", zero, graph.add("Squeeze", count), hop)
     places = graph.add("Unsqueeze", starts, graph.numbers(1))
     places = graph.add("Add", places, graph.constant(np.arange(length), np.int64))
@@ -100,26 +100,24 @@ def main() -> None:
         return frames
 
     ways: dict[str, Call] = {
-        f"two products, {first} x {settings.window_samples // first}": session(
-            settings, products(first)
-        )
+        f"two products, {first} x {settings.n_fft // first}": session(settings, products(first))
         for first in (16, 32, 64, 128)
     }
     ways["the DFT operator"] = session(settings, dft)
     ways["torch, double precision"] = with_torch
     rng = np.random.default_rng(0)
     spans = {
-        name: (0.1 * rng.standard_normal(frames * settings.hop_samples)).astype(np.float32)
+        name: (0.1 * rng.standard_normal(frames * settings.hop_length)).astype(np.float32)
         for name, frames in SPANS.items()
     }
     taken: dict[tuple[str, str], list[float]] = {}
     for _ in range(ROUNDS + 1):  # the first warms up
         for (span, samples), (name, way) in ((s, w) for s in spans.items() for w in ways.items()):
-            calls = max(1, round(2.0 * settings.rate_hz / len(samples)))
+            calls = max(1, round(2.0 * settings.sample_rate / len(samples)))
             begun = time.perf_counter()
             for _ in range(calls):
                 way(samples)
-            seconds = calls * len(samples) / settings.rate_hz
+            seconds = calls * len(samples) / settings.sample_rate
             cost = 1000 * (time.perf_counter() - begun) / seconds
             taken.setdefault((span, name), []).append(cost)
     exact = with_torch(spans["5 s"])

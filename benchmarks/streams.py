@@ -1,4 +1,4 @@
-"""What hearing live costs, side by side with others on one thread.
+"""What scorer live costs, side by side with others on one thread.
 
     python benchmarks/streams.py --out docs/results/streams
     python benchmarks/streams.py --hours 24 --out docs/results/day      # does it stay flat?
@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from earmark import Recognizer
-from earmark.artifact import TrainedModel, load_model, model_folder
-from earmark.audio import Resampler
-from earmark.evaluation.provenance import how
-from earmark.export import build
-from earmark.files import write_bytes, write_json, write_text
-from earmark.inference.engine import Engine
-from earmark.inference.onnx_engine import OnnxEngine
-from earmark.inference.recognizer import LIVE_BLOCK
-from earmark.inference.stream import Hearing
-from earmark.inference.torch_engine import TorchEngine
-from earmark.settings import EventSettings
+from earmark import Classifier
+from earmark.classifier import LIVE_BLOCK
+from earmark.config import EventSettings
+from earmark.export.build import build
+from earmark.io.files import write_bytes, write_json, write_text
+from earmark.io.resample import Resampler
+from earmark.model_directory import TrainedModel, load_model, model_folder
+from earmark.provenance import how
+from earmark.runtime.engine import Engine
+from earmark.runtime.onnx_engine import OnnxEngine
+from earmark.runtime.scorer import StreamScorer
+from earmark.runtime.torch_engine import TorchEngine
 
 CHUNK_SECONDS = 0.1
 ROUND_SECONDS = 12.0  # of audio
@@ -52,14 +52,14 @@ def noise(samples: int) -> Any:
 
 def engine_pieces(engine: Engine) -> dict[str, Piece]:
     """Return one stream and several of them, from samples to events or scores."""
-    recognizer, rate_hz = Recognizer(engine), engine.info.rate_hz
-    hearing = Hearing(engine, EventSettings(), block_seconds=LIVE_BLOCK)
-    chunk = noise(round(CHUNK_SECONDS * rate_hz))
+    classifier, sample_rate = Classifier(engine), engine.info.sample_rate
+    scorer = StreamScorer(engine, EventSettings(), block_seconds=LIVE_BLOCK)
+    chunk = noise(round(CHUNK_SECONDS * sample_rate))
     chunks = round(ROUND_SECONDS / CHUNK_SECONDS)
 
     def alone(seconds: float, block_seconds: float = LIVE_BLOCK) -> Piece:
-        session = recognizer.stream(block_seconds=block_seconds)
-        part = noise(round(seconds * rate_hz))
+        session = classifier.stream(block_seconds=block_seconds)
+        part = noise(round(seconds * sample_rate))
 
         def piece() -> float:
             for _ in range(max(1, round(ROUND_SECONDS / seconds))):
@@ -69,12 +69,12 @@ def engine_pieces(engine: Engine) -> dict[str, Piece]:
         return piece
 
     def together(streams: int) -> Piece:
-        states = [hearing.initial_state() for _ in range(streams)]
+        states = [scorer.initial_state() for _ in range(streams)]
 
         def piece() -> float:
             nonlocal states
             for _ in range(chunks):
-                _, states = hearing.step_together([chunk] * streams, states)
+                _, states = scorer.step_together([chunk] * streams, states)
             return streams * chunks * CHUNK_SECONDS
 
         return piece
@@ -96,7 +96,7 @@ def ours(trained: TrainedModel) -> dict[str, Piece]:
         pieces = {f"Earmark, {k}": v for k, v in engine_pieces(OnnxEngine(path)).items()}
     torch_engine = TorchEngine(trained)
     pieces |= {f"with torch, {k}": v for k, v in engine_pieces(torch_engine).items()}
-    resampler = Resampler(48_000, torch_engine.info.rate_hz)
+    resampler = Resampler(48_000, torch_engine.info.sample_rate)
     at_48 = noise(round(CHUNK_SECONDS * 48_000))
 
     def resampling() -> float:
@@ -157,10 +157,10 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def a_day(recognizer: Recognizer, hours: int) -> list[str]:
+def a_day(classifier: Classifier, hours: int) -> list[str]:
     """Hear hours of sound in one session; return a table of cost and memory by hour."""
-    session = recognizer.stream()
-    second = noise(session.rate_hz)
+    session = classifier.stream()
+    second = noise(session.sample_rate)
     pieces = np.array_split(second, round(1 / CHUNK_SECONDS))
     lines = ["| hour | ms per second of audio | resident MB |", "|---|---|---|"]
     for hour in range(1, hours + 1):
@@ -178,7 +178,7 @@ def a_day(recognizer: Recognizer, hours: int) -> list[str]:
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_dir", help="a run of training (the model in the box)")
+    parser.add_argument("--model_dir", help="a run of training (the bundled model)")
     parser.add_argument("--hours", type=int, default=0, help="hear so many hours in one session")
     parser.add_argument("--out", type=Path, default=Path("docs/results/streams"))
     args = parser.parse_args()
@@ -191,7 +191,7 @@ def main() -> None:
         lines = [
             "# Hours in one session",
             "",
-            *a_day(Recognizer.load(args.model_dir), args.hours),
+            *a_day(Classifier.load(args.model_dir), args.hours),
             *notes,
         ]
         write_text(args.out.with_suffix(".md"), "\n".join(lines) + "\n")
@@ -206,7 +206,7 @@ def main() -> None:
     cost = {name: float(np.median(times[1:])) for name, times in taken.items()}
     first = next(iter(cost.values()))
     lines = [
-        "# What hearing live costs",
+        "# What scorer live costs",
         "",
         *" ".join(__doc__.splitlines()[5:]).strip().splitlines(),
         "",

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from earmark.config import TrainingSettings
 from earmark.data.splits import Split, read_split
-from earmark.settings import TrainingSettings
 from earmark.training.loop import Run
 
 
@@ -82,12 +82,12 @@ def main() -> None:
     literal = LiteralTraining(split)
     recipe = TrainingSettings()
     run = Run(split, recipe, accelerate.Accelerator(cpu=True), show_progress=False)
-    views, literal_speed, our_speed = run.steps * recipe.batch_size, [], []
+    crops, literal_speed, our_speed = run.steps * recipe.batch_size, [], []
     for number in range(args.rounds + 1):  # the first round warms up
         one = literal.epoch()
         begin = time.perf_counter()
         run.train_epoch(number + 1, tqdm(disable=True))
-        two = views / (time.perf_counter() - begin)
+        two = crops / (time.perf_counter() - begin)
         if number:
             literal_speed.append(one)
             our_speed.append(two)
@@ -97,9 +97,9 @@ def main() -> None:
         f"\n{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}; {split.dataset}, {split.train.features.shape[1]} mels\n"
         f"| training | clips/s |\n|---|---|\n| documented, literally | {one:.0f} |\n"
-        f"| earmark, augmented views | {two:.0f} |\n| ratio | {two / one:.1f} |\n\n"
-        f"An epoch of ours shows each clip in {recipe.views} views; counted by clips rather than "
-        f"views it is {two / recipe.views / one:.1f} times the literal speed."
+        f"| earmark, augmented crops | {two:.0f} |\n| ratio | {two / one:.1f} |\n\n"
+        f"An epoch of ours shows each clip in {recipe.crops_per_clip} crops; counted by clips, not "
+        f"crops it is {two / recipe.crops_per_clip / one:.1f} times the literal speed."
     )
 
 

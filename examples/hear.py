@@ -1,7 +1,7 @@
 """Hear a WAV file with an exported model: ONNX Runtime and NumPy, nothing of Earmark.
 
-    earmark export --out box.onnx
-    python examples/hear.py box.onnx dog.wav
+    earmark export --out model.onnx
+    python examples/hear.py model.onnx dog.wav
 
 The file is heard as a stream would be, half a second at a time, and must have the model's sample
 rate. Prints the likeliest class of every second and, at the end, the scores of the whole clip.
@@ -15,11 +15,13 @@ import numpy as np
 import onnxruntime
 
 
-def read(path, rate_hz):
+def read(path, sample_rate):
     """Return the samples of a 16-bit WAV file as mono, -1 to 1."""
     with wave.open(path) as file:
-        if file.getframerate() != rate_hz or file.getsampwidth() != 2:
-            sys.exit(f"{path}: needs 16 bits at {rate_hz} Hz; convert it, with sox for instance")
+        if file.getframerate() != sample_rate or file.getsampwidth() != 2:
+            sys.exit(
+                f"{path}: needs 16 bits at {sample_rate} Hz; convert it, with sox for instance"
+            )
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         mono = samples.reshape(-1, file.getnchannels()).mean(axis=1) / 32768
         return mono.astype(np.float32)
@@ -31,7 +33,7 @@ def main(model, path):
     stored = session.get_modelmeta().custom_metadata_map
     said = {key.removeprefix("earmark."): json.loads(value) for key, value in stored.items()}
     classes, step = said["classes"], said["step_samples"]
-    samples = read(path, said["rate_hz"])
+    samples = read(path, said["sample_rate"])
 
     # The state starts as zeros. "batch" is one stream; a window of 9 steps is 0.7 s.
     lengths = {"batch": 1, "window_less_one": 8}
@@ -43,7 +45,7 @@ def main(model, path):
     }
     names = [given.name for given in session.get_outputs()]
 
-    chunk = step * max(1, round(0.5 * said["rate_hz"] / step))
+    chunk = step * max(1, round(0.5 * said["sample_rate"] / step))
     samples = np.pad(samples, (0, max(0, step - len(samples))))
     whole = len(samples) // step * step
     last = -1
@@ -52,7 +54,7 @@ def main(model, path):
         given = session.run(None, {"samples": heard, **state})
         outputs = dict(zip(names, given, strict=True))
         state = {name: outputs[f"next_{name}"] for name in state}
-        second = (start + heard.shape[1]) // said["rate_hz"]
+        second = (start + heard.shape[1]) // said["sample_rate"]
         if second > last:
             scores = outputs["scores"][0, -1]
             print(f"{second:5d} s  {classes[scores.argmax()]} {scores.max():.4f}")

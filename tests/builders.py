@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from earmark.config import FrontEndSettings, TrainingSettings
+from earmark.config.recipes import replace_settings
 from earmark.data.splits import ClipSet, Split
-from earmark.settings import FrontEndSettings, TrainingSettings
 
 FRONT_END = FrontEndSettings(8_000, 256, 160, 6, 50.0, 4_000.0, 1e-6)
 CLASSES = ("dog", "rain", "rooster")
@@ -15,7 +16,7 @@ def clip_set(clips_per_class, seed):
     features, frames, labels, names = [], [], [], []
     for label in range(len(CLASSES)):
         for number in range(clips_per_class):
-            clip = rng.normal(-8, 1, (rng.integers(15, 31), FRONT_END.mels))
+            clip = rng.normal(-8, 1, (rng.integers(15, 31), FRONT_END.n_mels))
             clip[:, 2 * label : 2 * label + 2] += 2
             features.append(clip.astype(np.float32))
             frames.append(len(clip))
@@ -40,8 +41,17 @@ def small_split(**changes):
 def small_recipe(**changes):
     """A recipe that learns `small_split` in a second."""
     values = {
-        **{"batch_size": 8, "num_epochs": 6, "learning_rate": 0.02, "hidden_size": 8},
-        **{"num_layers": 1, "views": 2, "clip_seconds": 0.4, "stack": 2, "delta": 2},
-        **{"mel_mask": 1, "mel_shift": 0, "average": 0.9},
+        "batch_size": 8,
+        "num_epochs": 6,
+        "learning_rate": 0.02,
+        "hidden_size": 8,
+        "num_layers": 1,
+        "crops_per_clip": 2,
+        "clip_seconds": 0.4,
+        "stack": 2,
+        "delta": 2,
+        "mel_mask": 1,
+        "mel_shift": 0,
+        "ema_decay": 0.9,
     }
-    return TrainingSettings(**{**values, **changes})
+    return replace_settings(TrainingSettings(), {**values, **changes})

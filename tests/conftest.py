@@ -17,10 +17,10 @@ def esc10():
     return Path(folder)
 
 
-def _waveform(seconds=0.5, rate_hz=16_000, channels=1, hz=440.0, seed=0):
+def _waveform(seconds=0.5, sample_rate=16_000, channels=1, hz=440.0, seed=0):
     """A tone with a little noise, `(samples, channels)`, peak below 0.5; each channel differs."""
     rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
     loudness = 0.4 / np.arange(1, channels + 1)
     tone = np.sin(2 * np.pi * hz * time)[:, None] * loudness
     return tone + rng.uniform(-0.02, 0.02, tone.shape)
@@ -36,10 +36,12 @@ def waveform():
 def tone(tmp_path):
     """Write a small audio file and return its path; further options go to `soundfile.write`."""
 
-    def write(name, *, seconds=0.5, rate_hz=16_000, channels=1, hz=440.0, seed=0, **options):
+    def write(name, *, seconds=0.5, sample_rate=16_000, channels=1, hz=440.0, seed=0, **options):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, _waveform(seconds, rate_hz, channels, hz, seed), rate_hz, **options)
+        soundfile.write(
+            path, _waveform(seconds, sample_rate, channels, hz, seed), sample_rate, **options
+        )
         return path
 
     return write

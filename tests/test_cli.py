@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.artifact import load_model
 from earmark.data.splits import write_split
+from earmark.model_directory import load_model
 from tests.builders import FRONT_END, small_split
 from tests.processes import ROOT, assert_one_line, call, call_here
 
@@ -128,7 +128,7 @@ def test_models_py_is_found_before_the_folder_models(work):
         [sys.executable, "-c", code], cwd=work, capture_output=True, text=True, check=False
     )
     assert (work / "models").is_dir()
-    assert done.stdout.strip() == "earmark.model", done.stderr
+    assert done.stdout.strip() == "earmark.nn.classifier", done.stderr
 
 
 @pytest.mark.parametrize("layout", ["table", "csv", "json"])

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.artifact import load_model
+from earmark.model_directory import load_model
 from tests.processes import assert_one_line, call, call_here
 
 RECIPE = """
 [front_end]
-rate_hz = 8000
-window_samples = 256
-hop_samples = 160
+sample_rate = 8000
+n_fft = 256
+hop_length = 160
 mels = 16
 high_hz = 4000.0
 
 [training]
 num_epochs = 12
-views = 4
+crops = 4
 batch_size = 8
 learning_rate = 0.02
 dropout = 0.1
@@ -36,7 +36,7 @@ convolutions = [[6, 3, 3, 2, 2]]
 clip_seconds = 0.5
 average = 0.9
 mel_mask = 2
-backgrounds = 0.1
+negatives = 0.1
 """
 HZ = {"high": 2400.0, "low": 300.0, "middle": 900.0}
 
@@ -118,7 +118,7 @@ def test_a_model_starts_another_with_other_classes(work, model, tmp_path):
     assert trained.classes == ("bass", "treble")
     assert trained.training["started_from"] == start.fingerprint
     assert trained.front_end == start.front_end
-    assert trained.model.settings.convolutions == start.model.settings.convolutions
+    assert trained.model.settings.network.convolutions == start.model.settings.network.convolutions
     assert (trained.model.mean == start.model.mean).all()
 
 

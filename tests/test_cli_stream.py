@@ -16,11 +16,12 @@ from tests.processes import assert_one_line, call, call_here
 LOW = ("--threshold", "0.12", "--smoothing_seconds", "0.2")  # so that anything is an event
 
 
-def sound(seconds=12.0, rate_hz=44_100):
+def sound(seconds=12.0, sample_rate=44_100):
     """Bursts and pauses."""
     rng = np.random.default_rng(0)
     parts = [
-        rng.normal(0, 10 ** rng.uniform(-3, -0.7), rate_hz // 2) for _ in range(round(2 * seconds))
+        rng.normal(0, 10 ** rng.uniform(-3, -0.7), sample_rate // 2)
+        for _ in range(round(2 * seconds))
     ]
     return np.clip(np.concatenate(parts), -1, 1)
 
@@ -59,7 +60,7 @@ def test_a_file_a_pipe_and_predict_give_the_same_events(wav):
     assert file.stdout.decode() == predicted.stdout
     assert b"heard 12.0 s" in file.stderr
     whole = soundfile.read(wav, dtype="int16")[0].tobytes()
-    for words, data in ((["-"], wav.read_bytes()), (["-", "--rate_hz", "44100"], whole)):
+    for words, data in ((["-"], wav.read_bytes()), (["-", "--sample_rate", "44100"], whole)):
         piped = stream(*words, "--jsonl", *LOW, cwd=wav.parent, data=data)
         assert piped.returncode == 0, piped.stderr
         found = labelled(piped.stdout.decode())
@@ -68,13 +69,13 @@ def test_a_file_a_pipe_and_predict_give_the_same_events(wav):
         ]
 
 
-@pytest.mark.parametrize("layout", ["raven", "audacity", "csv", "dcase"])
-def test_events_are_written_in_every_layout_whole_or_not_at_all(wav, tmp_path, layout):
+@pytest.mark.parametrize("format", ["raven", "audacity", "csv", "dcase"])
+def test_events_are_written_in_every_layout_whole_or_not_at_all(wav, tmp_path, format):
     out = tmp_path / "events.txt"
-    words = ("predict", "--events", wav, "--format", layout, "--output_file", out, *LOW)
+    words = ("predict", "--events", wav, "--format", format, "--output_file", out, *LOW)
     done = call("earmark", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(out.read_text().splitlines()) > (layout != "audacity")
+    assert len(out.read_text().splitlines()) > (format != "audacity")
 
 
 def test_of_a_truncated_file_the_events_so_far_are_kept_and_the_fault_is_named(wav, tmp_path):
@@ -95,7 +96,7 @@ def test_of_a_truncated_file_the_events_so_far_are_kept_and_the_fault_is_named(w
 
 def half_heard(*extra, cwd):
     """Start a stream that was given two seconds and then nothing."""
-    words = ["stream", "-", "--rate_hz", "8000", "--stall_seconds", "0.5", *extra]
+    words = ["stream", "-", "--sample_rate", "8000", "--stall_seconds", "0.5", *extra]
     process = subprocess.Popen(
         [sys.executable, "-m", "earmark.cli", *words],
         stdin=subprocess.PIPE,
@@ -133,7 +134,17 @@ def test_a_stalled_pipe_is_waited_for_where_that_is_wanted(tmp_path):
 
 def test_an_interrupt_keeps_what_was_heard(wav, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "earmark.cli", "stream", "-", "--rate_hz", "44100", "--jsonl", *LOW],
+        [
+            sys.executable,
+            "-m",
+            "earmark.cli",
+            "stream",
+            "-",
+            "--sample_rate",
+            "44100",
+            "--jsonl",
+            *LOW,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -156,7 +167,7 @@ def test_samples_that_are_not_finite_are_heard_as_silence_and_counted(tmp_path):
     samples[100:200] = np.nan
     samples[20_000:20_010] = np.inf
     done = stream(
-        "-", "--rate_hz", 8_000, "--encoding", "f32le", cwd=tmp_path, data=samples.tobytes()
+        "-", "--sample_rate", 8_000, "--encoding", "f32le", cwd=tmp_path, data=samples.tobytes()
     )
     assert done.returncode == 0
     assert done.stderr.count(b"NaN or infinite") == 1
@@ -169,14 +180,14 @@ def test_samples_that_are_not_finite_are_heard_as_silence_and_counted(tmp_path):
     [
         (["-", "--file", "x"], "two sources"),
         (["--realtime"], "needs --file"),
-        (["--file", "x", "--rate_hz", "8000"], "--rate_hz"),
+        (["--file", "x", "--sample_rate", "8000"], "--sample_rate"),
         (["--file", "x", "--device", "y"], "--device"),
         (["--file", "x", "--jsonl", "--format", "csv"], "contradict"),
         (["-", "--channels", "0"], "--channels"),
         (["-", "--stall_seconds", "0"], "--stall_seconds"),
-        (["-", "--rate_hz", "100"], "100 Hz"),
+        (["-", "--sample_rate", "100"], "100 Hz"),
         (["--file", "missing.wav"], "missing.wav: no such file"),
-        (["--file", "x", "--release", "2"], "release"),
+        (["--file", "x", "--off_ratio", "2"], "off_ratio"),
         (["--file", "x", "--threshold", "1"], "threshold"),
     ],
 )
@@ -190,8 +201,8 @@ def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
     [
         (["--events", "--format", "table"], "--events cannot be written as table"),
         (["--format", "raven"], "--format raven needs --events"),
-        (["--gap_seconds", "2"], "--gap_seconds needs --events"),
-        (["--threshold", "0.5", "--release", "0.8"], "--release needs --events"),
+        (["--merge_gap_seconds", "2"], "--merge_gap_seconds needs --events"),
+        (["--threshold", "0.5", "--off_ratio", "0.8"], "--off_ratio needs --events"),
         (["--threshold", "1"], "threshold must be at least 0 and below 1"),
     ],
 )

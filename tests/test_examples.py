@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark import Recognizer
-from earmark.inference.recognizer import BOX
+from earmark import Classifier
+from earmark.bundled import ONNX_FILE
 from tests.processes import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -29,8 +29,8 @@ def clip(tmp_path_factory):
 
 def real(esc10, tmp_path):
     """Write a real recording as the examples take it."""
-    samples, rate_hz = soundfile.read(min((esc10 / "001 - Dog bark").glob("*.ogg")))
-    soundfile.write(tmp_path / "dog.wav", samples, rate_hz, subtype="PCM_16")
+    samples, sample_rate = soundfile.read(min((esc10 / "001 - Dog bark").glob("*.ogg")))
+    soundfile.write(tmp_path / "dog.wav", samples, sample_rate, subtype="PCM_16")
     return tmp_path / "dog.wav"
 
 
@@ -52,19 +52,19 @@ def said(command, *words):
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     scores = re.findall(r"^(\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
-    moments = re.findall(r"^ *(\d+) s  (\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
-    return {name: float(score) for name, score in scores}, moments
+    segments = re.findall(r"^ *(\d+) s  (\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
+    return {name: float(score) for name, score in scores}, segments
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_gives_the_scores_of_predict(command, clip):
-    scores, moments = said(command, BOX, clip)
-    assert scores == pytest.approx(Recognizer.load().predict(clip).scores, abs=1e-4)
-    assert [int(second) for second, *_ in moments] == [0, 1, 2, 3]
-    session = Recognizer.load().stream(block_seconds=0)
+    scores, segments = said(command, ONNX_FILE, clip)
+    assert scores == pytest.approx(Classifier.load().predict(clip).scores, abs=1e-4)
+    assert [int(second) for second, *_ in segments] == [0, 1, 2, 3]
+    session = Classifier.load().stream(block_seconds=0)
     samples, _ = soundfile.read(clip)
     session.push(samples)
-    _, label, score = moments[-1]
+    _, label, score = segments[-1]
     assert label == next(iter(session.scores))
     assert float(score) == pytest.approx(session.scores[label], abs=1e-4)
 
@@ -72,15 +72,15 @@ def test_an_example_gives_the_scores_of_predict(command, clip):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_names_a_real_dog(command, esc10, tmp_path):
     clip = real(esc10, tmp_path)
-    scores, _ = said(command, BOX, clip)
-    assert scores == pytest.approx(Recognizer.load().predict(clip).scores, abs=1e-4)
+    scores, _ = said(command, ONNX_FILE, clip)
+    assert scores == pytest.approx(Classifier.load().predict(clip).scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_refuses_another_rate_in_one_line(command, tmp_path):
     soundfile.write(tmp_path / "slow.wav", np.zeros(8_000), 8_000)
     done = subprocess.run(
-        [*command, str(BOX), str(tmp_path / "slow.wav")], capture_output=True, text=True
+        [*command, str(ONNX_FILE), str(tmp_path / "slow.wav")], capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "needs 16 bits at 44100 Hz" in done.stderr

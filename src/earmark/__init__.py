@@ -10,30 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earmark.inference.events import Event
-    from earmark.inference.recognizer import Prediction, Recognizer
-    from earmark.inference.session import Session
-    from earmark.model import LSTMClassifier
-    from earmark.settings import EventSettings
+    from earmark.classifier import Classifier, Prediction
+    from earmark.config import EventSettings
+    from earmark.nn.classifier import LSTMClassifier
+    from earmark.runtime.events import Event
+    from earmark.runtime.session import Session
 
 __version__ = "0.1.0"
 __all__ = [
+    "Classifier",
     "Event",
     "EventSettings",
     "LSTMClassifier",
     "Prediction",
-    "Recognizer",
     "Session",
     "__version__",
 ]
 
 _HOMES = {
-    "Event": "earmark.inference.events",
-    "EventSettings": "earmark.settings",
-    "LSTMClassifier": "earmark.model",
-    "Prediction": "earmark.inference.recognizer",
-    "Recognizer": "earmark.inference.recognizer",
-    "Session": "earmark.inference.session",
+    "Event": "earmark.runtime.events",
+    "EventSettings": "earmark.config",
+    "LSTMClassifier": "earmark.nn.classifier",
+    "Prediction": "earmark.classifier",
+    "Classifier": "earmark.classifier",
+    "Session": "earmark.runtime.session",
 }
 
 

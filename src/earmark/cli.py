@@ -1,4 +1,4 @@
-"""The command `earmark` and the two documented scripts. Top layer: parses and dispatches.
+"""The command `earmark` and the two documented scripts.
 
 Heavy modules are imported by the commands that need them, so that `--help` and `--version` answer
 at once. Every fault of the input ends as one line on stderr and a non-zero exit.

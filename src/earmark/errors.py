@@ -1,4 +1,4 @@
-"""The errors Earmark raises on purpose. Layer 0: imports nothing of ours.
+"""The errors Earmark raises on purpose.
 
 Each message is one line that names the file or setting, the fault and the remedy, because the
 command line prints it as it is, without a traceback.

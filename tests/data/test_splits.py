@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from earmark.data.inert import read_inert
+from earmark.data.pickles.inert import read_inert
 from earmark.data.splits import (
     ClipSet,
     Split,
@@ -206,9 +206,9 @@ def test_a_later_version_is_refused_with_the_command_that_makes_this_one(tmp_pat
 
 def test_a_wrong_front_end_is_refused_by_its_setting(tmp_path):
     content = own_content(tmp_path)
-    content["front_end"]["mels"] = 0
+    content["front_end"]["n_mels"] = 0
     save(tmp_path, content)
-    assert "mels must be at least 1, got 0" in fault_of(tmp_path)
+    assert "n_mels must be at least 1, got 0" in fault_of(tmp_path)
 
 
 # --- missing and damaged files ------------------------------------------------------------------
@@ -547,7 +547,7 @@ def test_a_hostile_file_is_refused_and_runs_nothing(tmp_path, case):
             ("codecs", "encode"),
         ),
         *(("numpy", "load"), ("numpy", "ndarray.tofile"), ("torch", "load"), ("os", "system")),
-        *(("torch.storage", "torch.load"), ("earmark.data.inert", "read_inert")),
+        *(("torch.storage", "torch.load"), ("earmark.data.pickles.inert", "read_inert")),
     ],
 )
 def test_a_name_that_is_not_needed_is_refused_by_name(tmp_path, module, name):
@@ -582,7 +582,7 @@ def test_a_file_cannot_change_the_program_s_own_classes_and_functions(tmp_path, 
     path = tmp_path / "split_0.pkl"
     path.write_bytes(setting(module, name, "planted"))
     code = (
-        "import sys, pathlib, torch.utils.data as d, earmark.data.inert as s, contextlib\n"
+        "import sys, pathlib, torch.utils.data as d, earmark.data.pickles.inert as s, contextlib\n"
         "with contextlib.suppress(s.SplitError): s.read_inert(pathlib.Path(sys.argv[1]))\n"
         "sys.exit(hasattr(d.TensorDataset, 'planted') or hasattr(s._latin1, 'planted'))"
     )
@@ -609,7 +609,7 @@ def test_a_forged_dtype_cannot_make_numpy_follow_a_pointer_of_the_file(tmp_path,
     )
     save(tmp_path, {"train": (array, [0]), "test": FORMS["arrays"]})
     code = (
-        "import sys, pathlib, earmark.data.inert as s\n"
+        "import sys, pathlib, earmark.data.pickles.inert as s\n"
         "try: s.read_inert(pathlib.Path(sys.argv[1]) / 'split_0.pkl')\n"
         "except s.SplitError: sys.exit(7)"
     )

@@ -8,18 +8,18 @@ import accelerate
 import numpy as np
 import pytest
 
-from earmark.artifact import load_model
-from earmark.data.prepare import HeardClip, HeardDataset
+from earmark.config.recipes import Recipe
+from earmark.data.dataset import FeatureClip, FeatureDataset
 from earmark.data.readers import Clip
 from earmark.errors import DatasetError, RunError
-from earmark.evaluation.crossval import (
+from earmark.evaluation.crossval_report import (
     headline,
     markdown,
     refuse_results_of_other_data,
     summarise,
     write_summary,
 )
-from earmark.recipe import Recipe
+from earmark.model_directory import load_model
 from earmark.training import crossval as crossval_module
 from earmark.training.crossval import (
     classes_left_out,
@@ -28,10 +28,10 @@ from earmark.training.crossval import (
     open_runs,
     refuse_unvalidated,
 )
-from earmark.training.fit import fit
+from earmark.training.run import fit
 from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
 
-RECIPE = Recipe("small", FRONT_END, small_recipe(num_epochs=2, backgrounds=0.2))
+RECIPE = Recipe("small", FRONT_END, small_recipe(num_epochs=2, negatives_probability=0.2))
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def heard(tmp_path):
     items, folds = [], []
     for number, label in enumerate(clips.labels):
         clip = Clip(tmp_path / f"{number}.wav", CLASSES[label], str(number))
-        items.append(HeardClip(clip, clips.clip(number), 0.5, str(number)))
+        items.append(FeatureClip(clip, clips.clip(number), 0.5, str(number)))
         folds.append(str(number % 3 + 1))
     groups = [item.clip.group for item in items]
-    return HeardDataset("d", False, CLASSES, items, groups, folds, [], FRONT_END, "f" * 64)
+    return FeatureDataset("d", False, CLASSES, items, groups, folds, [], FRONT_END, "f" * 64)
 
 
 def cross(heard, folder, seeds=(0, 1), recipe=RECIPE, **options):
@@ -156,7 +156,7 @@ def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
         recipe = dataclasses.replace(RECIPE, training=small_recipe(num_epochs=3))
     else:
         heard = dataclasses.replace(heard, fingerprint="0" * 64)
-    changed = r"(num_epochs and backgrounds|fingerprint)"
+    changed = r"(num_epochs and negatives|fingerprint)"
     with pytest.raises(RunError, match=f"another {changed}; use another --runs"):
         open_runs(tmp_path, heard, recipe)
 
@@ -225,7 +225,7 @@ def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
     rows, _ = cross(heard, tmp_path / "runs")
     unknown = [
         {
-            **{"left_out": ["dog"], "auroc": 0.9, "known_named": 0.8, "unknown_named": 0.1},
+            **{"left_out": ["dog"], "auroc": 0.9, "known_accepted": 0.8, "unknown_accepted": 0.1},
             **{"accuracy": 0.7, "test_fold": "1"},
         }
     ]
@@ -262,15 +262,15 @@ def test_the_share_named_rightly_counts_clips_and_says_nothing_where_none_is_nam
     rows, _ = cross(heard, tmp_path / "runs", seeds=(0,))
     shares = zip((0.0, 0.5, 1.0), (None, 1.0, 0.5), rows, strict=True)
     for named, right, row in shares:
-        row["none_of_these"] |= {"test_clips_named": named, "accuracy_of_named": right}
+        row["none_of_these"] |= {"coverage": named, "accuracy_of_accepted": right}
     summary = summarise(rows, [], name="small", command="")
-    assert summary["none_of_these"]["test_clips_named"] == pytest.approx(0.5)
-    assert summary["none_of_these"]["accuracy_of_named"] == pytest.approx(2 / 3)
+    assert summary["none_of_these"]["coverage"] == pytest.approx(0.5)
+    assert summary["none_of_these"]["accuracy_of_accepted"] == pytest.approx(2 / 3)
     assert "50.0 % of the clips are named, of which 66.7 % rightly" in markdown(summary, "s", "")
     for row in rows:
-        row["none_of_these"] |= {"test_clips_named": 0.0, "accuracy_of_named": None}
+        row["none_of_these"] |= {"coverage": 0.0, "accuracy_of_accepted": None}
     summary = summarise(rows, [], name="small", command="")
-    assert summary["none_of_these"]["accuracy_of_named"] is None
+    assert summary["none_of_these"]["accuracy_of_accepted"] is None
     assert "0.0 % of the clips are named; the others" in markdown(summary, "s", "")
 
 

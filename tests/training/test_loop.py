@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.artifact import load_model
 from earmark.errors import DatasetError, RunError
-from earmark.evaluation.results import evaluate
-from earmark.training.fit import resumable
+from earmark.evaluation.report import evaluate
+from earmark.model_directory import load_model
+from earmark.training.checkpoint import read_checkpoint
 from earmark.training.loop import Run
-from earmark.training.state import read_state
+from earmark.training.run import resumable
 from tests.builders import clip_set, small_recipe, small_split
 
 
@@ -47,7 +47,9 @@ def test_training_learns_and_leaves_a_whole_record(tmp_path):
 
 
 def test_training_on_joined_views_and_their_moments_learns_both(tmp_path):
-    recipe = small_recipe(joined=4, moments=1.0, moment_seconds=0.2, num_epochs=12)
+    recipe = small_recipe(
+        clips_per_sequence=4, segment_loss_weight=1.0, segment_seconds=0.2, num_epochs=12
+    )
     trained = make_run(recipe).train(tmp_path)
     assert evaluate(trained, small_split())["accuracy"] >= 0.9
     clips = small_split().test
@@ -55,7 +57,7 @@ def test_training_on_joined_views_and_their_moments_learns_both(tmp_path):
     state = model.initial_state(1, 5)
     for start, length, label in zip(clips.starts, clips.frames, clips.labels, strict=True):
         frames = torch.from_numpy(clips.features[start : start + length])[None]
-        logits, state = model.moments(frames, state)
+        logits, state = model.segments(frames, state)
         right.append(int(logits[0, -1].argmax()) == label)
     assert np.mean(right) >= 0.8  # one stream of all test clips, a short window
 
@@ -94,7 +96,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, e
     load_model(tmp_path / "cut")  # a whole model is there already
     settings, _ = resumable(tmp_path / "cut")
     again = make_run(settings)
-    again.resume(read_state(tmp_path / "cut"))
+    again.resume(read_checkpoint(tmp_path / "cut"))
     again.train(tmp_path / "cut")
     torch.testing.assert_close(
         weights(tmp_path / "whole"), weights(tmp_path / "cut"), atol=0, rtol=0
@@ -164,7 +166,7 @@ def test_one_source_per_class_is_refused(tmp_path):
 def test_nothing_to_resume_is_said(tmp_path):
     with pytest.raises(RunError, match="no such run"):
         resumable(tmp_path / "none")
-    with pytest.raises(RunError, match="no resume state"):
+    with pytest.raises(RunError, match="no checkpoint"):
         resumable(tmp_path)
 
 
@@ -181,5 +183,5 @@ def test_the_resume_state_holds_no_pickle_and_stands_apart_from_the_model(tmp_pa
     data = (tmp_path / "resume" / "state.safetensors").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert {name.split("/")[0] for name in header} == {
-        *("__metadata__", "weights", "average", "best", "optimizer")
+        *("__metadata__", "weights", "ema_decay", "best", "optimizer")
     }

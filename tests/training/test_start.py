@@ -6,10 +6,10 @@ import accelerate
 import pytest
 
 from earmark.errors import RunError
-from earmark.training.fit import fit
+from earmark.training.checkpoint import read_checkpoint
 from earmark.training.loop import Run
+from earmark.training.run import fit
 from earmark.training.start import refuse_other_data
-from earmark.training.state import read_state
 from tests.builders import FRONT_END, small_recipe, small_split
 
 
@@ -17,9 +17,9 @@ def test_resuming_on_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
     run = Run(small_split(), small_recipe(num_epochs=1), accelerator)
     run.train(tmp_path)
-    state = read_state(tmp_path)
+    state = read_checkpoint(tmp_path)
     refuse_other_data(state, small_split(), tmp_path, run.held_out)
-    longer = dataclasses.replace(FRONT_END, hop_samples=FRONT_END.hop_samples + 1)
+    longer = dataclasses.replace(FRONT_END, hop_length=FRONT_END.hop_length + 1)
     for other in (small_split(fingerprint="0" * 64), small_split(front_end=longer)):
         with pytest.raises(RunError, match="other data, or on other features"):
             refuse_other_data(state, other, tmp_path, run.held_out)
@@ -40,7 +40,7 @@ def test_going_on_from_a_finished_run_of_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
     recipe = small_recipe(num_epochs=1, refit=True)
     fit(small_split(), recipe, accelerator, tmp_path)
-    longer = dataclasses.replace(FRONT_END, hop_samples=FRONT_END.hop_samples + 1)
+    longer = dataclasses.replace(FRONT_END, hop_length=FRONT_END.hop_length + 1)
     for other in (small_split(index=1), small_split(front_end=longer)):
         with pytest.raises(RunError, match="was started on other data"):
             fit(other, recipe, accelerator, tmp_path)

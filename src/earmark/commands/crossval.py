@@ -1,13 +1,13 @@
-"""`earmark crossval`: every fold of a dataset, with a table. Layer 7."""
+"""`earmark crossval`: every fold of a dataset, with a table."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
 
+from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.commands.flags import (
     accelerator_for,
     add_cuda,
@@ -15,9 +15,8 @@ from earmark.commands.flags import (
     add_precision,
     given_settings,
 )
-from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.config.recipes import read_recipe
 from earmark.errors import RunError
-from earmark.recipe import read_recipe, refuse_misfit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
-    from earmark.evaluation.crossval import (
+    from earmark.evaluation.crossval_report import (
         headline,
         refuse_results_of_other_data,
         summarise,
         table,
         write_summary,
     )
-    from earmark.files import refuse_unwritable
+    from earmark.io.files import refuse_unwritable
     from earmark.training.crossval import (
         RECORD,
         classes_left_out,
@@ -94,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"--seeds must be at least 1, got {args.seeds}")
     recipe = read_recipe(args.recipe)
     given = given_settings(args)
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
-    refuse_misfit(recipe)
+    recipe = recipe.replace(given)
+    recipe.check_fit()
     name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in given.items())])
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)

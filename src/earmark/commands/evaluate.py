@@ -1,4 +1,4 @@
-"""`earmark evaluate` and `lstm_inference.py`: score a split, or one audio file. Layer 7."""
+"""`earmark evaluate` and `lstm_inference.py`: score a split, or one audio file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.commands.flags import add_cuda, add_splits_dir, choose_device, splits_folder
-from earmark.commands.output import model_json, synthetic_note
+from earmark.commands.printing import model_json, synthetic_note
 from earmark.errors import SettingsError
 
 if TYPE_CHECKING:
-    from earmark.inference.recognizer import Prediction, Recognizer
+    from earmark.classifier import Classifier, Prediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score a split or one file, print and write the results; return the exit code."""
-    from earmark.artifact import load_model
+    from earmark.classifier import Classifier
     from earmark.data.splits import read_split
-    from earmark.evaluation.results import evaluate, summary, write_results
-    from earmark.files import refuse_unwritable, write_json
-    from earmark.inference.recognizer import Recognizer
+    from earmark.evaluation.report import evaluate, summary, write_results
+    from earmark.io.files import refuse_unwritable, write_json
+    from earmark.model_directory import load_model
 
     if args.batch_size < 1:
         raise SettingsError(f"batch_size must be at least 1, got {args.batch_size}")
@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
         refuse_unwritable(Path(args.output_file))
     model_dir = Path(args.model_dir)
     if args.audio_file is not None:
-        recognizer = Recognizer.load(model_dir, choose_device(args.cuda))
-        prediction = recognizer.predict(args.audio_file)
-        print(_ranking(prediction, recognizer))
+        classifier = Classifier.load(model_dir, choose_device(args.cuda))
+        prediction = classifier.predict(args.audio_file)
+        print(_ranking(prediction, classifier))
         if args.output_file:
-            model = model_json(recognizer)
+            model = model_json(classifier)
             write_json(Path(args.output_file), {**prediction.to_json(), "model": model})
         return 0
     trained = load_model(model_dir)
@@ -70,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ranking(prediction: Prediction, recognizer: Recognizer, top: int = 5) -> str:
+def _ranking(prediction: Prediction, classifier: Classifier, top: int = 5) -> str:
     """Lay out the most likely classes of one clip with their scores as bars."""
     width = max(len(name) for name in prediction.scores)
     lines = [f"{prediction.path} ({prediction.seconds:.2f} s): {prediction.label}"]
     for name, score in list(prediction.scores.items())[:top]:
         lines.append(f"  {name:<{width}}  {score:6.3f}  {'#' * round(30 * score)}")
-    return "\n".join([*lines, *synthetic_note(recognizer)])
+    return "\n".join([*lines, *synthetic_note(classifier)])

@@ -1,4 +1,4 @@
-"""`earmark export`: write a model as one ONNX file that runs anywhere. Layer 7."""
+"""`earmark export`: write a model as one ONNX file that runs anywhere."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 from earmark.errors import EarmarkError, SettingsError
 
 if TYPE_CHECKING:
-    from earmark.artifact import TrainedModel
     from earmark.data.readers import Clip
+    from earmark.model_directory import TrainedModel
 
 _GENERATED = 12  # sounds to compare on, where no clips are given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `export`."""
-    parser.add_argument(
-        "--model_dir", metavar="DIR", help="a run of training (the model in the box)"
-    )
+    parser.add_argument("--model_dir", metavar="DIR", help="a run of training (the bundled model)")
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write, FILE.onnx")
     parser.add_argument(
         "--clips", nargs="+", default=[], metavar="FILE", help="audio files to verify on too"
@@ -48,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "when its scores are those of torch, within 1e-4, in chunks and batches of several\n"
         "sizes.\n\n"
         "examples:\n"
-        "  earmark export --out box.onnx\n"
+        "  earmark export --out model.onnx\n"
         "  earmark export --model_dir models/lstm-128-2-1767225600 --out mine.onnx --clips *.wav\n"
         "  earmark export --model_dir RUN --out small.onnx --quantize int8 --dataset ESC-10\n"
         "  earmark predict --model_dir mine.onnx dog.wav"
@@ -57,12 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, verify, say what was written; return the exit code."""
-    from earmark import audio
-    from earmark.artifact import load_model, model_folder
-    from earmark.data.backgrounds import backgrounds
+    from earmark.data.synthetic.negatives import make_negatives
     from earmark.errors import ModelError
-    from earmark.export import OPSET, export
-    from earmark.files import refuse_unwritable
+    from earmark.export.build import OPSET, export
+    from earmark.io import decode
+    from earmark.io.files import refuse_unwritable
+    from earmark.model_directory import load_model, model_folder
 
     out = Path(args.out)
     if out.suffix != ".onnx":
@@ -77,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
     if trained.front_end is None:
         raise ModelError(f"{folder}: was trained on ready-made features, so it hears no audio")
     tested = _test_fold(trained, folder, args.dataset) if args.dataset else []
-    rate_hz = trained.front_end.rate_hz
+    sample_rate = trained.front_end.sample_rate
     clips = None
     if not args.no_verify:
-        clips = [samples for _, samples in backgrounds(_GENERATED, 0, rate_hz)]
-        clips += [audio.read(Path(clip), rate_hz, allow_silence=True) for clip in args.clips]
+        clips = [samples for _, samples in make_negatives(_GENERATED, 0, sample_rate)]
+        clips += [decode.read(Path(clip), sample_rate, allow_silence=True) for clip in args.clips]
     weights = args.quantize or "float32"
     if weights != "float32":
         with tempfile.TemporaryDirectory() as beside:
@@ -124,16 +122,16 @@ def _compare(small: Path, weights: str, plain: Path, tested: list[Clip]) -> None
     Raises:
         EarmarkError: the smaller file is not smaller; it is removed.
     """
-    from earmark import Recognizer
+    from earmark import Classifier
 
     if small.stat().st_size >= plain.stat().st_size:
         small.unlink()
         raise EarmarkError(f"{small}: not kept, {weights} is not smaller than float32")
     for name, path in (("float32", plain), (weights, small)):
-        recognizer = Recognizer.load(path)
+        classifier = Classifier.load(path)
         begun, right, seconds = time.perf_counter(), 0, 0.0
         for clip in tested:
-            prediction = recognizer.predict(clip.path)
+            prediction = classifier.predict(clip.path)
             right, seconds = right + (prediction.best == clip.label), seconds + prediction.seconds
         line = f"{name}: {path.stat().st_size / 1e6:.2f} MB"
         if tested:

@@ -1,4 +1,4 @@
-"""Flags and choices that several commands share. Layer 7."""
+"""Flags and choices that several commands share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earmark.config import EventSettings, NetworkSettings, TrainingSettings
 from earmark.errors import RunError
-from earmark.settings import EventSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import accelerate
@@ -69,7 +69,7 @@ def add_settings(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, names: Sequence[str]
 ) -> None:
     """Add the flags of these settings of a recipe."""
-    fields = {field.name: field for field in dataclasses.fields(TrainingSettings)}
+    fields = {field.name: field for field in _recipe_fields()}
     for name in names:
         _add_setting(parser, fields[name])
 
@@ -79,8 +79,14 @@ def add_other_settings(parser: argparse.ArgumentParser, without: Sequence[str]) 
     group = parser.add_argument_group(
         "settings of the recipe", "in brackets the documented defaults; a recipe has its own"
     )
-    names = [field.name for field in dataclasses.fields(TrainingSettings)]
+    names = [field.name for field in _recipe_fields()]
     add_settings(group, [name for name in names if name not in without])
+
+
+def _recipe_fields() -> list[dataclasses.Field[Any]]:
+    """Return the settings of a recipe that have flags: the network's and the training's."""
+    training = [field for field in dataclasses.fields(TrainingSettings) if field.name != "network"]
+    return [*dataclasses.fields(NetworkSettings), *training]
 
 
 def _add_setting(
@@ -130,7 +136,7 @@ def event_settings(args: argparse.Namespace) -> EventSettings:
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the recipe that were given as flags."""
-    names = [field.name for field in dataclasses.fields(TrainingSettings)]
+    names = [field.name for field in _recipe_fields()]
     return {name: v for name in names if (v := getattr(args, name, None)) is not None}
 
 

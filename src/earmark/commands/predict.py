@@ -1,4 +1,4 @@
-"""`earmark predict`: name the sounds in files, folders and globs. Layer 7."""
+"""`earmark predict`: name the sounds in files, folders and globs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.audio import has_audio_suffix
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.output import model_json, print_line, synthetic_note
+from earmark.commands.printing import model_json, print_line, synthetic_note
+from earmark.config import EventSettings
+from earmark.decision.calibration import NONE
 from earmark.errors import AudioError, EarmarkError, SettingsError
-from earmark.evaluation.calibration import NONE
-from earmark.inference.tables import LAYOUTS, EventTable
-from earmark.settings import EventSettings
+from earmark.io.decode import has_audio_suffix
+from earmark.output.events import FORMATS, EventTable
 
 if TYPE_CHECKING:
-    from earmark.inference.recognizer import Prediction, Recognizer
+    from earmark.classifier import Classifier, Prediction
 
-_LAYOUTS = ("table", "json", "csv")  # of predictions of whole files
+_FORMATS = ("table", "json", "csv")  # of predictions of whole files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model_dir",
         metavar="DIR",
-        help="a run of training, or a file of earmark export (the model in the box)",
+        help="a run of training, or a file of earmark export (the bundled model)",
     )
     parser.add_argument(
         "--events",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=(*_LAYOUTS, *(layout for layout in LAYOUTS if layout not in _LAYOUTS)),
+        choices=(*_FORMATS, *(format for format in FORMATS if format not in _FORMATS)),
         help="table, json or csv (table); with --events jsonl, raven, audacity, csv or dcase "
         "(jsonl)",
     )
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
-    from earmark.files import refuse_unwritable, write_text
-    from earmark.inference.recognizer import Recognizer
+    from earmark.classifier import Classifier
+    from earmark.io.files import refuse_unwritable, write_text
 
     if args.top < 1:
         raise SettingsError(f"--top must be at least 1, got {args.top}")
@@ -77,27 +77,27 @@ def run(args: argparse.Namespace) -> int:
         raise EarmarkError("no audio files among what was given")
     if args.output_file:
         refuse_unwritable(Path(args.output_file))
-    layout = args.format or ("jsonl" if args.events else "table")
-    if layout not in (LAYOUTS if args.events else _LAYOUTS):
+    format = args.format or ("jsonl" if args.events else "table")
+    if format not in (FORMATS if args.events else _FORMATS):
         raise SettingsError(
-            f"--format {layout} needs --events"
-            if layout in LAYOUTS
-            else f"--events cannot be written as {layout}; use one of {', '.join(LAYOUTS)}"
+            f"--format {format} needs --events"
+            if format in FORMATS
+            else f"--events cannot be written as {format}; use one of {', '.join(FORMATS)}"
         )
     settings = event_settings(args)
     for name in (field.name for field in dataclasses.fields(EventSettings)):
         if not args.events and name != "threshold" and getattr(args, name) is not None:
             raise SettingsError(f"--{name} needs --events")
-    recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
+    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else print_line
     writer: _Writer | _EventWriter
     if args.events:
-        if recognizer.info.model.bidirectional:
-            recognizer.stream()  # says why not
-        writer = _EventWriter(layout, emit, recognizer, settings)
+        if classifier.info.model.network.bidirectional:
+            classifier.stream()  # says why not
+        writer = _EventWriter(format, emit, classifier, settings)
     else:
-        writer = _Writer(layout, emit, recognizer, args.top, settings.threshold)
+        writer = _Writer(format, emit, classifier, args.top, settings.threshold)
     failures: list[str] = []
     try:
         for path in paths:
@@ -120,20 +120,20 @@ class _Writer:
 
     def __init__(
         self,
-        layout: str,
+        format: str,
         emit: Callable[[str], object],
-        recognizer: Recognizer,
+        classifier: Classifier,
         top: int,
         threshold: float,
     ) -> None:
-        self._layout, self._emit, self._top = layout, emit, top
-        self._recognizer, self._threshold = recognizer, threshold
+        self._format, self._emit, self._top = format, emit, top
+        self._recognizer, self._threshold = classifier, threshold
         self._predictions: list[dict[str, Any]] = []
-        if layout == "csv":
-            names = recognizer.classes
+        if format == "csv":
+            names = classifier.classes
             self._row(["path", "seconds", "prediction", "score", *names])
-        if layout != "json":  # the document says it in its model
-            for line in synthetic_note(recognizer):
+        if format != "json":  # the document says it in its model
+            for line in synthetic_note(classifier):
                 print(line, file=sys.stderr)
 
     def _row(self, values: Sequence[object]) -> None:
@@ -144,9 +144,9 @@ class _Writer:
     def hear(self, path: Path) -> None:
         """Predict the next file and write the prediction."""
         prediction: Prediction = self._recognizer.predict(path, threshold=self._threshold)
-        if self._layout == "json":
+        if self._format == "json":
             self._predictions.append(prediction.to_json())
-        elif self._layout == "csv":
+        elif self._format == "csv":
             scores = [f"{prediction.scores[name]:.6f}" for name in self._recognizer.classes]
             self._row(
                 [
@@ -163,7 +163,7 @@ class _Writer:
 
     def close(self, failures: Sequence[str]) -> None:
         """Write what belongs at the end."""
-        if self._layout == "json":
+        if self._format == "json":
             document = {
                 "model": model_json(self._recognizer),
                 "threshold": self._threshold or None,  # None: each class's own
@@ -178,15 +178,15 @@ class _EventWriter:
 
     def __init__(
         self,
-        layout: str,
+        format: str,
         emit: Callable[[str], object],
-        recognizer: Recognizer,
+        classifier: Classifier,
         settings: EventSettings,
     ) -> None:
-        self._recognizer, self._settings, self._emit = recognizer, settings, emit
-        front_end = recognizer.info.front_end
-        self._table = EventTable(layout, front_end.low_hz, front_end.high_hz)
-        for line in synthetic_note(recognizer):
+        self._recognizer, self._settings, self._emit = classifier, settings, emit
+        front_end = classifier.info.front_end
+        self._table = EventTable(format, front_end.low_hz, front_end.high_hz)
+        for line in synthetic_note(classifier):
             print(line, file=sys.stderr)
         for line in self._table.header():
             emit(line)
@@ -195,7 +195,7 @@ class _EventWriter:
         """Find the events in the next file and write each when it has ended."""
         session = self._recognizer.file_session(path, self._settings)
         try:
-            for event in session.hear_file(path):
+            for event in session.detect_file(path):
                 self._emit(self._table.line(event))
         finally:
             self._table.next_file(session.seconds)

@@ -1,11 +1,11 @@
-"""`earmark prepare`: a dataset becomes split files. Layer 7."""
+"""`earmark prepare`: a dataset becomes split files."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read a dataset, write its splits, report; return the exit code."""
-    from earmark.data.prepare import replaceable_splits, report, write_splits
+    from earmark.config.recipes import read_recipe
+    from earmark.data.dataset import replaceable_splits, report, write_splits
     from earmark.data.splits import split_path
-    from earmark.files import refuse_unwritable
-    from earmark.recipe import read_recipe
+    from earmark.io.files import refuse_unwritable
 
     refuse_unwritable(split_path(Path(args.out), 0))
     replaceable_splits(Path(args.out))

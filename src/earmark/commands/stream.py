@@ -1,4 +1,4 @@
-"""`earmark stream`: hear a microphone, a pipe or a file as it comes. Layer 7."""
+"""`earmark stream`: hear a microphone, a pipe or a file as it comes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.output import print_line, synthetic_note
+from earmark.commands.printing import print_line, synthetic_note
 from earmark.errors import AudioError, SettingsError
-from earmark.inference.events import Event
-from earmark.inference.sources import (
+from earmark.live.sources import (
     ENCODINGS,
     STALL_SECONDS,
     Chunk,
@@ -28,11 +27,12 @@ from earmark.inference.sources import (
     StalledError,
     devices,
 )
-from earmark.inference.tables import LAYOUTS, EventTable
+from earmark.output.events import FORMATS, EventTable
+from earmark.runtime.events import Event
 
 if TYPE_CHECKING:
-    from earmark.inference.recognizer import Recognizer
-    from earmark.inference.session import Session
+    from earmark.classifier import Classifier
+    from earmark.runtime.session import Session
 
 _BARS = 3
 _BAR_SECONDS = 0.1  # between two pictures of the bars
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("-",),
         metavar="-",
-        help="read samples from standard input: a WAV stream, or raw ones with --rate_hz; without "
-        "it, the microphone is heard",
+        help="read samples from standard input: a WAV stream, or raw ones with --sample_rate; "
+        "without it, the microphone",
     )
     parser.add_argument("--file", metavar="FILE", help="hear a file, as fast as it goes")
     parser.add_argument(
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", metavar="NAME", help="microphone, by name or number")
     parser.add_argument("--list_devices", action="store_true", help="list audio devices and end")
-    parser.add_argument("--rate_hz", type=int, metavar="INT", help="sample rate of raw samples")
+    parser.add_argument("--sample_rate", type=int, metavar="INT", help="sample rate of raw samples")
     parser.add_argument(
         "--channels", type=int, default=1, metavar="INT", help="channels of raw samples (1)"
     )
@@ -66,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model_dir",
         metavar="DIR",
-        help="a run of training, or a file of earmark export (the model in the box)",
+        help="a run of training, or a file of earmark export (the bundled model)",
     )
     parser.add_argument(
         "--format",
-        choices=("text", *LAYOUTS),
+        choices=("text", *FORMATS),
         help="how to write events (text, with live bars where the output is a terminal)",
     )
     parser.add_argument("--jsonl", action="store_true", help="the same as --format jsonl")
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  earmark stream\n"
         "  arecord -f S16_LE -r 48000 | earmark stream - --jsonl\n"
         "  sox night.flac -t raw -e signed -b 16 -c 1 -r 44100 - \\\n"
-        "    | earmark stream - --rate_hz 44100\n"
+        "    | earmark stream - --sample_rate 44100\n"
         "  earmark stream --file night.flac --format audacity > night.txt"
     )
 
@@ -107,22 +107,22 @@ def run(args: argparse.Namespace) -> int:
     if args.list_devices:
         print(devices())
         return 0
-    from earmark.inference.recognizer import Recognizer
+    from earmark.classifier import Classifier
 
-    recognizer = Recognizer.load(args.model_dir, choose_device(args.cuda))
-    layout = args.format or ("jsonl" if args.jsonl else "text")
-    display = _Display(layout, recognizer)
-    for line in synthetic_note(recognizer):
+    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
+    format = args.format or ("jsonl" if args.jsonl else "text")
+    display = _Display(format, classifier)
+    for line in synthetic_note(classifier):
         print(line, file=sys.stderr)
     if args.file and not args.realtime:
-        session = recognizer.file_session(args.file, settings)
-        return _hear(session, display, session.hear_file(Path(args.file)))
+        session = classifier.file_session(args.file, settings)
+        return _process(session, display, session.detect_file(Path(args.file)))
     if args.file:
-        session = recognizer.stream(settings=settings, source=args.file)
-        return _hear(session, display, session.hear(_paced(session, display, Path(args.file))))
+        session = classifier.stream(settings=settings, source=args.file)
+        return _process(session, display, session.hear(_paced(session, display, Path(args.file))))
     name = "stdin" if args.source else "microphone"
-    session = recognizer.stream(settings=settings, source=name)
-    return _hear(session, display, _live(session, display, args))
+    session = classifier.stream(settings=settings, source=name)
+    return _process(session, display, _live(session, display, args))
 
 
 def _refuse_odd(args: argparse.Namespace) -> None:
@@ -133,8 +133,8 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         raise SettingsError("--realtime needs --file; other sources come at their own speed")
     if args.device and (args.source or args.file):
         raise SettingsError("--device names a microphone; leave out - and --file")
-    if args.rate_hz is not None and not args.source:
-        raise SettingsError("--rate_hz describes raw samples; it needs -")
+    if args.sample_rate is not None and not args.source:
+        raise SettingsError("--sample_rate describes raw samples; it needs -")
     if args.jsonl and args.format not in (None, "jsonl"):
         raise SettingsError(f"--jsonl and --format {args.format} contradict each other")
     if args.channels < 1:
@@ -145,7 +145,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         raise SettingsError("standard input is a terminal; pipe samples into it")
 
 
-def _hear(session: Session, display: _Display, events: Iterator[Event]) -> int:
+def _process(session: Session, display: _Display, events: Iterator[Event]) -> int:
     """Show events as they come; end well, whatever ends it."""
     try:
         for event in events:
@@ -168,15 +168,15 @@ def _hear(session: Session, display: _Display, events: Iterator[Event]) -> int:
 
 def _paced(session: Session, display: _Display, path: Path) -> Iterator[NDArray[np.float32]]:
     """Read a file at the speed of the sound."""
-    from earmark.inference.session import file_chunks
+    from earmark.runtime.session import file_chunks
 
     begun, given = time.monotonic(), 0
-    part = round(_REALTIME_SECONDS * session.rate_hz)
-    for block in file_chunks(path, session.rate_hz):
+    part = round(_REALTIME_SECONDS * session.sample_rate)
+    for block in file_chunks(path, session.sample_rate):
         for start in range(0, len(block), part):
             samples = block[start : start + part]
             given += len(samples)
-            time.sleep(max(0.0, begun + given / session.rate_hz - time.monotonic()))
+            time.sleep(max(0.0, begun + given / session.sample_rate - time.monotonic()))
             yield samples
             display.bars(session)
 
@@ -199,12 +199,12 @@ def _chunks(args: argparse.Namespace, display: _Display) -> Iterator[Chunk]:
 
     def opened() -> Pipe | Microphone:
         if args.source:
-            return Pipe(sys.stdin.fileno(), args.rate_hz, args.channels, args.encoding)
+            return Pipe(sys.stdin.fileno(), args.sample_rate, args.channels, args.encoding)
         return Microphone(args.device)
 
     source = opened()
     if isinstance(source, Microphone):
-        display.note(f"{source.name}: {source.rate_hz} Hz")
+        display.note(f"{source.name}: {source.sample_rate} Hz")
     stalled, last = False, time.monotonic()
     try:
         while True:
@@ -225,7 +225,7 @@ def _chunks(args: argparse.Namespace, display: _Display) -> Iterator[Chunk]:
             if stalled:
                 display.note(f"{source.name}: goes on")
                 if isinstance(source, Microphone):  # what was not heard meanwhile is lost
-                    away = round((time.monotonic() - last) * chunk.rate_hz) - len(chunk.samples)
+                    away = round((time.monotonic() - last) * chunk.sample_rate) - len(chunk.samples)
                     chunk = dataclasses.replace(chunk, dropped=max(0, away))
             stalled, last = False, time.monotonic()
             yield chunk
@@ -249,16 +249,16 @@ def _pushed(session: Session, chunk: Chunk, display: _Display) -> list[Event]:
     if chunk.dropped:
         display.dropped += chunk.dropped
         display.note(f"{session.source}: {chunk.dropped} samples dropped")
-        events += session.push(np.zeros((chunk.dropped, channels), np.float32), chunk.rate_hz)
+        events += session.push(np.zeros((chunk.dropped, channels), np.float32), chunk.sample_rate)
     try:
-        events += session.push(chunk.samples, chunk.rate_hz)
+        events += session.push(chunk.samples, chunk.sample_rate)
     except AudioError as error:
         if not np.isfinite(chunk.samples).all():
             if not display.silenced:
                 display.note(f"{error}; such samples are heard as silence")
             display.silenced += len(chunk.samples)
             silence = np.zeros(chunk.samples.shape, np.float32)
-            return events + session.push(silence, chunk.rate_hz)
+            return events + session.push(silence, chunk.sample_rate)
         raise
     display.bars(session)
     return events
@@ -267,13 +267,13 @@ def _pushed(session: Session, chunk: Chunk, display: _Display) -> list[Event]:
 class _Display:
     """Writes events to standard output and, in a terminal, bars of the likeliest classes below."""
 
-    def __init__(self, layout: str, recognizer: Recognizer) -> None:
-        front_end = recognizer.info.front_end
+    def __init__(self, format: str, classifier: Classifier) -> None:
+        front_end = classifier.info.front_end
         self.events = self.dropped = self.silenced = 0
         self._table = (
-            None if layout == "text" else EventTable(layout, front_end.low_hz, front_end.high_hz)
+            None if format == "text" else EventTable(format, front_end.low_hz, front_end.high_hz)
         )
-        self._live = layout == "text" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = format == "text" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._drawn, self._next = 0, 0.0
         for line in self._table.header() if self._table else []:
             print(line, flush=True)
@@ -302,7 +302,7 @@ class _Display:
         width = shutil.get_terminal_size().columns
         named = max(len(name) for name in session.classes)
         room = max(5, min(40, width - named - 12))
-        now = set(session.heard_now)
+        now = set(session.active_now)
         lines = [f"{session.seconds:9.1f} s" + (f"  {self.dropped} dropped" * bool(self.dropped))]
         for name, score in list(session.scores.items())[:_BARS]:
             bar = "█" * round(score * room)

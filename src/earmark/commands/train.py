@@ -1,4 +1,4 @@
-"""`earmark train` and `lstm_classifier_train.py`: train a model, test it once. Layer 7."""
+"""`earmark train` and `lstm_classifier_train.py`: train a model, test it once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
 from earmark.commands.flags import (
     accelerator_for,
     add_cuda,
@@ -21,17 +22,16 @@ from earmark.commands.flags import (
     given_settings,
     splits_folder,
 )
-from earmark.commands.hearing import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.config import FrontEndSettings, TrainingSettings, from_json
+from earmark.config.recipes import NETWORK_NAMES, Recipe, read_recipe
 from earmark.errors import RunError, SettingsError
-from earmark.files import refuse_unwritable
-from earmark.recipe import Recipe, read_recipe, refuse_misfit
-from earmark.settings import SHAPE, FrontEndSettings, TrainingSettings, from_json
+from earmark.io.files import refuse_unwritable
 
 if TYPE_CHECKING:
     import accelerate
 
-    from earmark.artifact import TrainedModel
     from earmark.data.splits import Split
+    from earmark.model_directory import TrainedModel
 
 _DOCUMENTED = (
     *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
@@ -72,8 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     parser.add_argument(
         "--init",
         metavar="MODEL",
-        help="start from the weights of this model directory, or of the model in the box "
-        "(the word box), with a new last layer",
+        help="start from the weights of this model directory, or of the bundled model "
+        "(the word bundled), with a new last layer",
     )
     parser.add_argument(
         "--teacher_model",
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "  python lstm_classifier_train.py --resume models/lstm-128-2-1767225600\n"
         + (
             "  earmark train my_sounds/ --recipe causal\n"
-            "  earmark train my_sounds/ --recipe causal --init box --learning_rate 0.001\n"
+            "  earmark train my_sounds/ --recipe causal --init bundled --learning_rate 0.001\n"
             if dataset
             else ""
         )
@@ -115,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         return _resume(args, [*given, *_given(args, _SOURCES)])
     recipe = read_recipe(args.recipe or "documented")
-    settings = dataclasses.replace(recipe.training, **given)
-    recipe = dataclasses.replace(recipe, training=settings)
+    recipe = recipe.replace(given)
     start = None
     if args.init is not None:
         recipe, start = _started(recipe, given, args.init)
@@ -140,21 +139,21 @@ def run(args: argparse.Namespace) -> int:
         "allow_incomplete": getattr(args, "allow_incomplete", False),
         "front_end": dataclasses.asdict(recipe.front_end),
         "recipe": recipe.name,
-        "init": args.init if args.init in (None, "box") else str(Path(args.init).resolve()),
+        "init": args.init if args.init in (None, "bundled") else str(Path(args.init).resolve()),
         "teachers": [str(Path(run).resolve()) for run in args.teacher_model or ()],
     }
     refuse_unwritable(_runs_folder(args) / ".run")
     if dataset is not None:
-        refuse_misfit(recipe)
+        recipe.check_fit()
     split = _split(source)
     if start and split.front_end != recipe.front_end:
         raise RunError(
-            f"--init {args.init}: hears with another front end than the split files were prepared "
-            "with; give the dataset itself: earmark train DATASET --init ..."
+            f"--init {args.init}: has another front end than the split files; "
+            "give the dataset itself: earmark train DATASET --init ..."
         )
     if args.recipe and split.front_end not in (None, recipe.front_end):
         raise RunError(
-            f"--recipe {args.recipe}: hears with another front end than the split files were "
+            f"--recipe {args.recipe}: was made with another front end than the split files were "
             f"prepared with; make them with: earmark prepare DATASET --recipe {args.recipe}"
         )
     accelerator = accelerator_for(args.cuda, args.precision)
@@ -176,7 +175,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         raise RunError(
             f"--resume goes on with the run's own settings; leave out {', '.join(flags)}"
         )
-    from earmark.training.fit import resumable
+    from earmark.training.run import resumable
 
     folder = Path(args.resume)
     settings, source = resumable(folder)
@@ -189,7 +188,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         start = None if source["init"] is None else _initial(str(source["init"]))
     except KeyError as error:
         raise RunError(
-            f"{folder}: its resume state is not usable (it lacks {error}); start a new run"
+            f"{folder}: its checkpoint is not usable (it lacks {error}); start a new run"
         ) from None
     accelerator = accelerator_for(args.cuda, args.precision or source.get("precision"))
     source["precision"] = str(accelerator.mixed_precision)
@@ -197,9 +196,9 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
 
 
 def _initial(name: str) -> TrainedModel:
-    from earmark.artifact import load_model, model_folder
+    from earmark.model_directory import load_model, model_folder
 
-    return load_model(model_folder(None if name == "box" else name))
+    return load_model(model_folder(None if name == "bundled" else name))
 
 
 def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, TrainedModel]:
@@ -207,12 +206,14 @@ def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, 
     start = _initial(name)
     if start.front_end is None:
         raise RunError(f"--init {name}: was trained on ready-made features and hears no audio")
-    if wrong := [flag for flag in SHAPE if flag in given]:
+    if wrong := [name for name in NETWORK_NAMES if name in given and name != "dropout"]:
         raise SettingsError(
             f"--init takes the shape of {name}; leave out {', '.join('--' + n for n in wrong)}"
         )
-    shape = {flag: getattr(start.model.settings, flag) for flag in SHAPE}
-    training = dataclasses.replace(recipe.training, **shape)
+    network = dataclasses.replace(
+        start.model.settings.network, dropout=recipe.training.network.dropout
+    )
+    training = dataclasses.replace(recipe.training, network=network)
     return Recipe(recipe.name, start.front_end, training), start
 
 
@@ -221,7 +222,7 @@ def _warn_of_what_it_heard(name: str, start: TrainedModel, split: Split) -> None
 
     Whether those of the test are is said with the results.
     """
-    from earmark.evaluation.results import has_learnt
+    from earmark.evaluation.report import has_learnt
 
     if has_learnt(start.data, split.dataset):
         print(
@@ -264,7 +265,7 @@ def _train(
     start: TrainedModel | None,
 ) -> int:
     """Train into a folder, test once, and end all processes together."""
-    from earmark.training.fit import fit
+    from earmark.training.run import fit
 
     try:
         trained = fit(
@@ -307,7 +308,7 @@ def _new_run(
     if accelerator.is_main_process:
         second = int(time.time())
         while True:
-            name = f"lstm-{settings.hidden_size}-{settings.num_layers}-{second}"
+            name = f"lstm-{settings.network.hidden_size}-{settings.network.num_layers}-{second}"
             folder = _runs_folder(args) / name
             try:
                 folder.mkdir(parents=True)
@@ -328,8 +329,8 @@ def _new_run(
 
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
-    from earmark.evaluation.results import summary, write_results
-    from earmark.training.fit import end, tested
+    from earmark.evaluation.report import summary, write_results
+    from earmark.training.run import end, tested
 
     training = trained.training
     kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
@@ -346,10 +347,10 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
 
 def _left_behind(folder: Path) -> str:
     """Say what an interrupted run leaves and how to go on."""
-    from earmark.training.fit import VALIDATED
-    from earmark.training.state import has_state
+    from earmark.training.checkpoint import has_checkpoint
+    from earmark.training.run import VALIDATED
 
-    if not has_state(folder) and not has_state(folder / VALIDATED):
+    if not has_checkpoint(folder) and not has_checkpoint(folder / VALIDATED):
         return " before the first epoch ended; start again"
     model = folder if (folder / "model.json").is_file() else folder / VALIDATED
     return f"; the best model so far stays in {model}; go on with --resume {folder}"

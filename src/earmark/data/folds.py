@@ -1,4 +1,4 @@
-"""Which clips train and which test, without a leak. Layer 3: scikit-learn, no torch.
+"""Which clips train and which test, without a leak.
 
 Official folds are kept. Where there are none, folds are stratified by class and grouped by source
 recording. The same rule carves the validation clips out of a training part.

@@ -1,4 +1,4 @@
-"""Datasets on disk -> labelled clips, without conversion. Layer 3: no torch.
+"""Datasets on disk -> labelled clips, without conversion.
 
 `read_dataset` recognises the original layouts of ESC-10, ESC-50 and UrbanSound8K, a folder per
 class, and a table `path,label[,fold][,group]`. It opens no audio; it only says which file is
@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from earmark.audio import has_audio_suffix
 from earmark.errors import DatasetError
+from earmark.io.decode import has_audio_suffix
 
 SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the name is their mark
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.

@@ -1,7 +1,7 @@
-"""Split files: a training and a test part, as inert pickles. Layer 3: torch only if a file has it.
+"""Split files: a training and a test part, as inert pickles.
 
 What Earmark writes is a plain dict of NumPy arrays, strings and numbers that a bare `pickle.load`
-reads. What it reads goes through `earmark.data.inert`, so that a hostile file runs no code.
+reads. What it reads goes through `earmark.data.pickles.inert`, so that a hostile file runs no code.
 
 Clips differ in length, so a part holds all frames of all clips in one array and the number of
 frames of each; nothing is padded or cut.
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.data.foreign import read_foreign
-from earmark.data.inert import read_inert
+from earmark.config import FrontEndSettings, from_json, to_json
+from earmark.data.pickles.foreign import read_foreign
+from earmark.data.pickles.inert import read_inert
 from earmark.errors import SettingsError, SplitError
-from earmark.files import write_whole
-from earmark.settings import FrontEndSettings, from_json, to_json
+from earmark.io.files import write_whole
 
 FORMAT = "earmark-split"
 VERSION = 1

@@ -1,4 +1,4 @@
-"""Labels and scores -> figures. Layer 1: NumPy and scikit-learn, no torch."""
+"""Labels and scores -> figures."""
 
 from __future__ import annotations
 

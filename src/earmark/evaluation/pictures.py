@@ -1,4 +1,4 @@
-"""Figures as PNG files: confusion matrix, training curves, events. Layer 1: matplotlib."""
+"""Figures as PNG files: confusion matrix, training curves, events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from earmark.files import write_bytes
+from earmark.io.files import write_bytes
 
 _MOST_NAMED = 100  # classes
 _plain = matplotlib.rc_context({"text.parse_math": False})  # a name may hold dollar signs

@@ -1,4 +1,4 @@
-"""Clips in memory -> scores, in batches. Layer 5: torch."""
+"""Clips in memory -> scores, in batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.data.splits import ClipSet
-from earmark.model import LSTMClassifier
+from earmark.nn.classifier import LSTMClassifier
 
 _LONGEST = 6000  # frames of a clip that may share a batch, two minutes
 
@@ -28,7 +28,7 @@ def score_clips(
     starts, order = clips.starts, np.argsort(clips.frames, kind="stable")
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        if not model.settings.bidirectional:
+        if not model.settings.network.bidirectional:
             long = clips.frames[chosen] > _LONGEST
             for clip in chosen[long]:  # alone, as a stream, in bounded memory
                 scores[clip] = _score_long(model, clips.clip(clip))

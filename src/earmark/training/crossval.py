@@ -1,4 +1,4 @@
-"""Cross-validation: every fold tested once for every seed, resumable. Layer 6.
+"""Cross-validation: every fold tested once for every seed, resumable.
 
 RUNS/crossval.json         what is cross-validated; another dataset or recipe is refused
 RUNS/fold-1-seed-0/        a finished run keeps its model and results.json
@@ -15,18 +15,18 @@ from typing import Any
 import accelerate
 import numpy as np
 
-from earmark.artifact import load_model
+from earmark.config import to_json
+from earmark.config.recipes import Recipe
+from earmark.data.dataset import FeatureDataset
 from earmark.data.folds import class_of_one_source
-from earmark.data.prepare import HeardDataset
+from earmark.decision.calibration import accepted, auroc, with_temperature
 from earmark.errors import DatasetError, EarmarkError, RunError
-from earmark.evaluation.calibration import accepted, auroc, with_temperature
-from earmark.evaluation.crossval import seconds_trained
-from earmark.evaluation.results import write_results
+from earmark.evaluation.crossval_report import seconds_trained
+from earmark.evaluation.report import write_results
 from earmark.evaluation.scoring import score_clips
-from earmark.files import sha256_of_json, write_json
-from earmark.recipe import Recipe
-from earmark.settings import to_json
-from earmark.training.fit import VALIDATED, deaf_teachers, end, fit, tested
+from earmark.io.files import sha256_of_json, write_json
+from earmark.model_directory import load_model
+from earmark.training.run import VALIDATED, end, fit, select_teachers, tested
 
 RECORD = "crossval.json"
 RESULTS = "results.json"
@@ -37,7 +37,7 @@ Tell = Callable[[str], None]
 
 def open_runs(
     folder: Path,
-    heard: HeardDataset,
+    heard: FeatureDataset,
     recipe: Recipe,
     *,
     teachers: Path | None = None,
@@ -102,7 +102,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return names
 
 
-def refuse_unvalidated(heard: HeardDataset) -> None:
+def refuse_unvalidated(heard: FeatureDataset) -> None:
     """Find out before hours of folds that one of them has no clips to validate on.
 
     Raises:
@@ -122,7 +122,7 @@ def refuse_unvalidated(heard: HeardDataset) -> None:
 
 
 def cross_validate(
-    heard: HeardDataset,
+    heard: FeatureDataset,
     recipe: Recipe,
     seeds: Sequence[int],
     folder: Path,
@@ -189,7 +189,7 @@ def _run_folder(folder: Path, fold: str, seed: int) -> Path:
 
 
 def _refuse_untaught(
-    heard: HeardDataset, recipe: Recipe, seeds: Sequence[int], folder: Path, teachers: Path
+    heard: FeatureDataset, recipe: Recipe, seeds: Sequence[int], folder: Path, teachers: Path
 ) -> None:
     """Find out before hours of folds that one of them has no teacher."""
     for seed in seeds:
@@ -200,7 +200,7 @@ def _refuse_untaught(
             found = _teachers(teachers, name)
             if not settings.refit or seed == seeds[0]:
                 try:
-                    deaf_teachers(found, settings)
+                    select_teachers(found, settings)
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
 
@@ -215,7 +215,7 @@ def _teachers(folder: Path | None, fold: str) -> list[Path]:
     return found
 
 
-def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:
+def classes_left_out(heard: FeatureDataset) -> list[tuple[str, ...]]:
     """Return the classes to leave out for each fold: number k, k + folds, ... for fold number k.
 
     Raises:
@@ -242,7 +242,7 @@ def classes_left_out(heard: HeardDataset) -> list[tuple[str, ...]]:
 
 
 def leave_classes_out(
-    heard: HeardDataset,
+    heard: FeatureDataset,
     recipe: Recipe,
     folder: Path,
     accelerator: accelerate.Accelerator,
@@ -283,8 +283,8 @@ def leave_classes_out(
                 "unknown_clips": len(other),
                 "accuracy": float((known.argmax(axis=1) == split.test.labels).mean()),
                 "auroc": auroc(known.max(axis=1), other.max(axis=1)),
-                "known_named": float(accepted(known, calibration.thresholds).mean()),
-                "unknown_named": float(accepted(other, calibration.thresholds).mean()),
+                "known_accepted": float(accepted(known, calibration.thresholds).mean()),
+                "unknown_accepted": float(accepted(other, calibration.thresholds).mean()),
             }
             write_json(run / UNKNOWN, row)
         end(run)

@@ -1,4 +1,4 @@
-"""The training loop. Layer 6: torch and Accelerate.
+"""The training loop.
 
 Validation clips are carved out of the training part, by source recording; they choose the epoch,
 stop the run, and calibrate the scores. The test part is not looked at here.
@@ -27,30 +27,31 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from tqdm import tqdm
 
-from earmark.artifact import TrainedModel, now, save_model
+from earmark.config import Calibration, ModelSettings, TrainingSettings, to_json
+from earmark.data.dataset import collect_negatives
 from earmark.data.folds import validation_mask
-from earmark.data.prepare import backgrounds_as_clips
 from earmark.data.splits import ClipSet, Split
+from earmark.decision.calibration import cross_entropy, fit
 from earmark.errors import DatasetError, RunError
-from earmark.evaluation.calibration import cross_entropy, fit
 from earmark.evaluation.pictures import draw_curves
 from earmark.evaluation.scoring import score_clips
-from earmark.files import write_text
-from earmark.model import LSTMClassifier
-from earmark.settings import SHAPE, Calibration, ModelSettings, TrainingSettings, to_json
-from earmark.training.batches import Batches, Views
+from earmark.io.files import write_text
+from earmark.model_directory import TrainedModel, save_model
+from earmark.nn.classifier import LSTMClassifier
+from earmark.provenance import now
+from earmark.training.augment import Batches, Crops
+from earmark.training.checkpoint import (
+    Checkpoint,
+    load_optimizer,
+    optimizer_tensors,
+    write_checkpoint,
+)
 from earmark.training.objective import Objective, class_weights
 from earmark.training.start import (
     NO_PART_FOR_TEACHER,
     front_end_record,
     refuse_teacher,
     take_weights,
-)
-from earmark.training.state import (
-    ResumeState,
-    load_optimizer,
-    optimizer_tensors,
-    write_state,
 )
 
 HISTORY = "history.csv"
@@ -63,13 +64,13 @@ NOT_CHOSEN = (
     "none: the last of the whole schedule, on all training clips; calibration is that of the run "
     "before, with validation clips held out"
 )
-_BACKGROUNDS = 240  # generated clips that set the thresholds
-_BACKGROUND_SEED = 10**9  # apart from those that training draws
+_NEGATIVES = 240  # generated clips that set the thresholds
+_NEGATIVE_SEED = 10**9  # apart from those that training draws
 
 
 @dataclass
 class _Progress:
-    """Where a run stands; what the resume state records beside the tensors."""
+    """Where a run stands; what the checkpoint records beside the tensors."""
 
     history: list[dict[str, Any]]
     best_epoch: int = 0
@@ -115,10 +116,10 @@ class Run:
         self.accelerator, self.show_progress = accelerator, show_progress
         self.source = dict(source or {})
         processes = accelerator.num_processes
-        if settings.batch_size % (processes * settings.joined):
+        if settings.batch_size % (processes * settings.clips_per_sequence):
             raise RunError(
                 f"batch_size {settings.batch_size} does not divide among {processes} processes; "
-                f"use a multiple of {processes * settings.joined}"
+                f"use a multiple of {processes * settings.clips_per_sequence}"
             )
         self.validated, self.start = validated, start
         for teacher in teachers:
@@ -140,11 +141,11 @@ class Run:
             fitted = split.train.select(~held_out)
         device = accelerator.device
         self.batches = Batches(fitted, settings, split.front_end, device)
-        self.steps = len(fitted) * settings.views // settings.batch_size
+        self.steps = len(fitted) * settings.crops_per_clip // settings.batch_size
         if self.steps == 0:
             raise RunError(
                 f"batch_size {settings.batch_size} is more than the {len(fitted)} training clips "
-                f"times {settings.views} views; use a smaller one"
+                f"times {settings.crops_per_clip} crops; use a smaller one"
             )
         torch.manual_seed(settings.seed)
         model = LSTMClassifier.from_settings(_model_settings(split, settings))
@@ -165,25 +166,25 @@ class Run:
         self.progress = _Progress([])
 
     def _window(self) -> int:
-        """Return the steps of a moment, at most those of a view."""
+        """Return the steps of a segment, at most those of a crop."""
         steps = self.batches.crop_frames // self.model.frames_per_step
         front_end = self.split.front_end
         if front_end is None:
             return steps
         per_second = front_end.frames_per_second / self.model.frames_per_step
-        return min(steps, max(1, round(self.settings.moment_seconds * per_second)))
+        return min(steps, max(1, round(self.settings.segment_seconds * per_second)))
 
-    def resume(self, state: ResumeState) -> None:
+    def resume(self, state: Checkpoint) -> None:
         """Go on from a state between two epochs."""
         try:
             self._restore(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise RunError(f"the resume state is not usable ({reason}); start a new run") from None
+            raise RunError(f"the checkpoint is not usable ({reason}); start a new run") from None
 
-    def _restore(self, state: ResumeState) -> None:
+    def _restore(self, state: Checkpoint) -> None:
         self.model.load_state_dict(state.tensors["weights"])
-        self.average.load_state_dict(state.tensors["average"])
+        self.average.load_state_dict(state.tensors["ema_decay"])
         self.best = {k: v.to(self.average.mean.device) for k, v in state.tensors["best"].items()}
         load_optimizer(self.optimizer, state.tensors["optimizer"])
         self.progress = _Progress(**state.record["progress"])
@@ -251,20 +252,20 @@ class Run:
         total = torch.zeros(2, device=self.accelerator.device)
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            views = self.batches.draw(chosen, classes, generator)
+            crops = self.batches.draw(chosen, classes, generator)
             if self.teachers:
                 with torch.no_grad():
-                    taught = torch.stack([teacher(views.frames) for teacher in self.teachers])
-                targets = torch.lerp(views.targets, taught.mean(0), recipe.teacher)
-                views = views._replace(targets=targets)
+                    taught = torch.stack([teacher(crops.frames) for teacher in self.teachers])
+                targets = torch.lerp(crops.targets, taught.mean(0), recipe.teacher)
+                crops = crops._replace(targets=targets)
             at = (epoch - 1) * self.steps + step
             for group in self.optimizer.param_groups:
                 group["lr"] = _rate(recipe, at / (recipe.num_epochs * self.steps))
-            mine = Views(*(values[rank::processes] for values in views))
+            mine = Crops(*(values[rank::processes] for values in crops))
             loss, correct = self.objective(mine)
             self.prepared_optimizer.zero_grad()
             self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), recipe.max_grad_norm)
             self.prepared_optimizer.step()
             self._move_average(at)
             total += torch.stack([loss.detach(), correct])
@@ -293,7 +294,7 @@ class Run:
     @torch.no_grad()
     def _move_average(self, step: int) -> None:
         """Move the running average of the weights; it starts quickly and slows to its decay."""
-        decay = min(self.settings.average, (1 + step) / (10 + step))
+        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
         average, weights = _numbers(self.average), _numbers(self.model)
         torch._foreach_lerp_(average, weights, 1 - decay)
 
@@ -332,7 +333,7 @@ class Run:
             done.stopped = f"no better epoch for {self.settings.patience} epochs"
 
     def _record(self, folder: Path, bar: Any) -> None:
-        """Write history, model and resume state after an epoch."""
+        """Write history, model and checkpoint after an epoch."""
         done = self.progress
         row = done.history[-1]
         if done.best_epoch == row["epoch"] and self.validation:
@@ -352,11 +353,11 @@ class Run:
         }
         tensors = {
             "weights": self.model.state_dict(),
-            "average": self.average.state_dict(),
+            "ema_decay": self.average.state_dict(),
             "best": self.best,
             "optimizer": optimizer_tensors(self.optimizer),
         }
-        write_state(folder, ResumeState(record, tensors))
+        write_checkpoint(folder, Checkpoint(record, tensors))
         if self.show_progress and bar.disable:
             line = (
                 f"epoch {row['epoch']}/{self.settings.num_epochs}: "
@@ -422,18 +423,18 @@ class Run:
         )
 
     def _calibrated(self, model: LSTMClassifier) -> Calibration:
-        """Fit temperature and thresholds on the validation clips and on generated backgrounds.
+        """Fit temperature and thresholds on the validation clips and on generated negatives.
 
-        Thresholds need a recipe that trained with backgrounds: a model that never met one is sure
+        Thresholds need a recipe that trained with negatives: a model that never met one is sure
         of itself on any noise, and the thresholds that stop it would stop its classes too.
         """
         assert self.validation is not None
         scores = score_clips(model, self.validation, batch_size=self.settings.batch_size)
-        background, front_end = None, self.split.front_end
-        if front_end and self.settings.backgrounds:
-            nothing = backgrounds_as_clips(front_end, _BACKGROUNDS, _BACKGROUND_SEED)
-            background = score_clips(model, nothing, batch_size=self.settings.batch_size)
-        return fit(self.validation.labels, scores, background)
+        negative, front_end = None, self.split.front_end
+        if front_end and self.settings.negatives_probability:
+            nothing = collect_negatives(front_end, _NEGATIVES, _NEGATIVE_SEED)
+            negative = score_clips(model, nothing, batch_size=self.settings.batch_size)
+        return fit(self.validation.labels, scores, negative)
 
 
 def _place(split: Split) -> str:
@@ -454,8 +455,7 @@ def _model_settings(split: Split, settings: TrainingSettings) -> ModelSettings:
     return ModelSettings(
         input_size=split.train.features.shape[1],
         num_classes=len(split.classes),
-        dropout=settings.dropout,
-        **{name: getattr(settings, name) for name in SHAPE},
+        network=settings.network,
     )
 
 

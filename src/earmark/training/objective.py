@@ -1,4 +1,4 @@
-"""What training makes small: the loss of whole views and of moments within them. Layer 6."""
+"""What training makes small: the loss of whole crops and of segments within them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from earmark.model import LSTMClassifier, moment_stride
-from earmark.settings import TrainingSettings
-from earmark.training.batches import Views
+from earmark.config import TrainingSettings
+from earmark.nn.classifier import LSTMClassifier, segment_stride
+from earmark.training.augment import Crops
 
-_FILLED = 0.1  # share of a moment's window from which it counts as sounding
+_FILLED = 0.1  # share of a segment's window from which it counts as sounding
 
 
 class Objective(nn.Module):
@@ -21,7 +21,7 @@ class Objective(nn.Module):
         model: what learns.
         settings: the recipe.
         weight: what each class weighs, `(classes,)`.
-        window: steps pooled into the scores of a moment.
+        window: steps pooled into the scores of a segment.
     """
 
     def __init__(
@@ -31,37 +31,39 @@ class Objective(nn.Module):
         self.model, self.settings, self.window = model, settings, window
         self.loss = nn.CrossEntropyLoss(weight, label_smoothing=settings.label_smoothing)
 
-    def forward(self, views: Views) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the share of views whose heaviest label wins."""
-        x, targets, heard = views
+    def forward(self, crops: Crops) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the share of crops whose heaviest label wins."""
+        x, targets, heard = crops
         recipe = self.settings
-        if recipe.joined == 1 and recipe.moments == 0:
+        if recipe.clips_per_sequence == 1 and recipe.segment_loss_weight == 0:
             logits = self.model.logits(x)
             loss = self.loss(logits, targets)
         else:
-            logits, moments = self.model.logits_joined(x, recipe.joined, self.window)
+            logits, segments = self.model.logits_of_sequences(
+                x, recipe.clips_per_sequence, self.window
+            )
             loss = self.loss(logits, targets)
-            if recipe.moments:
-                now_heard = moment_targets(heard, self.model.frames_per_step, self.window)
-                loss = loss + recipe.moments * self.loss(
-                    moments.flatten(0, 1), now_heard.flatten(0, 1)
+            if recipe.segment_loss_weight:
+                now_heard = segment_targets(heard, self.model.frames_per_step, self.window)
+                loss = loss + recipe.segment_loss_weight * self.loss(
+                    segments.flatten(0, 1), now_heard.flatten(0, 1)
                 )
         return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
 
 
-def moment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
-    """Return the soft label of each moment that `LSTMClassifier.logits_joined` scores.
+def segment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
+    """Return the soft label of each segment that `LSTMClassifier.logits_of_sequences` scores.
 
     Args:
         heard: the part of each class that sounds in each frame, `(batch, frames, classes)`.
         frames_per_step: frames of each step.
-        window: steps of each moment.
+        window: steps of each segment.
 
     Returns:
-        `(batch, moments, classes)`, each summing to 1: the classes that sound, in proportion. The
+        `(batch, segments, classes)`, each summing to 1: the classes that sound, in proportion. The
         less of a window is filled, below a tenth of it, the more evenly all classes share.
     """
-    length, hop = window * frames_per_step, moment_stride(window) * frames_per_step
+    length, hop = window * frames_per_step, segment_stride(window) * frames_per_step
     parts = heard.unfold(1, length, hop).mean(-1)
     filled = parts.sum(2, keepdim=True)
     sure = (filled / _FILLED).clamp(max=1)

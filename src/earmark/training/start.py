@@ -1,4 +1,4 @@
-"""What a run may begin with: a start model, teachers, its own earlier state. Layer 6."""
+"""What a run may begin with: a start model, teachers, its own earlier state."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from earmark.artifact import TrainedModel
+from earmark.config import FrontEndSettings, ModelSettings, from_json, to_json
 from earmark.data.splits import Split
 from earmark.errors import RunError
-from earmark.evaluation.results import seen_in_training
-from earmark.model import LSTMClassifier
-from earmark.settings import to_json
-from earmark.training.state import ResumeState
+from earmark.evaluation.report import seen_in_training
+from earmark.model_directory import TrainedModel
+from earmark.nn.classifier import LSTMClassifier
+from earmark.training.checkpoint import Checkpoint
 
 NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
 _OTHERS_HELD_OUT = (
@@ -25,7 +25,7 @@ _OTHER = (
 )
 
 
-def refuse_other_data(state: ResumeState, split: Split, folder: Path, held_out: str) -> None:
+def refuse_other_data(state: Checkpoint, split: Split, folder: Path, held_out: str) -> None:
     """Refuse to resume on other data, or on other features of it, than the run began with.
 
     Args:
@@ -37,8 +37,11 @@ def refuse_other_data(state: ResumeState, split: Split, folder: Path, held_out: 
     Raises:
         RunError: the split's fingerprint or front end has changed, or what is held out.
     """
-    data, ours = state.record["data"], front_end_record(split)
-    if data["fingerprint"] != split.fingerprint or state.record.get("front_end", ours) != ours:
+    data, front_end = state.record["data"], split.front_end
+    if "front_end" in state.record:
+        values = state.record["front_end"]
+        front_end = None if values is None else from_json(FrontEndSettings, values)
+    if data["fingerprint"] != split.fingerprint or front_end != split.front_end:
         raise RunError(_OTHER.format(folder=folder, index=split.index))
     if state.record.get("held_out", held_out) != held_out:
         raise RunError(_OTHERS_HELD_OUT.format(folder=folder))
@@ -80,7 +83,7 @@ def _learnt_from(trained: TrainedModel, split: Split) -> bool:
 
 
 def front_end_record(split: Split) -> dict[str, Any] | None:
-    """Return the front end as a resume state records it."""
+    """Return the front end as a checkpoint records it."""
     return to_json(split.front_end) if split.front_end else None
 
 
@@ -90,9 +93,16 @@ def take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
     Raises:
         RunError: the two differ in shape.
     """
-    wanted = dataclasses.replace(start.settings, num_classes=1, dropout=0.0)
-    if wanted != dataclasses.replace(model.settings, num_classes=1, dropout=0.0):
+    if _shape(start) != _shape(model):
         raise RunError("the model to start from has another shape than the recipe")
     last = f"head.{len(model.head) - 1}."
     taken = {name: t for name, t in start.state_dict().items() if not name.startswith(last)}
     model.load_state_dict(taken, strict=False)
+
+
+def _shape(model: LSTMClassifier) -> ModelSettings:
+    """Return what of a model's settings gives its weights their shape, but for the classes."""
+    settings = model.settings
+    return dataclasses.replace(
+        settings, num_classes=1, network=dataclasses.replace(settings.network, dropout=0.0)
+    )

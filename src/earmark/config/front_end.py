@@ -1,0 +1,64 @@
+"""How a waveform becomes log-mel frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from earmark.config.codec import check, check_types, rename_keys
+
+LOWEST_SAMPLE_RATE = 4_000
+HIGHEST_SAMPLE_RATE = 384_000
+_EARLIER_NAMES = {
+    "rate_hz": "sample_rate",
+    "window_samples": "n_fft",
+    "hop_samples": "hop_length",
+    "mels": "n_mels",
+}
+
+
+@dataclass(frozen=True)
+class FrontEndSettings:
+    """How a waveform becomes log-mel frames.
+
+    Attributes:
+        sample_rate: of the model, in hertz; audio of other rates is resampled to it.
+        n_fft: length of the Hann window and of the Fourier transform, in samples.
+        hop_length: samples from one frame to the next, at most the window.
+        n_mels: mel bands per frame, the `input_size` of the documented model.
+        low_hz: lower edge of the first mel band.
+        high_hz: upper edge of the last mel band, at most half of `sample_rate`.
+        floor: power added before the logarithm; it hides quantisation noise and digital silence.
+    """
+
+    sample_rate: int = 32_000
+    n_fft: int = 1024
+    hop_length: int = 640
+    n_mels: int = 40
+    low_hz: float = 20.0
+    high_hz: float = 16_000.0
+    floor: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        rule = f"{LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE}"
+        inside = LOWEST_SAMPLE_RATE <= self.sample_rate <= HIGHEST_SAMPLE_RATE
+        check(inside, "sample_rate", rule, self.sample_rate)
+        check(self.n_fft >= 2, "n_fft", "at least 2", self.n_fft)
+        check(1 <= self.hop_length <= self.n_fft, "hop_length", "1 to n_fft", self.hop_length)
+        check(self.n_mels >= 1, "n_mels", "at least 1", self.n_mels)
+        check(self.low_hz >= 0, "low_hz", "at least 0", self.low_hz)
+        rule = "above low_hz and at most half of sample_rate"
+        check(self.low_hz < self.high_hz <= self.sample_rate / 2, "high_hz", rule, self.high_hz)
+        check(self.floor > 0, "floor", "above 0", self.floor)
+
+    @staticmethod
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what earlier versions wrote under the names of now."""
+        return rename_keys(values, _EARLIER_NAMES)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames the front end gives for each second of audio."""
+        return self.sample_rate / self.hop_length

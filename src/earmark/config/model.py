@@ -1,0 +1,130 @@
+"""The shape of the network: what a recipe says of it, and what a model has."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from earmark.config.codec import check, check_types, setting
+
+POOLINGS = ("mean", "max", "meanmax", "last", "attention")
+Convolutions = tuple[tuple[int, ...], ...]  # each channels, frames, mels, frame and mel stride
+FrequencyLSTM = tuple[int, ...]  # none, or units, mels and stride
+_LARGEST = 2**24  # of what gives weights their shape
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The network of a recipe; with the size of a frame and the classes it makes a model.
+
+    The defaults are those of the documented command.
+    """
+
+    hidden_size: int = setting(128, "units of each LSTM layer")
+    num_layers: int = setting(2, "LSTM layers")
+    dropout: float = setting(0.3, "share of units dropped while training")
+    bidirectional: bool = setting(False, "also read backwards; such a model cannot stream")
+    stack: int = setting(5, "consecutive frames joined into one LSTM step")
+    delta: int = setting(
+        5, "frames back to which each frame's change is added as features; 0: none"
+    )
+    pooling: str = setting(
+        "mean", "how LSTM outputs become one vector: mean, max, meanmax, last or attention"
+    )
+    convolutions: Convolutions = setting(
+        (),
+        "causal convolutions before the LSTM, as [[channels, frames, mels, frame stride, mel "
+        "stride], ...]; they need stack 1 and delta 0",
+    )
+    frequency_lstm: FrequencyLSTM = setting(
+        (),
+        "an LSTM over the frequencies of each step, up and down, before the one over time, as "
+        "[units, mels it reads at a time, mels from place to place], whose places cover all mels; "
+        "not with convolutions",
+    )
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("hidden_size", "num_layers", "stack"):
+            _check_size(name, getattr(self, name))
+        check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        check(0 <= self.delta <= _LARGEST, "delta", f"0 to {_LARGEST}", self.delta)
+        check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
+        self._check_convolutions()
+        self._check_frequency_lstm()
+
+    def _check_convolutions(self) -> None:
+        rule = "a list of [channels, frames, mels, frame stride, mel stride]"
+        whole = all(len(layer) == 5 for layer in self.convolutions)
+        check(whole, "convolutions", rule, self.convolutions)
+        for layer in self.convolutions:
+            _, frames, _, stride, _ = layer
+            rule = f"five whole numbers from 1 to {_LARGEST}, the frame stride at most the frames"
+            fits = min(layer) >= 1 and max(layer) <= _LARGEST and stride <= frames
+            check(fits, "each convolution", rule, list(layer))
+        rule = "used without convolutions, which stride and look back themselves (stack 1, delta 0)"
+        alone = not self.convolutions or (self.stack, self.delta) == (1, 0)
+        check(alone, "stack and delta", rule, (self.stack, self.delta))
+
+    def _check_frequency_lstm(self) -> None:
+        scan = self.frequency_lstm
+        rule = f"three whole numbers from 1 to {_LARGEST}, without convolutions, or an empty list"
+        whole = len(scan) == 3 and min(scan) >= 1 and max(scan) <= _LARGEST
+        check(not scan or (whole and not self.convolutions), "frequency_lstm", rule, scan)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The shape of a model; it rebuilds the model.
+
+    Attributes:
+        input_size: features per frame.
+        num_classes: classes, one probability each.
+        network: everything between the two.
+    """
+
+    input_size: int
+    num_classes: int
+    network: NetworkSettings
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("input_size", "num_classes"):
+            _check_size(name, getattr(self, name))
+        if self.network.frequency_lstm:
+            _, width, stride = self.network.frequency_lstm
+            rule = f"[units, mels, step] whose places cover the {self.input_size} mels of a frame"
+            fits = stride <= width <= self.input_size and (self.input_size - width) % stride == 0
+            check(fits, "frequency_lstm", rule, self.network.frequency_lstm)
+
+    @staticmethod
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what earlier versions wrote, all in one, with the network apart."""
+        return separate_network(values)
+
+
+def separate_network(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of which those of the network stand under `network`.
+
+    Earlier versions wrote them beside the others; those from before frequency LSTMs lack that one.
+    """
+    if "network" in values:
+        return dict(values)
+    names = [field.name for field in dataclasses.fields(NetworkSettings)]
+    network = {name: values[name] for name in names if name in values}
+    if not network:
+        return dict(values)
+    rest = {name: value for name, value in values.items() if name not in names}
+    return {**rest, "network": {"frequency_lstm": (), **network}}
+
+
+def frames_per_step(network: NetworkSettings) -> int:
+    """Return how many frames the network needs for each step of its LSTM."""
+    return network.stack * math.prod(layer[3] for layer in network.convolutions)
+
+
+def _check_size(name: str, value: int) -> None:
+    check(1 <= value <= _LARGEST, name, f"1 to {_LARGEST}", value)

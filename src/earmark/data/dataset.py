@@ -1,0 +1,324 @@
+"""Dataset -> split files: decode, make features, divide into folds.
+
+One bad file never stops the others: it is recorded with its reason and left out. What would make
+every result wrong stops the whole: folds that leak, a class that vanished, nothing readable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earmark.config import FrontEndSettings
+from earmark.data.folds import assign_folds, merged_groups, natural_order
+from earmark.data.pickles.inert import read_inert
+from earmark.data.readers import Clip, Dataset
+from earmark.data.splits import ClipSet, Split, is_own, split_numbers, split_path, write_split
+from earmark.data.synthetic.negatives import make_negatives
+from earmark.errors import AudioError, DatasetError, SplitError
+from earmark.io import decode
+from earmark.io.files import sha256_of_file, sha256_of_json
+from earmark.nn.features import LogMel
+
+Progress = Callable[[Iterable[object]], Iterable[object]]
+
+
+@dataclass(frozen=True)
+class FeatureClip:
+    """A clip that could be read.
+
+    Attributes:
+        clip: what it is.
+        frames: its log-mel frames, `(frames, mels)`.
+        seconds: its length.
+        digest: SHA-256 of its file.
+    """
+
+    clip: Clip
+    frames: NDArray[np.float32]
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class FeatureDataset:
+    """A dataset in memory: features, folds, and what could not be read.
+
+    Attributes:
+        dataset: name of the dataset.
+        synthetic: the clips are generated, not recorded.
+        classes: class names.
+        heard: readable clips.
+        groups: their source recordings; clips of one source, or of equal content, share one.
+        folds: the fold of each readable clip.
+        failures: one line for each unreadable file.
+        front_end: how the features were made.
+        fingerprint: SHA-256 over contents, labels and folds.
+    """
+
+    dataset: str
+    synthetic: bool
+    classes: tuple[str, ...]
+    heard: Sequence[FeatureClip]
+    groups: Sequence[str]
+    folds: Sequence[str]
+    failures: Sequence[str]
+    front_end: FrontEndSettings
+    fingerprint: str
+
+    @property
+    def fold_names(self) -> list[str]:
+        """The folds in natural order; split N tests on the one at place N."""
+        return natural_order(self.folds)
+
+    def split(self, index: int) -> Split:
+        """Return the split that tests on fold number `index` and trains on the others."""
+        name = self.fold_names[index]
+        inside = [fold == name for fold in self.folds]
+        return Split(
+            self._clips([not i for i in inside]),
+            self._clips(inside),
+            self.classes,
+            dataset=self.dataset,
+            synthetic=self.synthetic,
+            index=index,
+            test_fold=name,
+            front_end=self.front_end,
+            fingerprint=self.fingerprint,
+        )
+
+    def whole(self) -> Split:
+        """Return all clips as a training part, with nothing to test on; its index is -1."""
+        return Split(
+            self._clips([True] * len(self.heard)),
+            self._clips([False] * len(self.heard)),
+            self.classes,
+            dataset=self.dataset,
+            synthetic=self.synthetic,
+            index=-1,
+            front_end=self.front_end,
+            fingerprint=self.fingerprint,
+        )
+
+    def without(self, classes: Sequence[str]) -> tuple[FeatureDataset, ClipSet]:
+        """Return the dataset without some classes, and all clips of these, labelled 0."""
+        kept = [item.clip.label not in classes for item in self.heard]
+
+        def those(values: Sequence[Any]) -> list[Any]:
+            return [value for value, k in zip(values, kept, strict=True) if k]
+
+        rest = dataclasses.replace(
+            self,
+            classes=tuple(name for name in self.classes if name not in classes),
+            heard=those(self.heard),
+            groups=those(self.groups),
+            folds=those(self.folds),
+        )
+        unknown = self._clips([not k for k in kept])
+        return rest, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels))
+
+    def _clips(self, wanted: Sequence[bool]) -> ClipSet:
+        chosen = [place for place, i in enumerate(wanted) if i]
+        items = [self.heard[place] for place in chosen]
+        none = np.zeros((0, self.front_end.n_mels), np.float32)
+        return ClipSet(
+            np.concatenate([none, *(item.frames for item in items)]),
+            np.array([len(item.frames) for item in items], np.int64),
+            np.array([self.classes.index(item.clip.label) for item in items], np.int64),
+            [str(item.clip.path) for item in items],
+            [self.groups[place] for place in chosen],
+        )
+
+
+def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], float]:
+    """Return a file's log-mel frames `(frames, mels)` and its seconds, in bounded memory.
+
+    Raises:
+        AudioError: see `earmark.io.decode.read_blocks`.
+    """
+    lengths: list[int] = []
+
+    def counted() -> Iterator[NDArray[np.float32]]:
+        for block in decode.read_blocks(path, front_end.settings.sample_rate):
+            lengths.append(len(block))
+            yield block
+
+    with torch.inference_mode():
+        frames = torch.cat(list(front_end.clip_frames(counted())), dim=1)[0].numpy()
+    return frames, sum(lengths) / front_end.settings.sample_rate
+
+
+def hear(
+    clips: Sequence[Clip], settings: FrontEndSettings, progress: Progress = iter
+) -> tuple[list[FeatureClip], list[str]]:
+    """Decode clips and make their features, on all cores.
+
+    Args:
+        clips: what to read.
+        settings: the front end.
+        progress: wraps the iteration over clips, to show a bar.
+
+    Returns:
+        The readable clips in order, and one line for each of the others.
+    """
+    front_end = LogMel(settings)
+
+    def one(clip: Clip) -> FeatureClip | str:
+        try:
+            frames, seconds = file_frames(clip.path, front_end)
+            return FeatureClip(clip, frames, seconds, sha256_of_file(clip.path))
+        except (AudioError, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(progress(pool.map(one, clips)))
+    heard = [result for result in results if isinstance(result, FeatureClip)]
+    return heard, [result for result in results if isinstance(result, str)]
+
+
+def collect_negatives(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
+    """Return generated clips of no class, labelled 0."""
+    heard = extract_negatives(settings, count, seed)
+    names = [f"negative {number}" for number in range(count)]
+    labels, frames = np.zeros(count, np.int64), np.full(count, heard.shape[1], np.int64)
+    return ClipSet(heard.reshape(-1, settings.n_mels), frames, labels, names, names)
+
+
+@lru_cache(maxsize=4)
+def extract_negatives(
+    settings: FrontEndSettings, count: int, seed: int, seconds: float = 5.0
+) -> NDArray[np.float32]:
+    """Return generated clips of no class as log-mel frames, `(count, frames, mels)`.
+
+    The last few answers are kept, for the many runs of a cross-validation; do not write to them.
+    """
+    front_end = LogMel(settings)
+    clips = make_negatives(count, seed, settings.sample_rate, seconds)
+    with torch.inference_mode():
+        frames = [front_end(torch.from_numpy(samples)[None])[0] for _, samples in clips]
+    return torch.stack(frames).numpy()
+
+
+def build_dataset(
+    dataset: Dataset,
+    settings: FrontEndSettings,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    progress: Progress = iter,
+    name_failure: Callable[[str], object] = lambda _: None,
+) -> FeatureDataset:
+    """Decode a dataset and divide it into folds.
+
+    Args:
+        dataset: the clips.
+        settings: the front end.
+        folds: how many folds to make where the dataset has none; 1: nothing will be tested, so
+            that folds may be missing or leak.
+        seed: seed of the folds that are made.
+        progress: wraps the iteration over clips, to show a bar.
+        name_failure: takes a line about each unreadable file, before any error.
+
+    Raises:
+        DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
+    """
+    heard, failures = hear(dataset.clips, settings, progress)
+    for failure in failures:
+        name_failure(failure)
+    if not heard:
+        raise DatasetError(
+            f"{dataset.name}: none of its {len(failures)} files can be read; "
+            f"the first: {failures[0]}"
+        )
+    clips, classes = [item.clip for item in heard], dataset.classes
+    if lost := set(classes) - {clip.label for clip in clips}:
+        raise DatasetError(
+            f"{dataset.name}: no file of class {min(lost)!r} can be read "
+            f"({len(failures)} unreadable files; the first: {failures[0]})"
+        )
+    digests = [item.digest for item in heard]
+    try:
+        assigned = assign_folds(clips, digests, folds=folds, seed=seed)
+    except DatasetError as error:
+        raise DatasetError(f"{dataset.name}: {error}") from None
+    fingerprint = sha256_of_json(
+        sorted([d, c.label, f] for d, c, f in zip(digests, clips, assigned, strict=True))
+    )
+    return FeatureDataset(
+        dataset.name,
+        dataset.synthetic,
+        classes,
+        heard,
+        merged_groups(clips, digests),
+        assigned,
+        failures,
+        settings,
+        fingerprint,
+    )
+
+
+def replaceable_splits(out: Path) -> list[Path]:
+    """Return the split files of an earlier dataset that new ones may take the place of.
+
+    Raises:
+        DatasetError: the folder holds split files that Earmark did not write, or damaged ones.
+    """
+    found = [split_path(out, number) for number in split_numbers(out)]
+    for path in found:
+        try:
+            own = is_own(read_inert(path))
+        except SplitError:
+            own = False
+        if not own:
+            raise DatasetError(
+                f"{path}: is damaged or was not written by Earmark, and would be lost; remove it, "
+                "move it, or use --out"
+            )
+    return found
+
+
+def write_splits(heard: FeatureDataset, out: Path) -> list[Path]:
+    """Write one split file for each fold, in place of those of an earlier dataset.
+
+    Raises:
+        DatasetError: see `replaceable_splits`.
+    """
+    # Backwards: a kill leaves splits missing, never two datasets mixed.
+    for path in reversed(replaceable_splits(out)):
+        path.unlink()
+    return [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
+
+
+def report(prepared: FeatureDataset) -> str:
+    """Describe a prepared dataset: clips of each class in each fold, durations, faults."""
+    names = prepared.fold_names
+    counts = Counter(
+        (item.clip.label, fold) for item, fold in zip(prepared.heard, prepared.folds, strict=True)
+    )
+    width = max(len(label) for label in (*prepared.classes, "class"))
+    lines = [
+        f"{prepared.dataset}: {len(prepared.classes)} classes, {len(prepared.heard)} clips, "
+        f"{len(names)} folds",
+        f"{'class':<{width}}  clips" + "".join(f"{'fold ' + name:>8}" for name in names),
+    ]
+    for label in prepared.classes:
+        row = [counts[label, name] for name in names]
+        lines.append(f"{label:<{width}}  {sum(row):5d}" + "".join(f"{n:8d}" for n in row))
+    seconds = np.array([item.seconds for item in prepared.heard])
+    lines.append(
+        f"durations: {seconds.min():.2f} to {seconds.max():.2f} s, median "
+        f"{np.median(seconds):.2f} s, together {seconds.sum() / 60:.1f} min"
+    )
+    lines.append(f"unreadable files: {len(prepared.failures)}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Split files that cannot act, and those of others."""

@@ -1,0 +1,1 @@
+"""Generated sounds: the built-in dataset and sounds of no class."""

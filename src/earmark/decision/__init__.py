@@ -1,0 +1,1 @@
+"""Scores -> decisions: calibration and the rule that turns scores into a label."""

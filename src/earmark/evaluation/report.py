@@ -1,0 +1,252 @@
+"""A scored test part -> results file and picture."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.config import Calibration, to_json
+from earmark.data.dataset import collect_negatives
+from earmark.data.splits import Split
+from earmark.decision.calibration import (
+    accepted,
+    auroc,
+    cross_entropy,
+    expected_calibration_error,
+    with_temperature,
+)
+from earmark.errors import SplitError
+from earmark.evaluation.metrics import classification_metrics
+from earmark.evaluation.pictures import draw_confusion
+from earmark.evaluation.scoring import score_clips
+from earmark.io.files import write_json
+from earmark.model_directory import TrainedModel
+from earmark.provenance import installed_versions, now
+
+_NEGATIVES = 120  # generated clips to try the thresholds on
+_NEGATIVE_SEED = 2 * 10**9  # apart from those that trained the model or set its thresholds
+
+
+def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> None:
+    """Refuse a split whose classes or features are not those the model was trained on.
+
+    Raises:
+        SplitError: naming both sides.
+    """
+    size, needed = split.test.features.shape[1], trained.model.settings.input_size
+    if size != needed:
+        raise SplitError(
+            f"split {split.index} has {size} features a frame, but {model_name} takes {needed}; "
+            "make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
+        )
+    if split.classes != trained.classes:
+        ours, theirs = ", ".join(trained.classes[:3]), ", ".join(split.classes[:3])
+        raise SplitError(
+            f"split {split.index} has {len(split.classes)} classes ({theirs}, ...), but "
+            f"{model_name} knows {len(trained.classes)} ({ours}, ...); "
+            "evaluate on the splits it was trained from"
+        )
+    if split.front_end != trained.front_end:
+        raise SplitError(
+            f"split {split.index} was prepared with another front end than {model_name} hears "
+            "with; make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
+        )
+
+
+def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
+    """Say whether a model has learnt from the split's test part; None where nobody can tell.
+
+    Args:
+        data: what the model was trained on; under `started_from`, the same of the model that its
+            training started from.
+        split: what it is to be tested on.
+    """
+    seen: bool | None = False
+    for learnt in _lineage(data):
+        if learnt.get("fingerprint") != split.fingerprint:
+            seen = None  # other data
+        elif learnt.get("split_index") != split.index:
+            return True
+    return seen
+
+
+def has_learnt(data: Mapping[str, Any], dataset: str) -> bool:
+    """Tell whether a model, or one that its training started from, learnt a dataset so named.
+
+    Args:
+        data: what the model was trained on, see `seen_in_training`.
+        dataset: a dataset's name. It is asked for where a fingerprint says too little: that also
+            changes with the division into folds.
+    """
+    return dataset in (learnt.get("dataset") for learnt in _lineage(data))
+
+
+def _lineage(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a model was trained on, then the same of the model it started from, and so on."""
+    learnt: Any = data
+    while isinstance(learnt, Mapping):
+        yield learnt
+        learnt = learnt.get("started_from")
+
+
+def evaluate(
+    trained: TrainedModel, split: Split, *, batch_size: int = 32, model_name: str = "the model"
+) -> dict[str, Any]:
+    """Score a split's test part and return the content of `results.json`.
+
+    Raises:
+        SplitError: split and model do not fit.
+    """
+    refuse_mismatch(trained, split, model_name)
+    begin = time.perf_counter()
+    raw = score_clips(trained.model, split.test, batch_size=batch_size)
+    seconds = time.perf_counter() - begin
+    scores = with_temperature(raw, trained.calibration.temperature)
+    metrics = classification_metrics(split.test.labels, scores, split.classes)
+    return {
+        "dataset": split.dataset,
+        "synthetic": split.synthetic,
+        "split_index": split.index,
+        "test_fold": split.test_fold,
+        "fingerprint": split.fingerprint,
+        "test_clips": len(split.test),
+        "test_clips_seen_in_training": seen_in_training(trained.data, split),
+        "classes": list(split.classes),
+        **metrics,
+        "calibration": calibration_metrics(split.test.labels, raw, trained.calibration),
+        "none_of_these": _rejection(trained, split, scores, batch_size),
+        "clips": [
+            {
+                "path": path,
+                "label": split.classes[label],
+                "prediction": split.classes[int(row.argmax())],
+                "scores": {n: round(float(s), 6) for n, s in zip(split.classes, row, strict=True)},
+            }
+            for path, label, row in zip(split.test.paths, split.test.labels, scores, strict=True)
+        ],
+        "model": {
+            "name": model_name,
+            "fingerprint": trained.fingerprint,
+            "parameters": sum(p.numel() for p in trained.model.parameters()),
+        },
+        "training": dict(trained.training),
+        "trained_on": dict(trained.data),
+        "device": str(trained.model.mean.device),
+        "machine": platform.machine(),
+        "seconds": round(seconds, 4),
+        "created": now(),
+        "versions": installed_versions(),
+        "versions_of_training": dict(trained.versions),
+    }
+
+
+def calibration_metrics(
+    labels: NDArray[np.int64], raw: NDArray[np.float32], calibration: Calibration
+) -> dict[str, Any]:
+    """Say how well scores tell the share of right answers, before and after the temperature."""
+    scores = with_temperature(raw, calibration.temperature)
+    return {
+        **to_json(calibration),
+        "expected_calibration_error": expected_calibration_error(labels, scores),
+        "uncalibrated_error": expected_calibration_error(labels, raw),
+        "cross_entropy": cross_entropy(labels, scores),
+        "uncalibrated_cross_entropy": cross_entropy(labels, raw),
+    }
+
+
+def _rejection(
+    trained: TrainedModel, split: Split, scores: NDArray[np.float32], batch_size: int
+) -> dict[str, Any] | None:
+    """Say what the thresholds let through: test clips, and generated clips of no class."""
+    thresholds = trained.calibration.thresholds
+    if not thresholds or trained.front_end is None:
+        return None
+    heard = collect_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
+    negative = with_temperature(
+        score_clips(trained.model, heard, batch_size=batch_size), trained.calibration.temperature
+    )
+    named, right = accepted(scores, thresholds), scores.argmax(axis=1) == split.test.labels
+    return {
+        "coverage": float(named.mean()),
+        "accuracy_of_accepted": float(right[named].mean()) if named.any() else None,
+        "negatives_probability": len(heard),
+        "negatives_accepted": float(accepted(negative, thresholds).mean()),
+        "auroc_negatives": auroc(scores.max(axis=1), negative.max(axis=1)),
+    }
+
+
+def title(results: dict[str, Any]) -> str:
+    """Say in one line what was tested and how it went."""
+    fold = f" (fold {results['test_fold']})" if results["test_fold"] else ""
+    return (
+        f"{results['dataset']}, split {results['split_index']}{fold}: "
+        f"accuracy {100 * results['accuracy']:.1f} % on {results['test_clips']} test clips"
+    )
+
+
+def write_results(path: Path, results: dict[str, Any]) -> list[Path]:
+    """Write `results` to `path` as JSON and the confusion matrix beside it; return both paths.
+
+    The JSON comes last, so that whoever finds it finds all. A pipe or device has no place beside
+    it and gets no picture.
+    """
+    picture = path.with_name(f"{path.stem}-confusion.png")
+    alone = path.exists() and not path.is_file()
+    if not alone:
+        draw_confusion(picture, results["confusion_matrix"], results["classes"], title(results))
+    write_json(path, results)
+    return [path] if alone else [path, picture]
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Lay out the figures and the per-class table for the terminal."""
+    width = max(len(name) for name in (*results["classes"], "class"))
+    lines = [
+        title(results),
+        f"balanced accuracy {100 * results['balanced_accuracy']:.1f} %, "
+        f"macro F1 {results['macro_f1']:.3f}",
+        f"{'class':<{width}}  precision  recall     f1  clips",
+    ]
+    for name, row in results["per_class"].items():
+        lines.append(
+            f"{name:<{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:5.2f}  "
+            f"{row['support']:5d}"
+        )
+    calibration, rejection = results["calibration"], results["none_of_these"]
+    lines.append(
+        f"calibration error {100 * calibration['expected_calibration_error']:.1f} % "
+        f"(temperature {calibration['temperature']:.2f})"
+    )
+    if rejection:
+        lines.append(
+            f"named rather than none of these: {100 * rejection['coverage']:.1f} % of the "
+            f"test clips, {100 * rejection['negatives_accepted']:.1f} % of generated negatives"
+        )
+    if results["synthetic"]:
+        lines.append("These clips are synthetic; the figures say nothing about real recordings.")
+    if results["test_clips_seen_in_training"]:
+        learnt = results["trained_on"]
+        own = learnt.get("split_index")
+        if learnt.get("fingerprint") != results["fingerprint"] or own == results["split_index"]:
+            lines.append("Not a test: the model that training started from had heard these clips.")
+        elif own is None or own < 0:
+            lines.append("Not a test: the model was trained on all clips of this dataset.")
+        else:
+            lines.append(
+                "Not a test: the model was trained on another split of this dataset, which holds "
+                f"these clips. Evaluate it on split {own}."
+            )
+    elif results["test_clips_seen_in_training"] is None and has_learnt(
+        results["trained_on"], results["dataset"]
+    ):
+        lines.append(
+            f"Perhaps not a test: the model was trained on other folds of {results['dataset']}, or "
+            "before its clips changed, and may have heard these."
+        )
+    return "\n".join(lines)

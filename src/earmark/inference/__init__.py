@@ -1,1 +1,0 @@
-"""Using a trained model: on clips now, on streams and events later."""

@@ -1,0 +1,1 @@
+"""Sound as it comes: microphones and pipes."""

@@ -1,0 +1,1 @@
+"""The network: features, encoders, pooling, classifier."""

@@ -1,0 +1,1 @@
+"""Results as text and tables that other programs open."""

@@ -1,0 +1,1 @@
+"""Running a trained model: engines, scores of streams, sessions, events."""

@@ -1,0 +1,101 @@
+"""What runs a model: samples and a state in, scores and the next state out.
+
+Two engines hear alike: `OnnxEngine` needs onnxruntime alone, `TorchEngine` torch. A stream's state
+is a dict of arrays under the names that `earmark.export` documents, batch first and zero at the
+start; a state of one engine can be gone on from with the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.config import Calibration, FrontEndSettings, ModelSettings, frames_per_step
+
+State = dict[str, NDArray[Any]]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a trained model says of itself.
+
+    Attributes:
+        name: what it is called, for messages and results.
+        classes: class names in the order of the scores.
+        front_end: how samples become frames.
+        model: the shape of the network.
+        calibration: temperature and thresholds.
+        data: what it was trained on.
+        fingerprint: SHA-256 of the trained model.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    front_end: FrontEndSettings
+    model: ModelSettings
+    calibration: Calibration
+    data: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the model."""
+        return self.front_end.sample_rate
+
+    @property
+    def step_samples(self) -> int:
+        """Samples from one row of scores to the next."""
+        return frames_per_step(self.model.network) * self.front_end.hop_length
+
+    @property
+    def step_seconds(self) -> float:
+        """Time from one row of scores to the next."""
+        return self.step_samples / self.sample_rate
+
+
+class Engine(Protocol):
+    """Runs one model for any number of streams. It holds no state, so threads may share it."""
+
+    info: ModelInfo
+
+    def initial_state(self, window: int) -> State:
+        """Return the state of a stream before its first sample, each array `(1, ...)`.
+
+        Args:
+            window: steps that the scores of a segment pool.
+
+        Raises:
+            ModelError: the model is bidirectional and would need the future.
+        """
+
+    def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
+        """Hear the next samples of one or more streams.
+
+        Args:
+            samples: `(streams, samples)` at the model's rate, a whole number of steps, not none.
+            states: one for each stream, with the same window.
+
+        Returns:
+            Probabilities of every step, `(streams, steps, classes)`; of everything so far,
+            `(streams, classes)`; and the new states.
+        """
+
+
+def joined(states: Sequence[State]) -> State:
+    """Return the states of several streams as one batch."""
+    if len(states) == 1:
+        return states[0]
+    return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+
+
+def split_states(state: State) -> list[State]:
+    """Return the states of a batch one by one."""
+    streams = len(state["steps"])
+    if streams == 1:
+        return [state]
+    return [{name: array[n : n + 1] for name, array in state.items()} for n in range(streams)]

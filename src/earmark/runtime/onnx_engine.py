@@ -1,0 +1,158 @@
+"""Runs a model that `earmark export` wrote, without torch.
+
+The file is read as data: it carries no code, and parts of it that would lie in other files are not
+looked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from earmark.config import Calibration, FrontEndSettings, ModelSettings, from_json
+from earmark.errors import ModelError, SettingsError
+from earmark.runtime.engine import Floats, ModelInfo, State, joined, split_states
+
+SCHEMA = 3
+PREFIX = "earmark."
+FIELDS = (
+    *("schema", "classes", "sample_rate", "step_samples", "front_end", "model", "calibration"),
+    *("data", "fingerprint", "created"),
+)
+_WINDOW = "window_less_one"
+_EARLIER_RATE = "rate_hz"  # what schemas 1 and 2 called the sample rate
+_KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+
+
+class OnnxEngine:
+    """Runs an exported model on the CPU, on one thread.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ModelError: it is no ONNX file, not one of ours, incomplete, of a newer schema, or needs a
+            newer onnxruntime.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = _open(path)
+        self.info = _info(path, self._session.get_modelmeta().custom_metadata_map)
+        self._states = {
+            given.name: (given.shape, _KINDS[given.type])
+            for given in self._session.get_inputs()
+            if given.name != "samples"
+        }
+        self._outputs = ["scores", "clip_scores", *(f"next_{name}" for name in self._states)]
+        given = {output.name for output in self._session.get_outputs()}
+        if given != set(self._outputs) or "steps" not in self._states:
+            raise ModelError(f"{path}: does not have the inputs and outputs of an Earmark model")
+
+    def initial_state(self, window: int) -> State:
+        """Return the state of a stream before its first sample; see `Engine`."""
+        sizes = {"batch": 1, _WINDOW: window - 1}
+        return {
+            name: np.zeros([sizes.get(length, length) for length in shape], kind)
+            for name, (shape, kind) in self._states.items()
+        }
+
+    def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
+        """Hear the next samples of one or more streams; see `Engine`."""
+        if samples.shape[1] % self.info.step_samples or samples.shape[1] == 0:
+            raise ModelError(
+                f"{samples.shape[1]} samples are not a whole number of steps of "
+                f"{self.info.step_samples}"
+            )
+        before = joined(states)
+        try:
+            given = self._session.run(self._outputs, {"samples": samples, **before})
+        except Exception as error:  # onnxruntime's faults have no class in common
+            self._refuse_other_shapes(len(samples), before)
+            raise ModelError(f"onnxruntime failed: {' '.join(str(error).split())}") from None
+        scores, clip_scores, *after = given
+        return scores, clip_scores, split_states(dict(zip(self._states, after, strict=True)))
+
+    def _refuse_other_shapes(self, streams: int, state: State) -> None:
+        """Name the array of a state that is not as the model needs it.
+
+        Raises:
+            ModelError: there is one.
+        """
+        for name, (shape, _) in self._states.items():
+            array = state.get(name)
+            if array is None:
+                raise ModelError(f"the state lacks {name}")
+            wanted = [streams if length == "batch" else length for length in shape]
+            alike = [w in (have, _WINDOW) for w, have in zip(wanted, array.shape, strict=False)]
+            if len(wanted) != array.ndim or not all(alike):
+                raise ModelError(
+                    f"the state's {name} has the shape {array.shape}, the model needs {wanted}"
+                )
+
+
+def _open(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is said once, by us
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's faults have no class in common
+        reason = " ".join(str(error).split())[:200]
+        version = onnxruntime.__version__
+        raise ModelError(
+            f"{path}: onnxruntime {version} cannot run it ({reason}); give a file that earmark "
+            "export wrote, or upgrade onnxruntime"
+        ) from None
+
+
+def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
+    """Read what the file says of itself.
+
+    Raises:
+        ModelError: the metadata is of no Earmark model, incomplete, or of a newer schema.
+    """
+    if not any(name.startswith(PREFIX) for name in metadata):
+        raise ModelError(f"{path}: is an ONNX model, but not one that earmark export wrote")
+    if PREFIX + _EARLIER_RATE in metadata:
+        metadata = {PREFIX + "sample_rate": metadata[PREFIX + _EARLIER_RATE], **metadata}
+    if missing := [name for name in FIELDS if PREFIX + name not in metadata]:
+        raise ModelError(f"{path}: lacks the metadata {', '.join(missing)}; export it again")
+    try:
+        values = {name: json.loads(metadata[PREFIX + name]) for name in FIELDS}
+        schema = values["schema"]
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise ModelError(
+                f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
+            )
+        info = ModelInfo(
+            path.stem,
+            tuple(map(str, values["classes"])),
+            from_json(FrontEndSettings, values["front_end"]),
+            from_json(ModelSettings, values["model"]),
+            from_json(Calibration, values["calibration"]),
+            dict(values["data"]),
+            str(values["fingerprint"]),
+        )
+    except (SettingsError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: has metadata that is not valid ({error}); export it again"
+        ) from None
+    for name, mine in (("sample_rate", info.sample_rate), ("step_samples", info.step_samples)):
+        if values[name] != mine:
+            raise ModelError(
+                f"{path}: says {name} is {values[name]!r}, its front end and model make it {mine}; "
+                "export it again"
+            )
+    thresholds = len(info.calibration.thresholds)
+    if len(info.classes) != info.model.num_classes or thresholds not in (0, len(info.classes)):
+        raise ModelError(f"{path}: names other classes or thresholds than it has; export it again")
+    return info

@@ -1,0 +1,145 @@
+"""Runs a model directory with torch, on any of its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from earmark.errors import ModelError
+from earmark.model_directory import TrainedModel
+from earmark.nn.classifier import LSTMClassifier, ModelState
+from earmark.nn.features import LogMel
+from earmark.runtime.engine import Floats, ModelInfo, State, joined, split_states
+
+Array = NDArray[Any]
+
+
+class TorchEngine:
+    """Runs a trained model; see `Engine`.
+
+    Args:
+        trained: the model; it is only read.
+        device: where to run it.
+        name: what it is called.
+
+    Raises:
+        ModelError: the model was trained on features, not on audio.
+    """
+
+    def __init__(
+        self, trained: TrainedModel, device: str | torch.device = "cpu", name: str = ""
+    ) -> None:
+        if trained.front_end is None:
+            raise ModelError(
+                "the model was trained on ready-made features, so it cannot hear audio files; "
+                "train one from splits made by: earmark prepare DATASET"
+            )
+        self.info = ModelInfo(
+            name,
+            trained.classes,
+            trained.front_end,
+            trained.model.settings,
+            trained.calibration,
+            trained.data,
+            trained.fingerprint,
+        )
+        self.device = torch.device(device)
+        self.model: LSTMClassifier = trained.model.to(self.device).eval()
+        self.front_end = LogMel(trained.front_end).to(self.device)
+
+    def initial_state(self, window: int) -> State:
+        """Return the state of a stream before its first sample; see `Engine`."""
+        settings = self.model.settings
+        delta = settings.network.delta
+        kept = self._kept(self.model.initial_state(1, window), self.front_end.initial_state(1))
+        kept["past"] = np.zeros((1, delta, settings.input_size), np.float32)
+        return {
+            **{name: np.zeros_like(array) for name, array in kept.items() if _needed(name, array)},
+            "steps": np.zeros(1, np.int64),
+        }
+
+    @torch.inference_mode()
+    def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
+        """Hear the next samples of one or more streams; see `Engine`."""
+        count = samples.shape[1] // self.info.step_samples
+        scores = np.zeros((len(samples), count, len(self.info.classes)), np.float32)
+        whole = np.zeros((len(samples), len(self.info.classes)), np.float32)
+        after: list[State] = [{}] * len(samples)
+        # Those that have begun advance in one pass, and those that begin now.
+        standing: dict[bool, list[int]] = {}
+        for number, state in enumerate(states):
+            standing.setdefault(bool(state["steps"][0]), []).append(number)
+        for numbers in standing.values():
+            before = joined([states[number] for number in numbers])
+            context = self.front_end.initial_state(len(numbers))
+            if "front_end" in before:  # a window longer than its hop
+                context = self._tensor(before["front_end"])
+            frames, context = self.front_end.step(self._tensor(samples[numbers]), context)
+            logits, moved = self.model.score_segments(frames, self._given(before))
+            scores[numbers] = self._probabilities(logits)
+            whole[numbers] = self._probabilities(self.model.so_far(moved))
+            kept = {**self._kept(moved, context), "steps": before["steps"] + count}
+            for number, one in zip(numbers, split_states(kept), strict=True):
+                after[number] = one
+        return scores, whole, after
+
+    @torch.inference_mode()
+    def score_whole(self, samples: Floats) -> Floats:
+        """Return the probabilities `(1, classes)` of a whole clip `(1, samples)`.
+
+        Only a bidirectional model needs all of it at once.
+        """
+        return self._probabilities(self.model.logits(self.front_end(self._tensor(samples))))
+
+    def _probabilities(self, logits: Tensor) -> Floats:
+        scores: Floats = torch.softmax(logits / self.info.calibration.temperature, -1).cpu().numpy()
+        return scores
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _given(self, state: State) -> ModelState:
+        """Return a batch of states as the model takes them."""
+        steps, streams = int(state["steps"][0]), len(state["steps"])
+        window = state["recent"].shape[1] + 1 if "recent" in state else 1
+        start = self.model.initial_state(streams, window)
+        if steps == 0:
+            return start
+
+        def kept(name: str, otherwise: Tensor) -> Tensor:
+            return self._tensor(state[name]) if name in state else otherwise
+
+        return ModelState(
+            kept("past", start.frames),
+            tuple(kept(f"context_{n}", context) for n, context in enumerate(start.contexts)),
+            self._tensor(state["hidden"]).transpose(0, 1).contiguous(),
+            self._tensor(state["cell"]).transpose(0, 1).contiguous(),
+            kept("pooled", start.pooled),
+            kept("recent", start.recent),
+            steps,
+        )
+
+    def _kept(self, state: ModelState, front_end: Tensor) -> State:
+        """Return what the model gave as a batch of states, but for the steps."""
+        tensors = {
+            "front_end": front_end,
+            **{f"context_{n}": context for n, context in enumerate(state.contexts)},
+            "past": state.frames,
+            "hidden": state.hidden.transpose(0, 1),
+            "cell": state.cell.transpose(0, 1),
+            "pooled": state.pooled,
+            "recent": state.recent,
+        }
+        # Copies: a view would keep all of what it was cut from.
+        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        return {name: array for name, array in arrays.items() if _needed(name, array)}
+
+
+def _needed(name: str, array: Array) -> bool:
+    """Say whether a state has this array: nothing empty, but for a window of one step."""
+    return array.size > 0 or (name == "recent" and array.shape[2] > 0)

@@ -1,0 +1,94 @@
+"""Named recipes: complete, explained, and strict about what they hold."""
+
+import dataclasses
+from importlib import resources
+
+import pytest
+
+from earmark.config import FrontEndSettings, NetworkSettings, TrainingSettings
+from earmark.config.recipes import read_recipe, recipe_names
+from earmark.errors import SettingsError
+
+
+def test_the_documented_recipe_is_the_defaults():
+    recipe = read_recipe("documented")
+    assert recipe.front_end == FrontEndSettings()
+    assert recipe.training == TrainingSettings()
+
+
+def test_there_is_a_recipe_for_each_row_and_a_fast_one():
+    assert recipe_names() == ["causal", "documented", "fast", "lstm"]
+
+
+@pytest.mark.parametrize("name", ["causal", "documented", "fast", "lstm"])
+def test_every_key_stands_in_every_recipe_with_its_meaning(name):
+    text = (resources.files("earmark.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for kind in (FrontEndSettings, NetworkSettings, TrainingSettings):
+        for field in dataclasses.fields(kind):
+            if field.name == "network":  # a table of its own
+                continue
+            (place,) = [n for n, line in enumerate(lines) if line.startswith(f"{field.name} = ")]
+            assert lines[place - 1].startswith("# "), field.name
+            if help_text := field.metadata.get("help"):
+                start = place - 1
+                while lines[start - 1].startswith("# "):
+                    start -= 1
+                comment = " ".join(line[2:] for line in lines[start:place])
+                assert comment.lower().startswith(help_text.lower()[:40]), field.name
+
+
+def test_no_recipe_trains_a_model_that_cannot_stream():
+    assert not any(read_recipe(name).training.network.bidirectional for name in recipe_names())
+
+
+def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[training]\nnum_epochs = 7\nconvolutions = [[8, 3, 3, 2, 2]]\nstack=1\ndelta=0"
+    )
+    recipe = read_recipe(str(path))
+    assert recipe.name == "mine"
+    assert recipe.training.num_epochs == 7
+    assert recipe.training.network.convolutions == ((8, 3, 3, 2, 2),)
+    assert recipe.training.batch_size == TrainingSettings().batch_size
+    assert recipe.front_end == FrontEndSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nnum_epoch = 7", "did you mean num_epochs"),
+        ("[training]\ncolour = 7", "unknown key in .training.: colour; there are batch_size"),
+        ("[trainings]\n", "did you mean training"),
+        ("training = 3", "must be a table"),
+        ("[training]\nnum_epochs = 0", "num_epochs must be at least 1"),
+        ("[training]\nnum_epochs = '7'", "num_epochs must be of type int"),
+        ("[training]\nconvolutions = [3]", "convolutions must be"),
+        ("[training]\nfrequency_lstm = [8, 16]", "frequency_lstm must be"),
+        ("[training]\nfrequency_lstm = [8, 16, 0.5]", "frequency_lstm must be"),
+        ("[front_end]\n[training]\nfrequency_lstm = [8, 16, 9]", "whose places cover the 40 mels"),
+        ("[front_end]\nmels = -1", "mels"),
+        ("[training\n", "is not TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_that_names_it(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_recipe(str(path))
+    assert "mine.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[training]\nviews = 7\n", encoding="utf-8-sig")
+    assert read_recipe(str(path)).training.crops_per_clip == 7
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(SettingsError, match=r"there are causal, documented, fast, lstm"):
+        read_recipe("casual")
+    with pytest.raises(SettingsError, match="no such file"):
+        read_recipe(str(tmp_path / "none.toml"))

@@ -1,0 +1,151 @@
+"""Scoring a split: the results file, its picture, and splits that do not fit."""
+
+import dataclasses
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from earmark.decision.calibration import cross_entropy
+from earmark.errors import SplitError
+from earmark.evaluation import scoring
+from earmark.evaluation.report import evaluate, summary, write_results
+from earmark.evaluation.scoring import score_clips
+from earmark.model_directory import TrainedModel
+from earmark.nn.classifier import LSTMClassifier
+from tests.builders import CLASSES, FRONT_END, clip_set, small_split
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(0)
+    model = LSTMClassifier(FRONT_END.n_mels, 8, 1, 3, stack=2, delta=2).eval()
+    data = {"dataset": "three sounds", "fingerprint": "f" * 64, "split_index": 0}
+    return TrainedModel(
+        model, CLASSES, FRONT_END, training={"seed": 5}, data=data, fingerprint="m" * 64
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_scores_do_not_depend_on_the_batch(trained, batch_size):
+    clips = clip_set(6, 3)
+    scores = score_clips(trained.model, clips, batch_size=batch_size)
+    for number in range(len(clips)):
+        alone = trained.model(torch.from_numpy(clips.clip(number))[None])[0]
+        # float32 sums in another order; measured below 2e-7
+        np.testing.assert_allclose(scores[number], alone.detach(), atol=1e-6)
+
+
+def test_a_clip_under_one_step_scores_the_same_beside_one_of_minutes(trained, monkeypatch):
+    clips = clip_set(2, 3)
+    monkeypatch.setattr(scoring, "_LONGEST", int(clips.frames.max()) - 1)
+    clips.frames[0] = 1  # of the two that a step takes
+    together = score_clips(trained.model, clips, batch_size=100)
+    for number in range(len(clips)):
+        alone = trained.model(torch.from_numpy(clips.clip(number))[None])[0]
+        np.testing.assert_allclose(together[number], alone.detach(), atol=1e-6)
+
+
+def test_scoring_keeps_the_mode_of_the_model(trained):
+    trained.model.train()
+    score_clips(trained.model, clip_set(1, 0))
+    assert trained.model.training
+
+
+def test_cross_entropy_is_the_mean_negative_log_probability():
+    scores = np.array([[0.5, 0.5], [0.1, 0.9]], np.float32)
+    assert cross_entropy(np.array([0, 1]), scores) == pytest.approx(
+        -(np.log(0.5) + np.log(0.9)) / 2
+    )
+
+
+def test_results_hold_what_the_documentation_promises(trained, tmp_path):
+    results = evaluate(trained, small_split(), model_name="run")
+    written, picture = write_results(tmp_path / "results.json", results)
+    assert written == tmp_path / "results.json"
+    read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    for key in (
+        *("accuracy", "balanced_accuracy", "macro_f1", "per_class", "confusion_matrix", "classes"),
+        *("clips", "split_index", "training", "trained_on", "versions", "device", "seconds"),
+        *("dataset", "synthetic", "created", "test_fold"),
+    ):
+        assert key in read, key
+    assert len(read["clips"]) == 12
+    clip = read["clips"][0]
+    assert clip["path"] == "dog-2-0"
+    assert clip["label"] == "dog"
+    assert clip["prediction"] == max(clip["scores"], key=clip["scores"].get)
+    assert sum(clip["scores"].values()) == pytest.approx(1, abs=1e-5)
+    right = sum(clip["prediction"] == clip["label"] for clip in read["clips"])
+    assert read["accuracy"] == pytest.approx(right / 12)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.parent == tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_results_into_a_pipe_or_device_have_no_picture_beside_them(trained, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reading = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    results = evaluate(trained, small_split())
+    assert write_results(tmp_path / "pipe", results) == [tmp_path / "pipe"]
+    given, _ = reading.communicate()
+    assert json.loads(given)["accuracy"] == results["accuracy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_no_results_stand_where_their_picture_could_not_be_drawn(trained, tmp_path):
+    (tmp_path / "results-confusion.png").mkdir()
+    with pytest.raises(OSError, match="irectory"):
+        write_results(tmp_path / "results.json", evaluate(trained, small_split()))
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_clips_that_trained_the_model_are_called_no_test(trained):
+    same = evaluate(trained, small_split())
+    other = evaluate(trained, small_split(index=1))
+    unknown = evaluate(trained, small_split(index=1, fingerprint="0" * 64))
+    seen = [r["test_clips_seen_in_training"] for r in (same, other, unknown)]
+    assert seen == [False, True, None]
+    assert "Not a test" in summary(other)
+    assert "a test" not in summary(same)
+    assert "Perhaps not a test: the model was trained on other folds of" in summary(unknown)
+    assert "Evaluate it on split 0" in summary(other)
+    of_all = dataclasses.replace(trained, data={**trained.data, "split_index": -1})
+    assert "trained on all clips of this dataset" in summary(evaluate(of_all, small_split()))
+    difference = small_split(index=1, fingerprint="0" * 64, dataset="another")
+    assert "a test" not in summary(evaluate(trained, difference))
+
+
+def test_clips_that_the_start_model_heard_are_called_no_test(trained):
+    def started_from(**data):
+        data = {**trained.data, "started_from": {**trained.data, **data}}
+        return evaluate(dataclasses.replace(trained, data=data), small_split())
+
+    results = [started_from(), started_from(split_index=1), started_from(fingerprint="0" * 64)]
+    assert [r["test_clips_seen_in_training"] for r in results] == [False, True, None]
+    assert "training started from had heard these clips" in summary(results[1])
+    nested = started_from(fingerprint="0" * 64, started_from={**trained.data, "split_index": 2})
+    assert nested["test_clips_seen_in_training"]
+    elsewhere = {**trained.data, "fingerprint": "0" * 64, "split_index": 1}
+    heard = {**elsewhere, "started_from": {**trained.data, "split_index": -1}}
+    said = summary(evaluate(dataclasses.replace(trained, data=heard), small_split()))
+    assert "training started from had heard these clips" in said
+    assert "Evaluate it" not in said
+
+
+def test_synthetic_clips_are_called_synthetic(trained):
+    assert "synthetic" in summary(evaluate(trained, small_split(synthetic=True)))
+
+
+def test_a_split_that_does_not_fit_is_refused(trained):
+    fewer = LSTMClassifier(4, 8, 1, 3)
+    with pytest.raises(SplitError, match="6 features a frame, but run takes 4"):
+        evaluate(dataclasses.replace(trained, model=fewer), small_split(), model_name="run")
+    renamed = small_split(classes=("cat", "rain", "rooster"))
+    with pytest.raises(SplitError, match="cat"):
+        evaluate(trained, renamed)
+    with pytest.raises(SplitError, match="front end"):
+        evaluate(trained, small_split(front_end=dataclasses.replace(FRONT_END, floor=1e-7)))

@@ -1,0 +1,272 @@
+"""One ONNX file: torch's scores from every kind of model, and clear words about other files."""
+
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from earmark import Classifier
+from earmark.config import POOLINGS, Calibration, FrontEndSettings, to_json
+from earmark.errors import ModelError
+from earmark.export.build import (
+    build,
+    export,
+    factors,
+    largest_difference,
+    spectrum_matrices,
+)
+from earmark.model_directory import TrainedModel
+from earmark.nn.classifier import LSTMClassifier
+from earmark.nn.features import LogMel
+from earmark.runtime.engine import joined
+from earmark.runtime.onnx_engine import FIELDS, OnnxEngine
+from earmark.runtime.torch_engine import TorchEngine
+from tests.builders import CLASSES, FRONT_END
+from tests.processes import call, call_here
+
+CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1), (5, 2, 1, 2, 1))
+SHAPES: list[dict[str, Any]] = [
+    *({"pooling": pooling} for pooling in POOLINGS),
+    *({"pooling": pooling, "convolutions": CONVOLUTIONS} for pooling in ("attention", "max")),
+    {"stack": 3, "delta": 2},
+    {"stack": 3, "delta": 2, "frequency_lstm": (4, 4, 2), "pooling": "attention"},
+    {"stack": 1, "delta": 5, "num_layers": 1},
+]
+
+
+def trained(*, front_end=FRONT_END, num_layers=2, **options):
+    torch.manual_seed(3)
+    model = LSTMClassifier(front_end.n_mels, 8, num_layers, 3, **options)
+    model.mean.fill_(-8.0)
+    model.scale.uniform_(0.5, 2)
+    with torch.no_grad():
+        model.head[-1].weight.mul_(10)  # type: ignore[operator]
+    for layer in model.convolutions:  # statistics of a trained model are not 0 and 1
+        layer.norm.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+        layer.norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    calibration = Calibration(1.7, (0.3, 0.4, 0.5))
+    data = {"dataset": "three sounds", "synthetic": True}
+    return TrainedModel(model.eval(), CLASSES, front_end, calibration, {}, data, fingerprint="f")
+
+
+def sounds(count=3, seconds=1.3, sample_rate=8_000):
+    rng = np.random.default_rng(0)
+    size = round(seconds * sample_rate)
+    levels = 10 ** rng.uniform(-3, -0.3, (count, 1))
+    return list((levels * rng.standard_normal((count, size))).astype(np.float32))
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+def test_scores_and_state_are_torch_s_for_every_kind_of_model(tmp_path, options):
+    made = trained(**options)
+    difference = export(made, tmp_path / "m.onnx", sounds())
+    assert difference is not None
+    assert 0 < difference < 2e-6  # measured below 1e-6
+    torch_engine, onnx_engine = TorchEngine(made), OnnxEngine(tmp_path / "m.onnx")
+    start = onnx_engine.initial_state(4)
+    assert {k: v.shape for k, v in start.items()} == {
+        k: v.shape for k, v in torch_engine.initial_state(4).items()
+    }
+    samples = sounds(1)[0][None, : 6 * onnx_engine.info.step_samples]
+    _, _, (one,) = torch_engine.step(samples, [start])
+    _, _, (other,) = onnx_engine.step(samples, [start])
+    for name in start:  # so that either can go on from the other's
+        np.testing.assert_allclose(other[name], one[name], atol=2e-5, rtol=1e-4, err_msg=name)
+
+
+def test_streams_that_stand_differently_advance_in_one_call(tmp_path):
+    path = tmp_path / "m.onnx"
+    export(trained(convolutions=CONVOLUTIONS, pooling="meanmax"), path, sounds())
+    engine = OnnxEngine(path)
+    step = engine.info.step_samples
+    streams = [sound[: 9 * step] for sound in sounds(4, 2.0)]
+    alone = [engine.step(sound[None], [engine.initial_state(3)]) for sound in streams]
+    states = [engine.initial_state(3) for _ in streams]
+    for ahead, sound in enumerate(streams):
+        if ahead:
+            states[ahead] = engine.step(sound[None, : ahead * step], [states[ahead]])[2][0]
+    batch = np.stack([s[n * step : (n + 5) * step] for n, s in enumerate(streams)])
+    scores, so_far, after = engine.step(batch, states)
+    for ahead, (whole, *_) in enumerate(alone):
+        np.testing.assert_allclose(scores[ahead], whole[0, ahead : ahead + 5], atol=1e-6)
+    assert joined(after)["steps"].tolist() == [5, 6, 7, 8]
+    one = engine.step(streams[2][None, : 7 * step], [engine.initial_state(3)])
+    np.testing.assert_allclose(so_far[2], one[1][0], atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [2, 3, 48, 97, 256, 882, 2048])
+def test_two_products_are_the_mel_powers_of_the_fourier_transform(length):
+    settings = FrontEndSettings(8_000, length, 1, 6, 50.0, 4_000.0, 1e-6)
+    first, twiddles, second, filters = spectrum_matrices(settings)
+    many, small = factors(length)
+    samples = np.random.default_rng(length).standard_normal(length)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    half = (first @ (samples * window).reshape(many, small)) * twiddles
+    whole = half.reshape(2, -1, 2 * small).sum(0) @ second
+    power = whole[:, :small] ** 2 + whole[:, small:] ** 2
+    with np.errstate(divide="ignore"):
+        mel = np.log(power.reshape(-1) @ filters + settings.floor)
+    front_end = LogMel(settings)
+    with torch.inference_mode():
+        expected = front_end(torch.from_numpy(samples)[None].float())[0, -1].numpy()
+    np.testing.assert_allclose(mel, expected, atol=1e-4)
+    assert math.prod(factors(length)) == length
+
+
+@pytest.mark.parametrize(("weights", "most"), [("float16", 2e-2), ("int8", 0.2)])
+def test_fewer_bits_make_a_smaller_file_of_nearly_the_same_scores(tmp_path, weights, most):
+    made = trained(convolutions=CONVOLUTIONS, pooling="attention")
+    export(made, tmp_path / "plain.onnx", sounds())
+    difference = export(made, tmp_path / "small.onnx", sounds(), weights)
+    assert difference is not None
+    assert 1e-6 < difference < most  # of weights that no training has smoothed
+    assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "plain.onnx").stat().st_size
+
+
+def test_a_window_as_long_as_its_hop_needs_no_samples_from_before(tmp_path):
+    front_end = FrontEndSettings(8_000, 160, 160, 6, 50.0, 4_000.0)
+    made = trained(front_end=front_end)
+    assert export(made, tmp_path / "m.onnx", sounds())
+    assert "front_end" not in OnnxEngine(tmp_path / "m.onnx").initial_state(2)
+
+
+def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
+    made = trained()
+    other = trained()
+    with torch.no_grad():
+        other.model.head[-1].bias.add_(torch.tensor([0.01, 0, 0]))
+    assert largest_difference(TorchEngine(made), TorchEngine(other), sounds()) > 1e-4
+    broken = trained()
+    with torch.no_grad():
+        broken.model.head[-1].bias.fill_(torch.nan)
+    assert largest_difference(TorchEngine(made), TorchEngine(broken), sounds()) == np.inf
+    monkeypatch.setattr("earmark.export.build.TorchEngine", lambda _: TorchEngine(other))
+    with pytest.raises(ModelError, match="not written, its scores differ"):
+        export(made, tmp_path / "m.onnx", sounds())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_says_what_it_is(tmp_path):
+    export(trained(), tmp_path / "mine.onnx", None)
+    info = OnnxEngine(tmp_path / "mine.onnx").info
+    assert (info.name, info.classes, info.front_end) == ("mine", CLASSES, FRONT_END)
+    assert info.calibration == Calibration(1.7, (0.3, 0.4, 0.5))
+    assert info.data["synthetic"] is True
+    model = onnx.load(tmp_path / "mine.onnx")
+    assert {p.key for p in model.metadata_props} == {f"earmark.{name}" for name in FIELDS}
+    samples = model.graph.input[0].type.tensor_type.shape
+    assert [length.dim_param for length in samples.dim] == ["batch", "samples"]
+
+
+def changed(tmp_path, **metadata):
+    """Write a file with other metadata; None takes a key away."""
+    model = build(trained())
+    values = {p.key: p.value for p in model.metadata_props}
+    for name, value in metadata.items():
+        values.pop(f"earmark.{name}", None)
+        if value is not None:
+            values[f"earmark.{name}"] = json.dumps(value)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, values)
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"classes": None, "sample_rate": None}, "lacks the metadata classes, sample_rate;"),
+        (dict.fromkeys(FIELDS), "not one that earmark export wrote"),
+        ({"schema": 99}, "has schema 99, this Earmark reads up to 3; upgrade earmark"),
+        ({"classes": ["dog"]}, "names other classes"),
+        (
+            {"sample_rate": 16_000},
+            "says sample_rate is 16000, its front end and model make it 8000",
+        ),
+        ({"step_samples": 80}, "says step_samples is 80"),
+        ({"front_end": {"sample_rate": 1}}, "metadata that is not valid"),
+        ({"classes": 3}, "metadata that is not valid"),
+    ],
+)
+def test_metadata_that_does_not_fit_is_refused(tmp_path, metadata, said):
+    path = changed(tmp_path, **metadata)
+    with pytest.raises(ModelError) as caught:
+        OnnxEngine(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert said in str(caught.value)
+
+
+def test_a_file_of_schema_1_is_read_without_a_frequency_lstm(tmp_path):
+    made = trained()
+    settings = to_json(made.model.settings)
+    before = {**settings, **settings["network"]}
+    del before["network"], before["frequency_lstm"]
+    engine = OnnxEngine(changed(tmp_path, schema=1, model=before))
+    assert engine.info.model == made.model.settings
+
+
+def test_what_is_no_model_of_ours_is_one_line_at_the_command(tmp_path):
+    (tmp_path / "noise.onnx").write_bytes(bytes(range(256)) * 10)
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    newer = build(trained())
+    newer.opset_import[0].version = 9_999
+    (tmp_path / "newer.onnx").write_bytes(newer.SerializeToString())
+    for name, said in (
+        *(("noise.onnx", "cannot run it"), ("empty.onnx", "cannot run it")),
+        *(("newer.onnx", "upgrade onnxruntime"), ("none.onnx", "no such file")),
+    ):
+        done = call("earmark", "predict", "--model_dir", tmp_path / name, "a.wav", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert said in done.stderr.lower(), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path):
+    export(trained(), tmp_path / "m.onnx", None)
+    engine = OnnxEngine(tmp_path / "m.onnx")
+    state = engine.initial_state(3)
+    samples = np.zeros((1, engine.info.step_samples), np.float32)
+    for name, axis in itertools.product(("hidden", "front_end"), (1,)):
+        wrong = {**state, name: np.repeat(state[name], 2, axis)}
+        with pytest.raises(ModelError, match=f"{name} has the shape"):
+            engine.step(samples, [wrong])
+    with pytest.raises(ModelError, match="whole number of steps"):
+        engine.step(samples[:, 1:], [state])
+
+
+def test_export_and_predict_at_the_command(tmp_path):
+    out = tmp_path / "model.onnx"
+    done = call("earmark", "export", "--out", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "verified on 12 clips" in done.stdout
+    assert Classifier.load(out).classes == Classifier.load().classes
+    small = call("earmark", "export", "--out", out, "--quantize", "int8", cwd=tmp_path)
+    assert small.returncode == 0, small.stderr
+    sizes = re.findall(r"(\w+): (\d\.\d\d) MB", small.stdout)
+    assert [name for name, _ in sizes] == ["float32", "int8", "onnx"]
+    assert float(sizes[1][1]) < 0.5 * float(sizes[0][1])
+    assert "was not measured" in small.stdout
+    (tmp_path / "folder.onnx").mkdir()
+    for flags, said in (
+        (["--out", "box.txt"], "must end in .onnx"),
+        (["--out", "folder.onnx"], "is a directory"),
+        (["--out", "a.onnx", "--no_verify", "--clips", "a.wav"], "leave out --no_verify"),
+        (["--out", "a.onnx", "--clips", "a.wav"], "a.wav"),
+        (["--out", "a.onnx", "--dataset", "."], "add --quantize int8"),
+        (["--out", "a.onnx", "--quantize", "int8", "--dataset", "none"], "none"),
+        (["--out", "a.onnx", "--model_dir", "nothing"], "no such model directory"),
+    ):
+        failed = call_here("earmark", "export", *flags, cwd=tmp_path)
+        assert failed.returncode == 1
+        assert said in failed.stderr
+        assert failed.stderr.count("\n") == 1
+    assert {file.name for file in Path(tmp_path).iterdir()} == {"model.onnx", "folder.onnx"}

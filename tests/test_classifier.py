@@ -1,0 +1,155 @@
+"""Predicting clips: any length, bounded memory, the scores of the split's evaluation."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from earmark.classifier import Classifier
+from earmark.config import Calibration
+from earmark.data.dataset import file_frames
+from earmark.errors import AudioError, ModelError, SettingsError
+from earmark.model_directory import TrainedModel, save_model
+from earmark.nn.classifier import LSTMClassifier
+from earmark.nn.features import LogMel
+from earmark.runtime.torch_engine import TorchEngine
+from tests.builders import CLASSES, FRONT_END
+
+
+def trained(**options):
+    torch.manual_seed(1)
+    model = LSTMClassifier(FRONT_END.n_mels, 8, 2, 3, **options)
+    model.mean.fill_(-8.0)
+    return TrainedModel(model.eval(), CLASSES, FRONT_END)
+
+
+def noise(seconds, sample_rate=8_000):
+    rng = np.random.default_rng(0)
+    return rng.uniform(-0.5, 0.5, round(seconds * sample_rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"stack": 3, "delta": 2}, {"bidirectional": True}], ids=str
+)
+@pytest.mark.parametrize("seconds", [0.0005, 0.02, 0.05, 1.0, 25.0])
+def test_a_clip_of_any_length_gets_the_scores_of_one_pass(tmp_path, options, seconds):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(seconds), 8_000, subtype="FLOAT")
+    made = trained(**options)
+    prediction = Classifier(TorchEngine(made)).predict(path)
+    frames, heard_seconds = file_frames(path, LogMel(FRONT_END))
+    step = made.model.frames_per_step * FRONT_END.hop_length
+    if not options.get("bidirectional") and seconds * 8_000 < step:  # filled up with zeros
+        filled = np.pad(noise(seconds), (0, step - round(seconds * 8_000)))
+        frames = LogMel(FRONT_END)(torch.from_numpy(filled)[None])[0].numpy()
+    expected = made.model(torch.from_numpy(frames)[None])[0].tolist()
+    assert prediction.seconds == pytest.approx(heard_seconds)
+    for name, score in zip(CLASSES, expected, strict=True):
+        assert prediction.scores[name] == pytest.approx(score, abs=1e-5)  # measured below 1e-6
+    assert list(prediction.scores.values()) == sorted(prediction.scores.values(), reverse=True)
+
+
+def test_samples_in_memory_are_heard_like_a_file(tmp_path):
+    stereo = np.stack([noise(1.0, 22_050)] * 2, axis=1)
+    soundfile.write(tmp_path / "clip.wav", stereo, 22_050, subtype="FLOAT")
+    classifier = Classifier(TorchEngine(trained()))
+    from_file = classifier.predict(tmp_path / "clip.wav")
+    from_memory = classifier.predict_samples(stereo, 22_050)
+    assert from_memory.scores == pytest.approx(from_file.scores, abs=1e-5)
+
+
+def test_long_samples_in_memory_are_heard_a_few_seconds_at_a_time(monkeypatch):
+    engine = TorchEngine(trained())
+    expected = engine.score_whole(noise(12.0)[None])[0]
+    lengths, step = [], engine.step
+
+    def noted(samples, states):
+        lengths.append(samples.shape[1])
+        return step(samples, states)
+
+    monkeypatch.setattr(engine, "step", noted)
+    scores = Classifier(engine).predict_samples(noise(12.0), 8_000).scores
+    assert max(lengths) <= 5.0 * 8_000 + engine.info.step_samples
+    assert scores == pytest.approx(dict(zip(CLASSES, expected, strict=True)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample_rate"),
+    [
+        (np.zeros(0), 8_000),
+        (np.full(100, np.nan), 8_000),
+        (np.zeros((2, 3, 4)), 8_000),
+        (np.zeros(100), 100),
+    ],
+)
+def test_unusable_samples_are_refused(samples, sample_rate):
+    with pytest.raises(AudioError):
+        Classifier(TorchEngine(trained())).predict_samples(samples, sample_rate)
+
+
+def test_a_model_of_ready_made_features_cannot_hear(tmp_path):
+    save_model(tmp_path, dataclasses.replace(trained(), front_end=None))
+    with pytest.raises(ModelError, match="ready-made features"):
+        Classifier.load(tmp_path)
+
+
+def test_real_recordings_get_the_scores_of_their_split(esc10):
+    clip = sorted(esc10.glob("*Dog*/*.ogg"))[0]
+    made = trained(stack=2, delta=3)
+    frames, _ = file_frames(clip, LogMel(FRONT_END))
+    expected = made.model(torch.from_numpy(frames)[None])[0].tolist()
+    prediction = Classifier(TorchEngine(made)).predict(clip)
+    for name, score in zip(CLASSES, expected, strict=True):
+        assert prediction.scores[name] == pytest.approx(score, abs=1e-5)
+
+
+def test_whole_numbers_are_scaled_and_silence_is_refused():
+    classifier = Classifier(TorchEngine(trained()))
+    floats = np.round(noise(1.0) * 32768) / 32768
+    whole = classifier.predict_samples((floats * 32768).astype(np.int16), 8_000)
+    assert whole.scores == pytest.approx(classifier.predict_samples(floats, 8_000).scores)
+    with pytest.raises(AudioError, match="silent"):
+        classifier.predict_samples(np.zeros(100), 8_000)
+
+
+def test_a_temperature_softens_scores_and_thresholds_make_none_of_these(tmp_path):
+    made = trained()
+    plain = Classifier(TorchEngine(made)).predict_samples(noise(1.0), 8_000)
+    soft = dataclasses.replace(made, calibration=Calibration(4.0))
+    softer = Classifier(TorchEngine(soft)).predict_samples(noise(1.0), 8_000)
+    assert softer.label == plain.label
+    assert 1 / 3 < softer.score < plain.score
+    strict = dataclasses.replace(made, calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    rejected = Classifier(TorchEngine(strict)).predict_samples(noise(1.0), 8_000)
+    assert rejected.scores == pytest.approx(plain.scores)
+    assert (rejected.label, rejected.best) == ("none of these", plain.label)
+    assert rejected.to_json()["prediction"] == "none of these"
+    assert rejected.to_json()["most_likely"] == plain.label
+
+
+def test_silence_is_none_of_these_to_a_model_with_thresholds(tmp_path):
+    strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 8_000)
+    classifier = Classifier(TorchEngine(strict))
+    assert classifier.predict(tmp_path / "silence.wav").label == "none of these"
+    assert classifier.predict_samples(np.zeros(8_000), 8_000).label == "none of these"
+
+
+def test_a_threshold_of_ones_own_takes_the_place_of_the_models(tmp_path):
+    strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
+    soundfile.write(tmp_path / "clip.wav", noise(1.0), 8_000, subtype="FLOAT")
+    loose = Classifier(TorchEngine(strict)).predict(tmp_path / "clip.wav", threshold=0.01)
+    assert loose.label == loose.best
+    plain = Classifier(TorchEngine(trained()))  # a model without thresholds
+    assert plain.predict(tmp_path / "clip.wav").named
+    assert not plain.predict(tmp_path / "clip.wav", threshold=0.99).named
+    assert not plain.predict_samples(noise(1.0), 8_000, threshold=0.99).named
+    with pytest.raises(AudioError, match="silent"):  # which this model never met
+        plain.predict_samples(np.zeros(100), 8_000, threshold=0.99)
+    wrongs: list[Any] = [1.0, -0.1, float("nan"), "0.9", None]
+    for wrong in wrongs:
+        with pytest.raises(SettingsError, match="threshold must be"):
+            plain.predict(tmp_path / "clip.wav", threshold=wrong)
