@@ -18,9 +18,10 @@ def small_model(**options):
     model = LSTMClassifier(5, 8, 2, 3, **options).eval()
     model.mean.uniform_(-1, 1)
     model.scale.uniform_(0.5, 2)
-    for layer in model.convolutions:  # statistics of a trained model are not 0 and 1
-        layer.norm.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
-        layer.norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    for part in model.encoder.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):  # after training they are not 0 and 1
+            part.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+            part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     return model
 
 
@@ -119,40 +120,41 @@ def test_chunks_give_the_scores_of_one_pass(options, chunk):
     x = torch.randn(2, 50, 5)
     state = model.initial_state(2)
     for start in range(0, 50, chunk):
-        heard = x[:, : start + chunk]
+        so_far = x[:, : start + chunk]
         logits, state = model.step(x[:, start : start + chunk], state)
-        if heard.shape[1] < model.frames_per_step:
+        if so_far.shape[1] < model.frames_per_step:
             assert logits is None
         else:
             # measured below 4e-7
-            torch.testing.assert_close(logits, model.logits(heard), atol=2e-6, rtol=0)
+            torch.testing.assert_close(logits, model.logits(so_far), atol=2e-6, rtol=0)
 
 
 def pooled_by_hand(model, outputs):
     """Pool `(batch, steps, hidden)` as the settings say, in the plainest way."""
-    weights = torch.softmax(model.attention(outputs), 1) if model.attention else None
+    attention = getattr(model.pooling, "attention", None)
+    weights = torch.softmax(attention(outputs), 1) if attention else None
     return {
         "mean": lambda: outputs.mean(1),
         "max": lambda: outputs.amax(1),
         "meanmax": lambda: torch.cat([outputs.mean(1), outputs.amax(1)], 1),
         "last": lambda: outputs[:, -1],
         "attention": lambda: (outputs * weights).sum(1),
-    }[model.settings.pooling]()
+    }[model.settings.network.pooling]()
 
 
 @pytest.mark.parametrize("options", STREAMING, ids=str)
 @pytest.mark.parametrize(("chunk", "window"), [(1, 3), (7, 3), (100, 3), (7, 1), (7, 40)])
 @torch.no_grad()
-def test_every_moment_has_the_scores_of_the_window_that_ends_with_it(options, chunk, window):
+def test_every_step_has_the_scores_of_the_window_that_ends_with_it(options, chunk, window):
     model = small_model(**options)
-    heard = []
-    model.lstm.register_forward_hook(lambda _module, _given, result: heard.append(result[0]))
+    kept = []
+    model.lstm.register_forward_hook(lambda _module, _given, result: kept.append(result[0]))
     x = torch.randn(2, 50, 5)
     model.logits(x)
-    (outputs,) = heard
+    (outputs,) = kept
     state, logits = model.initial_state(2, window), []
     for start in range(0, 50, chunk):
-        some, state = model.segments(x[:, start : start + chunk], state)
+        some, state = model.score_segments(x[:, start : start + chunk], state)
         logits.append(some)
     wanted = [
         model.head(pooled_by_hand(model, outputs[:, max(0, step + 1 - window) : step + 1]))
@@ -163,19 +165,21 @@ def test_every_moment_has_the_scores_of_the_window_that_ends_with_it(options, ch
 
 
 @pytest.mark.parametrize("options", STREAMING, ids=str)
-@pytest.mark.parametrize(("joined", "window"), [(1, 3), (3, 1), (3, 5), (6, 4)])
+@pytest.mark.parametrize(("clips_per_sequence", "window"), [(1, 3), (3, 1), (3, 5), (6, 4)])
 @torch.no_grad()
-def test_joined_views_score_as_the_stream_of_them_does(options, joined, window):
+def test_crops_that_follow_one_another_score_as_the_stream_of_them_does(
+    options, clips_per_sequence, window
+):
     model = small_model(**options)
     frames = 5 * model.frames_per_step
     x = torch.randn(6, frames, 5)
-    whole, segments = model.logits_of_sequences(x, joined, window)
-    streams = x.reshape(6 // joined, joined * frames, 5)
+    whole, segments = model.logits_of_sequences(x, clips_per_sequence, window)
+    streams = x.reshape(6 // clips_per_sequence, clips_per_sequence * frames, 5)
     for size, given in ((5, whole[:, None]), (window, segments)):
-        every, _ = model.segments(streams, model.initial_state(len(streams), size))
+        every, _ = model.score_segments(streams, model.initial_state(len(streams), size))
         inside = every.reshape(6, 5, -1)[:, size - 1 :: segment_stride(size)]
         torch.testing.assert_close(given, inside[:, : given.shape[1]], atol=2e-6, rtol=0)
-    if joined == 1:
+    if clips_per_sequence == 1:
         torch.testing.assert_close(whole, model.logits(x), atol=2e-6, rtol=0)
 
 
@@ -193,13 +197,11 @@ def test_an_empty_chunk_changes_nothing():
 @torch.no_grad()
 def test_a_state_is_a_value_that_later_steps_do_not_change(options):
     model = small_model(**options)
-    _, state = model.segments(torch.randn(1, 16, 5), model.initial_state(1, 3))
+    _, state = model.score_segments(torch.randn(1, 16, 5), model.initial_state(1, 3))
     kept = copy.deepcopy(state)
-    model.segments(torch.randn(1, 16, 5), state)
-    for name in ("frames", "hidden", "cell", "pooled", "recent"):
+    model.score_segments(torch.randn(1, 16, 5), state)
+    for name in ("beginning", "encoder", "hidden", "cell", "pooled", "recent"):
         torch.testing.assert_close(getattr(kept, name), getattr(state, name))
-    for before, after in zip(kept.contexts, state.contexts, strict=True):
-        torch.testing.assert_close(before, after)
     assert kept.steps == state.steps
 
 

@@ -135,7 +135,7 @@ def test_a_model_to_start_from_gives_all_but_the_last_layer(tmp_path):
 def test_convolutions_train_and_their_statistics_are_averaged(tmp_path):
     recipe = small_recipe(convolutions=((4, 3, 3, 2, 2), (6, 3, 3, 1, 2)), stack=1, delta=0)
     trained = train(tmp_path, recipe)
-    norm = trained.model.convolutions[0].norm
+    norm = trained.model.encoder.convolutions[0].norm
     assert not torch.equal(norm.running_mean, torch.zeros(4))
     assert run_module.tested(tmp_path, small_split())["accuracy"] > 0.5
 

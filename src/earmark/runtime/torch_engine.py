@@ -54,10 +54,9 @@ class TorchEngine:
 
     def initial_state(self, window: int) -> State:
         """Return the state of a stream before its first sample; see `Engine`."""
-        settings = self.model.settings
-        delta = settings.network.delta
         kept = self._kept(self.model.initial_state(1, window), self.front_end.initial_state(1))
-        kept["past"] = np.zeros((1, delta, settings.input_size), np.float32)
+        for name, shape in self.model.encoder.state_shapes().items():
+            kept[name] = np.zeros((1, *shape), np.float32)
         return {
             **{name: np.zeros_like(array) for name, array in kept.items() if _needed(name, array)},
             "steps": np.zeros(1, np.int64),
@@ -115,21 +114,20 @@ class TorchEngine:
             return self._tensor(state[name]) if name in state else otherwise
 
         return ModelState(
-            kept("past", start.frames),
-            tuple(kept(f"context_{n}", context) for n, context in enumerate(start.contexts)),
-            self._tensor(state["hidden"]).transpose(0, 1).contiguous(),
-            self._tensor(state["cell"]).transpose(0, 1).contiguous(),
-            kept("pooled", start.pooled),
-            kept("recent", start.recent),
-            steps,
+            beginning=start.beginning,
+            encoder={name: kept(name, none) for name, none in start.encoder.items()},
+            hidden=self._tensor(state["hidden"]).transpose(0, 1).contiguous(),
+            cell=self._tensor(state["cell"]).transpose(0, 1).contiguous(),
+            pooled=kept("pooled", start.pooled),
+            recent=kept("recent", start.recent),
+            steps=steps,
         )
 
     def _kept(self, state: ModelState, front_end: Tensor) -> State:
         """Return what the model gave as a batch of states, but for the steps."""
         tensors = {
             "front_end": front_end,
-            **{f"context_{n}": context for n, context in enumerate(state.contexts)},
-            "past": state.frames,
+            **state.encoder,
             "hidden": state.hidden.transpose(0, 1),
             "cell": state.cell.transpose(0, 1),
             "pooled": state.pooled,
