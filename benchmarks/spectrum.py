@@ -13,18 +13,17 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from earmark.config import FrontEndSettings
 from earmark.config.recipes import read_recipe
-from earmark.export import build as export
+from earmark.export import front_end as exported
+from earmark.export.graph import Graph
 from earmark.io.files import write_text
 from earmark.nn.features import LogMel, mel_filters
 from earmark.provenance import how
@@ -32,55 +31,54 @@ from earmark.provenance import how
 ROUNDS = 7
 SPANS = {"80 ms": 4, "5 s": 250}  # frames in a call
 Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Write = Callable[[Graph, FrontEndSettings, str], str]
 
 
-def session(settings: FrontEndSettings, front_end: Callable[..., str]) -> Call:
+def session(settings: FrontEndSettings, write: Write) -> Call:
     """Return a graph of the front end alone as a function of samples, from a silent start."""
-    graph, kept = export._Graph(), settings.n_fft - settings.hop_length
-    graph.add("Identity", front_end(graph, settings, lambda name, *_: name), name="frames")
-
-    def value(name: str, *shape: int | str) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    inputs = [value("samples", "batch", "samples"), value("front_end", "batch", kept)]
-    outputs = [value("frames", "batch", "frames", settings.n_mels)]
-    whole = helper.make_graph(graph.nodes, "spectrum", inputs, outputs, graph.constants)
-    opset = [helper.make_opsetid("", export.OPSET)]
-    model = helper.make_model(whole, opset_imports=opset, ir_version=8)
+    graph, kept = Graph(), settings.n_fft - settings.hop_length
+    samples = graph.declare_input("samples", ["batch", "samples"])
+    graph.add("Identity", write(graph, settings, samples), name="frames")
+    graph.declare_output("frames", ["batch", "frames", settings.n_mels])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    made = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    data = graph.to_model({}).SerializeToString()
+    made = onnxruntime.InferenceSession(data, options)
     start = np.zeros((1, kept), np.float32)
-    return lambda samples: made.run(None, {"samples": samples[None], "front_end": start})[0][0]
+    return lambda samples: made.run(["frames"], {"samples": samples[None], "front_end": start})[0][
+        0
+    ]
 
 
-def products(first: int) -> Callable[..., str]:
-    """Return the front end with `first` points in its first product."""
+def products(first: int) -> Write:
+    """Return what writes the front end with `first` points in its first product."""
 
-    def front_end(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
-        length = settings.n_fft
-        with mock.patch.object(export, "factors", lambda _: (first, length // first)):
-            return export._front_end(graph, settings, state)
+    def write(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
+        halves = (first, settings.n_fft // first)
+        with mock.patch.object(exported, "find_factors", lambda _: halves):
+            return exported.write_front_end(graph, settings, samples)
 
-    return front_end
+    return write
 
 
-def dft(graph: export._Graph, settings: FrontEndSettings, state: Any) -> str:
-    """Return the front end with ONNX's DFT operator."""
+def write_dft(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
+    """Write the front end with ONNX's DFT operator."""
     length, kept = settings.n_fft, settings.n_fft - settings.hop_length
-    joined = graph.add("Concat", state("front_end", "batch", kept), "samples", axis=1)
-    count = graph.slice(graph.add("Shape", "samples"), 1, 2, 0)
-    zero, hop = graph.constant(0, np.int64), graph.constant(settings.hop_length, np.int64)
+    before = graph.declare_state("front_end", ["batch", kept])
+    joined = graph.add("Concat", before, samples, axis=1)
+    graph.keep_last(joined, kept, axis=1, name="next_front_end")
+    count = graph.slice(graph.add("Shape", samples), 1, 2, axis=0)
+    zero, hop = graph.integer(0), graph.integer(settings.hop_length)
     starts = graph.add("Range", zero, graph.add("Squeeze", count), hop)
-    places = graph.add("Unsqueeze", starts, graph.numbers(1))
+    places = graph.add("Unsqueeze", starts, graph.integers(1))
     places = graph.add("Add", places, graph.constant(np.arange(length), np.int64))
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     frames = graph.add("Gather", joined, places, axis=1)
     frames = graph.add("Mul", frames, graph.constant(window))
-    frames = graph.add("Unsqueeze", frames, graph.numbers(3))
+    frames = graph.add("Unsqueeze", frames, graph.integers(3))
     spectrum = graph.add("DFT", frames, axis=2, onesided=1)
     power = graph.add("Mul", spectrum, spectrum)
-    power = graph.add("ReduceSum", power, graph.numbers(3), keepdims=0)
+    power = graph.add("ReduceSum", power, graph.integers(3), keepdims=0)
     mel = graph.add("MatMul", power, graph.constant(mel_filters(settings).T))
     return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
 
@@ -103,7 +101,7 @@ def main() -> None:
         f"two products, {first} x {settings.n_fft // first}": session(settings, products(first))
         for first in (16, 32, 64, 128)
     }
-    ways["the DFT operator"] = session(settings, dft)
+    ways["the DFT operator"] = session(settings, write_dft)
     ways["torch, double precision"] = with_torch
     rng = np.random.default_rng(0)
     spans = {

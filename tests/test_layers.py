@@ -43,6 +43,7 @@ WITHOUT_TORCH = (
     "io.resample",
     "decision.calibration",
     "data.readers",
+    "export",
     "runtime.engine",
     "runtime.onnx_engine",
     "runtime.scorer",

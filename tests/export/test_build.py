@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,9 @@ import torch
 from earmark import Classifier
 from earmark.config import POOLINGS, Calibration, FrontEndSettings, to_json
 from earmark.errors import ModelError
-from earmark.export.build import (
-    build,
-    export,
-    factors,
-    largest_difference,
-    spectrum_matrices,
-)
+from earmark.export.build import build, export
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
-from earmark.nn.features import LogMel
 from earmark.runtime.engine import joined
 from earmark.runtime.onnx_engine import FIELDS, OnnxEngine
 from earmark.runtime.torch_engine import TorchEngine
@@ -48,9 +40,10 @@ def trained(*, front_end=FRONT_END, num_layers=2, **options):
     model.scale.uniform_(0.5, 2)
     with torch.no_grad():
         model.head[-1].weight.mul_(10)  # type: ignore[operator]
-    for layer in model.convolutions:  # statistics of a trained model are not 0 and 1
-        layer.norm.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
-        layer.norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    for part in model.encoder.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):  # after training they are not 0 and 1
+            part.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]
+            part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     calibration = Calibration(1.7, (0.3, 0.4, 0.5))
     data = {"dataset": "three sounds", "synthetic": True}
     return TrainedModel(model.eval(), CLASSES, front_end, calibration, {}, data, fingerprint="f")
@@ -101,25 +94,6 @@ def test_streams_that_stand_differently_advance_in_one_call(tmp_path):
     np.testing.assert_allclose(so_far[2], one[1][0], atol=1e-6)
 
 
-@pytest.mark.parametrize("length", [2, 3, 48, 97, 256, 882, 2048])
-def test_two_products_are_the_mel_powers_of_the_fourier_transform(length):
-    settings = FrontEndSettings(8_000, length, 1, 6, 50.0, 4_000.0, 1e-6)
-    first, twiddles, second, filters = spectrum_matrices(settings)
-    many, small = factors(length)
-    samples = np.random.default_rng(length).standard_normal(length)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
-    half = (first @ (samples * window).reshape(many, small)) * twiddles
-    whole = half.reshape(2, -1, 2 * small).sum(0) @ second
-    power = whole[:, :small] ** 2 + whole[:, small:] ** 2
-    with np.errstate(divide="ignore"):
-        mel = np.log(power.reshape(-1) @ filters + settings.floor)
-    front_end = LogMel(settings)
-    with torch.inference_mode():
-        expected = front_end(torch.from_numpy(samples)[None].float())[0, -1].numpy()
-    np.testing.assert_allclose(mel, expected, atol=1e-4)
-    assert math.prod(factors(length)) == length
-
-
 @pytest.mark.parametrize(("weights", "most"), [("float16", 2e-2), ("int8", 0.2)])
 def test_fewer_bits_make_a_smaller_file_of_nearly_the_same_scores(tmp_path, weights, most):
     made = trained(convolutions=CONVOLUTIONS, pooling="attention")
@@ -137,16 +111,11 @@ def test_a_window_as_long_as_its_hop_needs_no_samples_from_before(tmp_path):
     assert "front_end" not in OnnxEngine(tmp_path / "m.onnx").initial_state(2)
 
 
-def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
+def test_where_the_scores_differ_nothing_is_written(tmp_path, monkeypatch):
     made = trained()
     other = trained()
     with torch.no_grad():
         other.model.head[-1].bias.add_(torch.tensor([0.01, 0, 0]))
-    assert largest_difference(TorchEngine(made), TorchEngine(other), sounds()) > 1e-4
-    broken = trained()
-    with torch.no_grad():
-        broken.model.head[-1].bias.fill_(torch.nan)
-    assert largest_difference(TorchEngine(made), TorchEngine(broken), sounds()) == np.inf
     monkeypatch.setattr("earmark.export.build.TorchEngine", lambda _: TorchEngine(other))
     with pytest.raises(ModelError, match="not written, its scores differ"):
         export(made, tmp_path / "m.onnx", sounds())
@@ -257,7 +226,7 @@ def test_export_and_predict_at_the_command(tmp_path):
     assert "was not measured" in small.stdout
     (tmp_path / "folder.onnx").mkdir()
     for flags, said in (
-        (["--out", "box.txt"], "must end in .onnx"),
+        (["--out", "model.txt"], "must end in .onnx"),
         (["--out", "folder.onnx"], "is a directory"),
         (["--out", "a.onnx", "--no_verify", "--clips", "a.wav"], "leave out --no_verify"),
         (["--out", "a.onnx", "--clips", "a.wav"], "a.wav"),
