@@ -45,9 +45,13 @@ def session(settings: FrontEndSettings, write: Write) -> Call:
     data = graph.to_model({}).SerializeToString()
     made = onnxruntime.InferenceSession(data, options)
     start = np.zeros((1, kept), np.float32)
-    return lambda samples: made.run(["frames"], {"samples": samples[None], "front_end": start})[0][
-        0
-    ]
+
+    def run(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames: NDArray[np.float32]
+        (frames,) = made.run(["frames"], {"samples": samples[None], "front_end": start})
+        return frames[0]
+
+    return run
 
 
 def products(first: int) -> Write:

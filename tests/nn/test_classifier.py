@@ -278,3 +278,73 @@ def test_sizes_may_be_numpy_s_numbers():
     model = LSTMClassifier(5, np.int64(8), 1, labels.max() + 1, dropout=np.float32(0.5))
     assert model.settings.num_classes == 5
     assert type(model.settings.num_classes) is int
+
+
+NAMES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "stacked": ({"stack": 2, "delta": 1}, []),
+    "convolutional": (
+        {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"},
+        [
+            "convolutions.0.convolution.weight",
+            *(f"convolutions.0.norm.{name}" for name in ("weight", "bias")),
+            *(f"convolutions.0.norm.running_{name}" for name in ("mean", "var")),
+            "convolutions.0.norm.num_batches_tracked",
+            "attention.weight",
+            "attention.bias",
+        ],
+    ),
+    "frequency": (
+        {"stack": 2, "frequency_lstm": (2, 3, 2)},
+        [
+            f"frequency_lstm.{name}_l0{end}"
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            for end in ("", "_reverse")
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_weights_are_saved_under_the_names_they_have_always_had(kind):
+    options, names = NAMES[kind]
+    model = LSTMClassifier(5, 4, 1, 3, **options)
+    lstm = [f"lstm.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    head = [f"head.{layer}.{name}" for layer in (1, 4) for name in ("weight", "bias")]
+    state = model.state_dict()
+    assert sorted(state) == sorted(["mean", "scale", *names, *lstm, *head])
+    assert state["mean"].data_ptr() == model.mean.data_ptr()
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_saved_weights_load_strictly_also_as_a_part_of_something_else(kind):
+    options, _ = NAMES[kind]
+    torch.manual_seed(1)
+    first, second = (LSTMClassifier(5, 4, 1, 3, **options).eval() for _ in range(2))
+    first.mean.uniform_()
+    x = torch.randn(2, 12, 5)
+    assert not torch.allclose(first(x), second(x))
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(first(x), second(x), atol=0, rtol=0)
+    whole = torch.nn.ModuleDict({"model": first})
+    state = whole.state_dict()
+    assert "model.mean" in state
+    fresh = LSTMClassifier(5, 4, 1, 3, **options).eval()
+    torch.nn.ModuleDict({"model": fresh}).load_state_dict(state)
+    torch.testing.assert_close(first(x), fresh(x), atol=0, rtol=0)
+    with pytest.raises(RuntimeError, match="mean"):
+        fresh.load_state_dict({k: v for k, v in first.state_dict().items() if k != "mean"})
+
+
+def test_a_copied_model_saves_and_loads_its_own_weights():
+    model = small_model(pooling="attention")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.mean.add_(1)
+    assert not torch.equal(model.state_dict()["mean"], other.state_dict()["mean"])
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model.mean, other.mean)
+
+
+def test_a_bidirectional_model_does_not_train_on_sequences():
+    with pytest.raises(ModelError, match="bidirectional"):
+        small_model(bidirectional=True).logits_of_sequences(torch.randn(4, 8, 5), 2, 3)

@@ -122,7 +122,7 @@ def _compare(small: Path, weights: str, plain: Path, tested: list[Clip]) -> None
     Raises:
         EarmarkError: the smaller file is not smaller; it is removed.
     """
-    from earmark import Classifier
+    from earmark.classifier import Classifier
 
     if small.stat().st_size >= plain.stat().st_size:
         small.unlink()
