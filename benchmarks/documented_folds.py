@@ -121,7 +121,7 @@ def main() -> None:
     ]
     record = {"title": title, "machine": machine, "commit": commit(), "runs": rows}
     for row in rows:  # every clip's scores are in each run's own results; keep this file small
-        row["clips"] = [{k: c[k] for k in ("path", "prediction", "label")} for c in row["clips"]]
+        row["clips"] = [{k: c[k] for k in ("path", "most_likely", "label")} for c in row["clips"]]
         for clip in row["clips"]:
             clip["path"] = "/".join(Path(clip["path"]).parts[-2:])
     write_json(args.out.with_suffix(".json"), record)

@@ -85,8 +85,11 @@ def main() -> None:
             answer = classifier.predict_samples(samples, sample_rate)
             rows.append(
                 {
-                    **{"kind": kind, "sound": what, "label": answer.label},
-                    **{"score": round(answer.score, 4), "named": answer.named},
+                    "kind": kind,
+                    "sound": what,
+                    "label": answer.label,
+                    "score": round(answer.score or 0.0, 4),
+                    "named": answer.accepted,
                 }
             )
     lines = [

@@ -108,7 +108,9 @@ def main() -> None:
                 size = f"{sum(file.stat().st_size for file in files) / 1e6:.2f}"
                 words = ("-m", "earmark.cli", "predict", "--model_dir", str(path))
                 start = f"{cold_start(*words, str(clips[0].path)):.2f}"
-                best = [recognizers[name].predict(clip.path).best == clip.label for clip in clips]
+                best = [
+                    recognizers[name].predict(clip.path).most_likely == clip.label for clip in clips
+                ]
                 right = f"{100 * np.mean(best):.2f}"
             lines.append(f"| {name} | {size} | {start} | {' | '.join(costs)} | {right} |")
     lines += [

@@ -1,11 +1,12 @@
-// Hear a WAV file with an exported model, in Node, as a stream: chunk by chunk, the state carried.
+// Name the sound in a WAV file with an exported model, in Node, as a stream: chunk by chunk, the state carried.
 //
 //     earmark export --out box.onnx
 //     cd examples && npm ci --ignore-scripts
 //     node hear.mjs ../box.onnx dog.wav
 //
-// The file must have 16 bits and the model's sample rate. Prints the likeliest class of every
-// second and, at the end, the scores of the whole clip.
+// The file must have 16 bits and the model's sample rate. Prints the label of every second and, at
+// the end, that of the whole clip and its scores. A class counts only from its own threshold on, and
+// the label is the best of those that count.
 
 import { createReadStream, readFileSync } from "node:fs";
 import process from "node:process";
@@ -50,7 +51,7 @@ function metadata(path) {
 }
 
 // Gives the samples of a WAV file as they are read from it, mono, -1 to 1.
-async function* wav(path, rateHz) {
+async function* wav(path, sampleRate) {
   let waiting = Buffer.alloc(0);
   let format = null;
   let left = null; // bytes of samples still to come
@@ -68,9 +69,9 @@ async function* wav(path, rateHz) {
       } else {
         const body = waiting.subarray(start + 8, start + 8 + length);
         if (name === "fmt ") {
-          format = { channels: body.readUInt16LE(2), rateHz: body.readUInt32LE(4), bits: body.readUInt16LE(14) };
-          if (format.rateHz !== rateHz || format.bits !== 16) {
-            throw new Error(`${path}: needs 16 bits at ${rateHz} Hz; convert it, with sox for instance`);
+          format = { channels: body.readUInt16LE(2), sampleRate: body.readUInt32LE(4), bits: body.readUInt16LE(14) };
+          if (format.sampleRate !== sampleRate || format.bits !== 16) {
+            throw new Error(`${path}: needs 16 bits at ${sampleRate} Hz; convert it, with sox for instance`);
           }
         }
         waiting = waiting.subarray(start + 8 + length + (length % 2));
@@ -93,7 +94,11 @@ async function* wav(path, rateHz) {
 async function main(model, path) {
   const said = metadata(model);
   const session = await ort.InferenceSession.create(model);
-  const { classes, rate_hz: rateHz, step_samples: step } = said;
+  const { classes, step_samples: step, calibration } = said;
+  const sampleRate = said.sample_rate ?? said.rate_hz; // its name in files exported earlier
+  const { thresholds } = calibration; // none: a clip always gets a label
+  const ofClip = thresholds.length ? thresholds : classes.map(() => 0);
+  const ofStream = thresholds.length ? thresholds : classes.map(() => 0.5);
 
   // The state starts as zeros. "batch" is one stream; a window of 9 steps is 0.7 s.
   const lengths = { batch: 1, window_less_one: 8 };
@@ -106,33 +111,40 @@ async function main(model, path) {
     state[name] = new ort.Tensor(type, values, sizes);
   }
 
-  const likeliest = (scores) => scores.reduce((best, score, n) => (score > scores[best] ? n : best), 0);
+  // The number of the best class that reaches its threshold, or -1.
+  const decide = (scores, from) =>
+    scores.reduce(
+      (best, score, n) =>
+        score >= Math.fround(from[n]) && (best < 0 || score > scores[best]) ? n : best,
+      -1,
+    );
   let outputs = null;
-  let heard = 0;
+  let taken = 0;
   let last = -1;
-  async function hear(samples) {
+  async function score(samples) {
     const feeds = { ...state, samples: new ort.Tensor("float32", samples, [1, samples.length]) };
     outputs = await session.run(feeds);
     for (const name of Object.keys(state)) state[name] = outputs[`next_${name}`];
-    heard += samples.length;
-    const second = Math.floor(heard / rateHz);
+    taken += samples.length;
+    const second = Math.floor(taken / sampleRate);
     if (second > last) {
       const scores = outputs.scores.data.slice(-classes.length);
-      const best = likeliest(scores);
-      console.log(`${String(second).padStart(5)} s  ${classes[best]} ${scores[best].toFixed(4)}`);
+      const best = decide(scores, ofStream);
+      const label = best < 0 ? "none of these" : `${classes[best]} ${scores[best].toFixed(4)}`;
+      console.log(`${String(second).padStart(5)} s  ${label}`);
       last = second;
     }
   }
 
-  const chunk = step * Math.max(1, Math.round((0.5 * rateHz) / step));
+  const chunk = step * Math.max(1, Math.round((0.5 * sampleRate) / step));
   let waiting = new Float32Array(0);
-  for await (const samples of wav(path, rateHz)) {
+  for await (const samples of wav(path, sampleRate)) {
     const joined = new Float32Array(waiting.length + samples.length);
     joined.set(waiting);
     joined.set(samples, waiting.length);
     waiting = joined;
     while (waiting.length >= chunk) {
-      await hear(waiting.slice(0, chunk));
+      await score(waiting.slice(0, chunk));
       waiting = waiting.slice(chunk);
     }
   }
@@ -142,8 +154,10 @@ async function main(model, path) {
     waiting = filled;
   }
   const whole = Math.floor(waiting.length / step) * step;
-  if (whole) await hear(waiting.slice(0, whole));
+  if (whole) await score(waiting.slice(0, whole));
   const scores = Array.from(outputs.clip_scores.data);
+  const best = decide(scores, ofClip);
+  console.log(`label: ${best < 0 ? "none of these" : classes[best]}`);
   for (const n of scores.map((_, n) => n).sort((a, b) => scores[b] - scores[a])) {
     console.log(`${classes[n]} ${scores[n].toFixed(4)}`);
   }

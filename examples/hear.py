@@ -1,10 +1,11 @@
-"""Hear a WAV file with an exported model: ONNX Runtime and NumPy, nothing of Earmark.
+"""Name the sound in a WAV file with an exported model: ONNX Runtime and NumPy, nothing of Earmark.
 
     earmark export --out model.onnx
     python examples/hear.py model.onnx dog.wav
 
-The file is heard as a stream would be, half a second at a time, and must have the model's sample
-rate. Prints the likeliest class of every second and, at the end, the scores of the whole clip.
+The file is read as a stream would be, half a second at a time, and must have the model's sample
+rate. Prints the label of every second and, at the end, that of the whole clip and its scores.
+A class counts only from its own threshold on, and the label is the best of those that count.
 """
 
 import json
@@ -27,12 +28,21 @@ def read(path, sample_rate):
         return mono.astype(np.float32)
 
 
+def decide(scores, thresholds):
+    """Return the number of the best class that reaches its threshold, or None."""
+    counting = np.where(scores >= np.array(thresholds, np.float32), scores, -1)
+    return int(counting.argmax()) if counting.max() >= 0 else None
+
+
 def main(model, path):
-    """Hear the file and print what is heard."""
+    """Score the file and print the labels."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     stored = session.get_modelmeta().custom_metadata_map
     said = {key.removeprefix("earmark."): json.loads(value) for key, value in stored.items()}
+    said.setdefault("sample_rate", said.get("rate_hz"))  # its name in files exported earlier
     classes, step = said["classes"], said["step_samples"]
+    thresholds = said["calibration"]["thresholds"]  # none: a clip always gets a label
+    of_clip, of_stream = thresholds or [0] * len(classes), thresholds or [0.5] * len(classes)
     samples = read(path, said["sample_rate"])
 
     # The state starts as zeros. "batch" is one stream; a window of 9 steps is 0.7 s.
@@ -50,15 +60,19 @@ def main(model, path):
     whole = len(samples) // step * step
     last = -1
     for start in range(0, whole, chunk):
-        heard = samples[None, start : min(start + chunk, whole)]
-        given = session.run(None, {"samples": heard, **state})
+        block = samples[None, start : min(start + chunk, whole)]
+        given = session.run(None, {"samples": block, **state})
         outputs = dict(zip(names, given, strict=True))
         state = {name: outputs[f"next_{name}"] for name in state}
-        second = (start + heard.shape[1]) // said["sample_rate"]
+        second = (start + block.shape[1]) // said["sample_rate"]
         if second > last:
             scores = outputs["scores"][0, -1]
-            print(f"{second:5d} s  {classes[scores.argmax()]} {scores.max():.4f}")
+            best = decide(scores, of_stream)
+            label = "none of these" if best is None else f"{classes[best]} {scores[best]:.4f}"
+            print(f"{second:5d} s  {label}")
             last = second
+    best = decide(outputs["clip_scores"][0], of_clip)
+    print("label:", "none of these" if best is None else classes[best])
     for place in np.argsort(-outputs["clip_scores"][0]):
         print(f"{classes[place]} {outputs['clip_scores'][0, place]:.4f}")
 

@@ -121,13 +121,13 @@ def test_a_temperature_softens_scores_and_thresholds_make_none_of_these(tmp_path
     soft = dataclasses.replace(made, calibration=Calibration(4.0))
     softer = Classifier(TorchEngine(soft)).predict_samples(noise(1.0), 8_000)
     assert softer.label == plain.label
-    assert 1 / 3 < softer.score < plain.score
+    assert 1 / 3 < softer.scores[softer.label] < plain.scores[plain.label]
     strict = dataclasses.replace(made, calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
     rejected = Classifier(TorchEngine(strict)).predict_samples(noise(1.0), 8_000)
     assert rejected.scores == pytest.approx(plain.scores)
-    assert (rejected.label, rejected.best) == ("none of these", plain.label)
-    assert rejected.to_json()["prediction"] == "none of these"
-    assert rejected.to_json()["most_likely"] == plain.label
+    assert (rejected.label, rejected.most_likely) == ("none of these", plain.label)
+    assert rejected.to_dict()["prediction"] == "none of these"
+    assert rejected.to_dict()["most_likely"] == plain.label
 
 
 def test_silence_is_none_of_these_to_a_model_with_thresholds(tmp_path):
@@ -142,11 +142,11 @@ def test_a_threshold_of_ones_own_takes_the_place_of_the_models(tmp_path):
     strict = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.99, 0.99, 0.99)))
     soundfile.write(tmp_path / "clip.wav", noise(1.0), 8_000, subtype="FLOAT")
     loose = Classifier(TorchEngine(strict)).predict(tmp_path / "clip.wav", threshold=0.01)
-    assert loose.label == loose.best
+    assert loose.label == loose.most_likely
     plain = Classifier(TorchEngine(trained()))  # a model without thresholds
-    assert plain.predict(tmp_path / "clip.wav").named
-    assert not plain.predict(tmp_path / "clip.wav", threshold=0.99).named
-    assert not plain.predict_samples(noise(1.0), 8_000, threshold=0.99).named
+    assert plain.predict(tmp_path / "clip.wav").accepted
+    assert not plain.predict(tmp_path / "clip.wav", threshold=0.99).accepted
+    assert not plain.predict_samples(noise(1.0), 8_000, threshold=0.99).accepted
     with pytest.raises(AudioError, match="silent"):  # which this model never met
         plain.predict_samples(np.zeros(100), 8_000, threshold=0.99)
     wrongs: list[Any] = [1.0, -0.1, float("nan"), "0.9", None]

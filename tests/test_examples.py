@@ -1,16 +1,19 @@
 """The examples say what `earmark predict` says, each in its own language."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
 from earmark import Classifier
 from earmark.bundled import ONNX_FILE
+from earmark.decision.policy import NONE, Policy
 from tests.processes import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -51,29 +54,55 @@ COMMANDS = [
 def said(command, *words):
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    scores = re.findall(r"^(\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
-    segments = re.findall(r"^ *(\d+) s  (\D+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
-    return {name: float(score) for name, score in scores}, segments
+    scores = re.findall(r"^([^\d\n]+) (\d\.\d{4})$", done.stdout, re.MULTILINE)
+    segments = re.findall(r"^ *(\d+) s  (.+?)(?: (\d\.\d{4}))?$", done.stdout, re.MULTILINE)
+    (label,) = re.findall(r"^label: (.+)$", done.stdout, re.MULTILINE)
+    return {name: float(score) for name, score in scores}, segments, label
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_gives_the_scores_of_predict(command, clip):
-    scores, segments = said(command, ONNX_FILE, clip)
-    assert scores == pytest.approx(Classifier.load().predict(clip).scores, abs=1e-4)
+    scores, segments, label = said(command, ONNX_FILE, clip)
+    classifier = Classifier.load()
+    prediction = classifier.predict(clip)
+    assert scores == pytest.approx(prediction.scores, abs=1e-4)
+    assert label == prediction.label
     assert [int(second) for second, *_ in segments] == [0, 1, 2, 3]
-    session = Classifier.load().stream(block_seconds=0)
+    session = classifier.stream(block_seconds=0)
     samples, _ = soundfile.read(clip)
     session.push(samples)
     _, label, score = segments[-1]
-    assert label == next(iter(session.scores))
-    assert float(score) == pytest.approx(session.scores[label], abs=1e-4)
+    number = Policy(classifier.info.calibration.thresholds).decide(session.rows[-1])
+    assert label == (*classifier.classes, NONE)[number]
+    if label != NONE:
+        assert float(score) == pytest.approx(session.scores[label], abs=1e-4)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_names_a_real_dog(command, esc10, tmp_path):
     clip = real(esc10, tmp_path)
-    scores, _ = said(command, ONNX_FILE, clip)
+    scores, _, label = said(command, ONNX_FILE, clip)
     assert scores == pytest.approx(Classifier.load().predict(clip).scores, abs=1e-4)
+    assert label == "Dog bark"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_decides_by_the_thresholds_of_each_class(command, clip, tmp_path):
+    """The most likely class does not reach its threshold, the second does."""
+    ranked = list(Classifier.load().predict(clip).scores)
+    thresholds = [0.999] + [0.0] * (len(ranked) - 1)
+    place = {name: number for number, name in enumerate(ranked)}
+    model = onnx.load(ONNX_FILE)
+    for entry in model.metadata_props:
+        if entry.key == "earmark.calibration":
+            calibration = json.loads(entry.value)
+            order = Classifier.load().classes
+            calibration["thresholds"] = [thresholds[place[name]] for name in order]
+            entry.value = json.dumps(calibration)
+    onnx.save(model, tmp_path / "model.onnx")
+    _, _, label = said(command, tmp_path / "model.onnx", clip)
+    assert label == ranked[1]
+    assert label == Classifier.load(tmp_path / "model.onnx").predict(clip).label
 
 
 @pytest.mark.parametrize("command", COMMANDS)

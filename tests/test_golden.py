@@ -106,6 +106,6 @@ def test_the_bundled_model_finds_the_events_it_found(esc10):
         event["label"] for event in GOLDEN["events"]
     ]
     for event, golden in zip(events, GOLDEN["events"], strict=True):
-        found = event.to_json()
+        found = event.to_dict()
         for key in ("onset", "offset", "score"):
             assert found[key] == pytest.approx(golden[key], abs=1e-3)

@@ -42,6 +42,8 @@ WITHOUT_TORCH = (
     "io.decode",
     "io.resample",
     "decision.calibration",
+    "decision.policy",
+    "decision.prediction",
     "data.readers",
     "export",
     "runtime.engine",

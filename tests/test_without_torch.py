@@ -90,7 +90,7 @@ def test_predict_and_events_are_those_of_torch(python, clip):
     live = run(python, "-m", "earmark.cli", "stream", "--file", clip, "--jsonl", *low)
     assert found.returncode == live.returncode == 0, found.stderr + live.stderr
     settings = EventSettings(threshold=0.11)
-    events = [event.to_json() for event in from_torch.events(clip, settings)]
+    events = [event.to_dict() for event in from_torch.events(clip, settings)]
     assert events
     for given in (found.stdout, live.stdout):
         lines = [json.loads(line) for line in given.splitlines()]

@@ -32,6 +32,7 @@ from earmark.data.folds import validation_mask
 from earmark.data.readers import read_dataset
 from earmark.decision import calibration
 from earmark.decision.calibration import FALSE_ALARM_RATE
+from earmark.decision.policy import NO_CLASS, Policy
 from earmark.evaluation.crossval_report import table
 from earmark.evaluation.scoring import score_clips
 from earmark.export.build import export
@@ -197,10 +198,11 @@ def calibrated(
             calibration.with_temperature(score_clips(tested, clips), found[-1].temperature)
             for clips in (split.test, others)
         )
-        thresholds = found[-1].thresholds
-        named.append(calibration.accepted(scores, thresholds))
-        right.append(scores.argmax(axis=1) == split.test.labels)
-        passed.append(calibration.accepted(negatives, thresholds))
+        policy = Policy(found[-1].thresholds)
+        decided = policy.decide(scores)
+        named.append(decided != NO_CLASS)
+        right.append(decided == split.test.labels)
+        passed.append(policy.accepted(negatives))
     temperature = float(np.exp(np.mean([np.log(one.temperature) for one in found])))
     middle = np.median([one.thresholds for one in found], axis=0)
     all_named, all_right = np.concatenate(named), np.concatenate(right)

@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earmark.classifier import Classifier, Prediction
+    from earmark.classifier import Classifier
     from earmark.config import EventSettings
+    from earmark.decision.prediction import Prediction
     from earmark.nn.classifier import LSTMClassifier
     from earmark.runtime.events import Event
     from earmark.runtime.session import Session
@@ -31,7 +32,7 @@ _HOMES = {
     "Event": "earmark.runtime.events",
     "EventSettings": "earmark.config",
     "LSTMClassifier": "earmark.nn.classifier",
-    "Prediction": "earmark.classifier",
+    "Prediction": "earmark.decision.prediction",
     "Classifier": "earmark.classifier",
     "Session": "earmark.runtime.session",
 }

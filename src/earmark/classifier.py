@@ -7,7 +7,6 @@ it and the scores are those of one pass. Only a bidirectional model needs all of
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from earmark import bundled
 from earmark.config import EventSettings
 from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
-from earmark.decision.calibration import NONE, accepted
+from earmark.decision.policy import Policy
+from earmark.decision.prediction import Prediction
 from earmark.errors import AudioError, ModelError
 from earmark.io import decode
 from earmark.runtime.engine import Engine
@@ -29,49 +29,6 @@ from earmark.runtime.session import Session
 ONNX_SUFFIX = ".onnx"
 LIVE_BLOCK = 0.5  # seconds of a live stream that are heard at a time
 _FILE_BLOCK = 5.0  # of a file
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The classes of one clip.
-
-    Attributes:
-        path: the file, or a name for samples that came without one.
-        seconds: length of the clip.
-        scores: probability of each class, most likely first.
-        named: some class reached its threshold; always true where no threshold applies.
-    """
-
-    path: str
-    seconds: float
-    scores: dict[str, float]
-    named: bool = True
-
-    @property
-    def best(self) -> str:
-        """The most likely class, named or not."""
-        return next(iter(self.scores))
-
-    @property
-    def label(self) -> str:
-        """The most likely class, or `none of these`."""
-        return self.best if self.named else NONE
-
-    @property
-    def score(self) -> float:
-        """The probability of the most likely class."""
-        return self.scores[self.best]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the prediction as plain values."""
-        return {
-            "path": self.path,
-            "seconds": round(self.seconds, 3),
-            "prediction": self.label,
-            "most_likely": self.best,
-            "score": round(self.score, 6),
-            "scores": {name: round(score, 6) for name, score in self.scores.items()},
-        }
 
 
 class Classifier:
@@ -111,16 +68,16 @@ class Classifier:
 
         Args:
             path: the file.
-            threshold: score from which any class is named; 0: each class's own.
+            threshold: score from which any class counts; 0: each class's own.
 
         Raises:
             AudioError: see `earmark.io.decode.read_blocks`. Silence is scored like any sound, but a
                 fault to a model without thresholds of its own, which never met it.
             SettingsError: the threshold is no number from 0 to below 1.
         """
-        thresholds = self._thresholds(threshold)
+        policy = self._policy(threshold)
         blocks = decode.read_blocks(Path(path), self.sample_rate, allow_silence=self.rejects)
-        return self._predict(blocks, str(path), thresholds)
+        return self._predict(blocks, str(path), policy)
 
     def predict_samples(
         self,
@@ -138,14 +95,14 @@ class Classifier:
             samples: the samples.
             sample_rate: their sample rate.
             name: stands for a path in the prediction and in faults.
-            threshold: score from which any class is named; 0: each class's own.
+            threshold: score from which any class counts; 0: each class's own.
 
         Raises:
             AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
                 the model has no thresholds of its own.
             SettingsError: the threshold is no number from 0 to below 1.
         """
-        thresholds = self._thresholds(threshold)
+        policy = self._policy(threshold)
         mono = decode.mono(samples, name)
         if mono.size == 0:
             raise AudioError(f"{name}: holds no samples")
@@ -155,7 +112,7 @@ class Classifier:
             raise AudioError(f"{name}: has an unsupported sample rate of {sample_rate} Hz")
         if sample_rate != self.sample_rate:
             mono = soxr.resample(mono, sample_rate, self.sample_rate, quality="HQ")
-        return self._predict([mono], name, thresholds)
+        return self._predict([mono], name, policy)
 
     def stream(
         self,
@@ -214,12 +171,12 @@ class Classifier:
         """Return a session for a file, which hears longer blocks than one for a live stream."""
         return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
 
-    def _thresholds(self, threshold: float) -> tuple[float, ...]:
+    def _policy(self, threshold: float) -> Policy:
         one = EventSettings(threshold=threshold).threshold  # raises on what is no threshold
-        return (one,) * len(self.classes) if one else self.info.calibration.thresholds
+        return Policy.of_model(self.info.calibration.thresholds, len(self.classes), threshold=one)
 
     def _predict(
-        self, blocks: Iterable[NDArray[np.float32]], name: str, thresholds: tuple[float, ...]
+        self, blocks: Iterable[NDArray[np.float32]], name: str, policy: Policy
     ) -> Prediction:
         counted = _Counted(blocks)
         if self.info.model.network.bidirectional:
@@ -234,10 +191,8 @@ class Classifier:
                 for block in counted
                 for start in range(0, len(block), most)
             )
-        pairs = zip(self.classes, scores.tolist(), strict=True)
-        ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
-        named = bool(accepted(scores[None], thresholds)[0])
-        return Prediction(name, counted.samples / self.sample_rate, ranked, named)
+        seconds = counted.samples / self.sample_rate
+        return Prediction.of_scores(name, seconds, self.classes, scores, policy)
 
     def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the scores of a clip, heard in bounded memory.

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from earmark.decision.calibration import (
-    accepted,
     auroc,
     cross_entropy,
     expected_calibration_error,
@@ -13,6 +12,7 @@ from earmark.decision.calibration import (
     reliability,
     with_temperature,
 )
+from earmark.decision.policy import Policy
 
 
 def softmax(logits):
@@ -73,9 +73,9 @@ def test_thresholds_keep_the_stated_rate_of_backgrounds_out():
     negative = softmax(rng.normal(0, 0.5, (500, 3)))
     made = fit(labels, scores, negative, rate=0.02)
     assert (made.clips, made.negatives, made.false_alarm_rate) == (60, 500, 0.02)
-    passed = accepted(with_temperature(negative, made.temperature), made.thresholds)
+    passed = Policy(made.thresholds).accepted(with_temperature(negative, made.temperature))
     assert 0 < passed.mean() <= 0.02
-    assert accepted(with_temperature(scores, made.temperature), made.thresholds).mean() > 0.9
+    assert Policy(made.thresholds).accepted(with_temperature(scores, made.temperature)).mean() > 0.9
 
 
 def test_a_class_that_others_are_taken_for_has_a_higher_threshold():
@@ -90,7 +90,7 @@ def test_no_backgrounds_make_no_thresholds_and_nothing_is_rejected():
     scores = softmax(np.random.default_rng(0).normal(0, 1, (20, 3)))
     made = fit(scores.argmax(axis=1), scores, None)
     assert made.thresholds == ()
-    assert accepted(scores, made.thresholds).all()
+    assert Policy(made.thresholds).accepted(scores).all()
 
 
 def test_no_threshold_is_out_of_reach():
@@ -116,5 +116,5 @@ def test_equal_backgrounds_at_the_threshold_do_not_pass(seed):
     loudest = negative[negative.max(axis=1).argsort()[-1:]]
     negative = np.concatenate([negative, np.repeat(loudest, 30, axis=0)])
     made = fit(labels, scores, negative)
-    passed = accepted(with_temperature(negative, made.temperature), made.thresholds)
+    passed = Policy(made.thresholds).accepted(with_temperature(negative, made.temperature))
     assert passed.mean() <= made.false_alarm_rate

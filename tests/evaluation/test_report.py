@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from earmark.config import Calibration
 from earmark.decision.calibration import cross_entropy
+from earmark.decision.policy import NONE, Policy
 from earmark.errors import SplitError
 from earmark.evaluation import scoring
 from earmark.evaluation.report import evaluate, summary, write_results
@@ -77,12 +79,42 @@ def test_results_hold_what_the_documentation_promises(trained, tmp_path):
     clip = read["clips"][0]
     assert clip["path"] == "dog-2-0"
     assert clip["label"] == "dog"
-    assert clip["prediction"] == max(clip["scores"], key=clip["scores"].get)
+    assert clip["most_likely"] == max(clip["scores"], key=clip["scores"].get)
+    assert clip["prediction"] == clip["most_likely"]  # a model without thresholds
     assert sum(clip["scores"].values()) == pytest.approx(1, abs=1e-5)
     right = sum(clip["prediction"] == clip["label"] for clip in read["clips"])
     assert read["accuracy"] == pytest.approx(right / 12)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.parent == tmp_path
+
+
+def test_thresholds_decide_as_they_do_for_a_clip_while_accuracy_counts_every_clip(trained):
+    """One class never reaches its threshold; then the best of the others is the label."""
+    plain = evaluate(trained, small_split())
+    counted = [clip["most_likely"] for clip in plain["clips"]]
+    strictest = max(CLASSES, key=counted.count)
+    thresholds = tuple(0.99 if name == strictest else 0.3 for name in CLASSES)
+    strict = dataclasses.replace(trained, calibration=Calibration(1.0, thresholds))
+    results = evaluate(strict, small_split())
+    assert results["accuracy"] == plain["accuracy"]
+    assert results["confusion_matrix"] == plain["confusion_matrix"]
+    policy, right, accepted = Policy(thresholds), 0, 0
+    for clip in results["clips"]:
+        row = np.array([clip["scores"][name] for name in CLASSES], np.float32)
+        label = (*CLASSES, NONE)[int(policy.decide(row))]
+        assert clip["prediction"] == label
+        accepted += label != NONE
+        right += label == clip["label"]
+    assert any(clip["prediction"] != clip["most_likely"] for clip in results["clips"])
+    decided = results["none_of_these"]
+    assert decided["coverage"] == pytest.approx(accepted / 12)
+    assert decided["accuracy_of_accepted"] == pytest.approx(right / accepted)
+    matrix = np.array(decided["confusion_matrix"])
+    assert matrix.shape == (3, 4)
+    assert matrix.sum() == 12
+    assert np.trace(matrix[:, :3]) == right
+    assert matrix[:, 3].sum() == 12 - accepted
+    assert matrix[:, CLASSES.index(strictest)].sum() == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -11,7 +11,8 @@ from earmark.commands.printing import model_json, synthetic_note
 from earmark.errors import SettingsError
 
 if TYPE_CHECKING:
-    from earmark.classifier import Classifier, Prediction
+    from earmark.classifier import Classifier
+    from earmark.decision.prediction import Prediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         print(_ranking(prediction, classifier))
         if args.output_file:
             model = model_json(classifier)
-            write_json(Path(args.output_file), {**prediction.to_json(), "model": model})
+            write_json(Path(args.output_file), {**prediction.to_dict(), "model": model})
         return 0
     trained = load_model(model_dir)
     split = read_split(splits_folder(args.splits_dir, args.beside), args.split_index)

@@ -132,7 +132,10 @@ def _compare(small: Path, weights: str, plain: Path, tested: list[Clip]) -> None
         begun, right, seconds = time.perf_counter(), 0, 0.0
         for clip in tested:
             prediction = classifier.predict(clip.path)
-            right, seconds = right + (prediction.best == clip.label), seconds + prediction.seconds
+            right, seconds = (
+                right + (prediction.most_likely == clip.label),
+                seconds + prediction.seconds,
+            )
         line = f"{name}: {path.stat().st_size / 1e6:.2f} MB"
         if tested:
             cost = 1000 * (time.perf_counter() - begun) / seconds

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.printing import model_json, print_line, synthetic_note
 from earmark.config import EventSettings
-from earmark.decision.calibration import NONE
+from earmark.decision.policy import NONE
 from earmark.errors import AudioError, EarmarkError, SettingsError
 from earmark.io.decode import has_audio_suffix
 from earmark.output.events import FORMATS, EventTable
 
 if TYPE_CHECKING:
-    from earmark.classifier import Classifier, Prediction
+    from earmark.classifier import Classifier
+    from earmark.decision.prediction import Prediction
 
 _FORMATS = ("table", "json", "csv")  # of predictions of whole files
 
@@ -145,19 +146,21 @@ class _Writer:
         """Predict the next file and write the prediction."""
         prediction: Prediction = self._recognizer.predict(path, threshold=self._threshold)
         if self._format == "json":
-            self._predictions.append(prediction.to_json())
+            self._predictions.append(prediction.to_dict())
         elif self._format == "csv":
             scores = [f"{prediction.scores[name]:.6f}" for name in self._recognizer.classes]
             self._row(
                 [
                     *(prediction.path, f"{prediction.seconds:.3f}", prediction.label),
-                    *(f"{prediction.score:.6f}", *scores),
+                    "" if prediction.score is None else f"{prediction.score:.6f}",
+                    *scores,
                 ]
             )
         else:
-            best = list(prediction.scores.items())[: self._top]
-            shown = "  ".join(f"{name} {score:.3f}" for name, score in best)
-            if not prediction.named:
+            # The label comes first, also where a class with a higher threshold is more likely.
+            ranked = sorted(prediction.scores.items(), key=lambda item: item[0] != prediction.label)
+            shown = "  ".join(f"{name} {score:.3f}" for name, score in ranked[: self._top])
+            if not prediction.accepted:
                 shown = f"{NONE}  ({shown})"
             self._emit(f"{prediction.path}  {shown}")
 

@@ -17,7 +17,6 @@ from earmark.config import Calibration
 Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-NONE = "none of these"
 FALSE_ALARM_RATE = 0.05
 BINS = 10
 _LOWEST = 1e-12
@@ -91,13 +90,6 @@ def fit(
         above = math.ceil(1e6 * float(threshold)) / 1e6  # rounded down, it would let them pass
         thresholds.append(min(above, _HIGHEST_THRESHOLD))
     return Calibration(temperature, tuple(thresholds), rate, len(labels), len(negative))
-
-
-def accepted(scores: Scores, thresholds: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Tell for each clip whether some class reaches its threshold, `(clips,)`."""
-    if not thresholds:
-        return np.ones(len(scores), dtype=bool)
-    return np.any(scores >= np.array(thresholds, np.float32), axis=1)
 
 
 def reliability(labels: Labels, scores: Scores, bins: int = BINS) -> list[dict[str, float]]:

@@ -102,10 +102,11 @@ def summarise(
                     {
                         "path": "/".join(Path(clip["path"]).parts[-2:]),
                         "label": clip["label"],
-                        "prediction": clip["prediction"],
+                        "prediction": most_likely,
                     }
                     for clip in row["clips"]
-                    if clip["label"] != clip["prediction"]
+                    # Runs finished earlier have the most likely class as their prediction.
+                    if (most_likely := clip.get("most_likely", clip["prediction"])) != clip["label"]
                 ],
             }
             for row in rows

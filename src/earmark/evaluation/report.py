@@ -15,12 +15,12 @@ from earmark.config import Calibration, to_json
 from earmark.data.dataset import collect_negatives
 from earmark.data.splits import Split
 from earmark.decision.calibration import (
-    accepted,
     auroc,
     cross_entropy,
     expected_calibration_error,
     with_temperature,
 )
+from earmark.decision.policy import NO_CLASS, NONE, Policy
 from earmark.errors import SplitError
 from earmark.evaluation.metrics import classification_metrics
 from earmark.evaluation.pictures import draw_confusion
@@ -100,6 +100,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a split's test part and return the content of `results.json`.
 
+    Accuracy and the figures per class are those of the most likely class of every clip, as the
+    field counts them. What the thresholds make of the clips stands under `none_of_these`.
+
     Raises:
         SplitError: split and model do not fit.
     """
@@ -109,6 +112,8 @@ def evaluate(
     seconds = time.perf_counter() - begin
     scores = with_temperature(raw, trained.calibration.temperature)
     metrics = classification_metrics(split.test.labels, scores, split.classes)
+    decided = Policy(trained.calibration.thresholds).decide(scores)
+    names = (*split.classes, NONE)  # the last is also number NO_CLASS
     return {
         "dataset": split.dataset,
         "synthetic": split.synthetic,
@@ -125,10 +130,13 @@ def evaluate(
             {
                 "path": path,
                 "label": split.classes[label],
-                "prediction": split.classes[int(row.argmax())],
+                "prediction": names[number],
+                "most_likely": split.classes[int(row.argmax())],
                 "scores": {n: round(float(s), 6) for n, s in zip(split.classes, row, strict=True)},
             }
-            for path, label, row in zip(split.test.paths, split.test.labels, scores, strict=True)
+            for path, label, row, number in zip(
+                split.test.paths, split.test.labels, scores, decided, strict=True
+            )
         ],
         "model": {
             "name": model_name,
@@ -167,16 +175,24 @@ def _rejection(
     thresholds = trained.calibration.thresholds
     if not thresholds or trained.front_end is None:
         return None
-    heard = collect_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
+    nothing = collect_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
     negative = with_temperature(
-        score_clips(trained.model, heard, batch_size=batch_size), trained.calibration.temperature
+        score_clips(trained.model, nothing, batch_size=batch_size), trained.calibration.temperature
     )
-    named, right = accepted(scores, thresholds), scores.argmax(axis=1) == split.test.labels
+    policy, labels = Policy(thresholds), split.test.labels
+    decided = policy.decide(scores)
+    accepted = decided != NO_CLASS
+    # A row for each class, a column for each and, the last, for none of these.
+    confusion = np.zeros((len(split.classes), len(split.classes) + 1), np.int64)
+    np.add.at(confusion, (labels, decided), 1)
     return {
-        "coverage": float(named.mean()),
-        "accuracy_of_accepted": float(right[named].mean()) if named.any() else None,
-        "negatives_probability": len(heard),
-        "negatives_accepted": float(accepted(negative, thresholds).mean()),
+        "coverage": float(accepted.mean()),
+        "accuracy_of_accepted": (
+            float((decided == labels)[accepted].mean()) if accepted.any() else None
+        ),
+        "confusion_matrix": confusion.tolist(),
+        "negatives": len(nothing),
+        "negatives_accepted": float(policy.accepted(negative).mean()),
         "auroc_negatives": auroc(scores.max(axis=1), negative.max(axis=1)),
     }
 

@@ -50,7 +50,7 @@ class EventTable:
         """Return the line of the next event."""
         onset, offset = f"{event.onset:.3f}", f"{event.offset:.3f}"
         if self.format == "jsonl":
-            return json.dumps(event.to_json(), ensure_ascii=False)
+            return json.dumps(event.to_dict(), ensure_ascii=False)
         if self.format == "audacity":
             return self._joined([f"{event.onset:.6f}", f"{event.offset:.6f}", event.label])
         if self.format == "dcase":

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.config import EventSettings
+from earmark.decision.policy import STREAM_THRESHOLD, Policy
 
-PLAIN_THRESHOLD = 0.5  # of every class, where the model has no thresholds of its own
 TOP_CLASSES = 3
 
 Scores = NDArray[np.float32]
@@ -45,7 +45,7 @@ class Event:
     source: str = ""
     model: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the event as plain values."""
         return {
             "label": self.label,
@@ -60,7 +60,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Ongoing:
-    """A class that is being heard: its first and last step, highest score, and sums of all scores.
+    """An event under way: its first and last step, highest score, and sums of all scores.
 
     `pending` is what came after the last step and belongs to the event only if the class returns.
     """
@@ -80,7 +80,7 @@ class EventState:
         recent: the raw scores that the next average needs, `(smoothing - 1, classes)`; zeros
             stand before the first.
         steps: steps so far.
-        ongoing: the classes that are being heard, by number.
+        ongoing: the classes with an event under way, by number.
     """
 
     recent: Scores
@@ -93,7 +93,7 @@ class EventFinder:
 
     Args:
         classes: class names.
-        thresholds: the model's score from which each class is heard; empty: half for every class.
+        thresholds: the model's score from which each class counts; empty: half for every class.
         step_seconds: time from one row of scores to the next.
         settings: how to smooth, merge and drop.
         model: fingerprint of the model, for the events.
@@ -108,9 +108,13 @@ class EventFinder:
         model: str = "",
     ) -> None:
         self.classes, self.model, self.step_seconds = tuple(classes), model, step_seconds
-        plain = settings.threshold or (0.0 if thresholds else PLAIN_THRESHOLD)
-        self.upper = np.array([plain] * len(classes) if plain else thresholds, np.float32)
-        self.lower = self.upper * np.float32(settings.off_ratio)
+        self.policy = Policy.of_model(
+            thresholds,
+            len(self.classes),
+            threshold=settings.threshold,
+            otherwise=STREAM_THRESHOLD,
+        )
+        self.lower = self.policy.thresholds * np.float32(settings.off_ratio)
         self._smoothing = max(1, round(settings.smoothing_seconds / step_seconds))
         self._gap = round(settings.merge_gap_seconds / step_seconds)
         self._shortest = settings.min_duration_seconds
@@ -139,22 +143,22 @@ class EventFinder:
         smooth, recent = self._smooth(scores, state)
         events: list[Event] = []
         ongoing = dict(state.ongoing)
-        heard = smooth >= self.upper
-        if not ongoing and not heard.any():  # most of the time
+        counts = self.policy.counts(smooth)
+        if not ongoing and not counts.any():  # most of the time
             return [], EventState(recent, state.steps + len(scores), {})
-        for row, (values, above) in enumerate(zip(smooth, heard, strict=True)):
+        for row, (values, above) in enumerate(zip(smooth, counts, strict=True)):
             at = state.steps + row
             over = [n for n, known in ongoing.items() if at - known.last > self._gap + 1]
             for number in sorted(over):
-                events += self._ended(number, ongoing.pop(number), source)
+                events += self._end(number, ongoing.pop(number), source)
             for number in {*ongoing, *np.flatnonzero(above).tolist()}:
-                ongoing[number] = self._followed(ongoing.get(number), number, at, values)
+                ongoing[number] = self._follow(ongoing.get(number), number, at, values)
         return events, EventState(recent, state.steps + len(scores), ongoing)
 
     def finish(self, state: EventState, source: str = "") -> list[Event]:
-        """Return the events that were still being heard when the stream ended."""
+        """Return the events that were still under way when the stream ended."""
         order = sorted(state.ongoing.items(), key=lambda item: (item[1].last, item[0]))
-        return [event for number, known in order for event in self._ended(number, known, source)]
+        return [event for number, known in order for event in self._end(number, known, source)]
 
     def _smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
         """Average each row with those before it; return the averages and what to keep."""
@@ -167,14 +171,15 @@ class EventFinder:
         counts = np.minimum(state.steps + 1 + np.arange(rows), self._smoothing)
         return smooth / counts[:, None].astype(np.float32), joined[rows:]
 
-    def _followed(self, known: Ongoing | None, number: int, at: int, values: Scores) -> Ongoing:
+    def _follow(self, known: Ongoing | None, number: int, at: int, values: Scores) -> Ongoing:
         """Return what is known of a class after one more step."""
         row = values.astype(np.float64)
         score = float(values[number])
         if known is None:
             return Ongoing(at, at, score, row, np.zeros_like(row))
-        # While it is heard, the lower threshold keeps it; after a pause, only the upper one does.
-        enough = self.lower[number] if known.last == at - 1 else self.upper[number]
+        # While it lasts, the lower threshold keeps it; after a pause, only the upper one does.
+        upper = self.policy.thresholds
+        enough = self.lower[number] if known.last == at - 1 else upper[number]
         if score < enough:
             return replace(known, pending=known.pending + row)
         return Ongoing(
@@ -185,7 +190,7 @@ class EventFinder:
             np.zeros_like(row),
         )
 
-    def _ended(self, number: int, known: Ongoing, source: str) -> list[Event]:
+    def _end(self, number: int, known: Ongoing, source: str) -> list[Event]:
         """Return the event, unless it is too short."""
         onset = max(0.0, known.first * self.step_seconds - self._onset_lag)
         offset = (known.last + 1) * self.step_seconds - self._offset_lag

@@ -19,7 +19,8 @@ from earmark.config import to_json
 from earmark.config.recipes import Recipe
 from earmark.data.dataset import FeatureDataset
 from earmark.data.folds import class_of_one_source
-from earmark.decision.calibration import accepted, auroc, with_temperature
+from earmark.decision.calibration import auroc, with_temperature
+from earmark.decision.policy import Policy
 from earmark.errors import DatasetError, EarmarkError, RunError
 from earmark.evaluation.crossval_report import seconds_trained
 from earmark.evaluation.report import write_results
@@ -276,6 +277,7 @@ def leave_classes_out(
                 with_temperature(score_clips(trained.model, clips), calibration.temperature)
                 for clips in (split.test, unknown)
             )
+            policy = Policy(calibration.thresholds)
             row = {
                 "test_fold": split.test_fold,
                 "left_out": list(left_out),
@@ -283,8 +285,8 @@ def leave_classes_out(
                 "unknown_clips": len(other),
                 "accuracy": float((known.argmax(axis=1) == split.test.labels).mean()),
                 "auroc": auroc(known.max(axis=1), other.max(axis=1)),
-                "known_accepted": float(accepted(known, calibration.thresholds).mean()),
-                "unknown_accepted": float(accepted(other, calibration.thresholds).mean()),
+                "known_accepted": float(policy.accepted(known).mean()),
+                "unknown_accepted": float(policy.accepted(other).mean()),
             }
             write_json(run / UNKNOWN, row)
         end(run)
