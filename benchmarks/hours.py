@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earmark import Classifier
 from earmark.config import EventSettings
 from earmark.data.folds import validation_mask
 from earmark.data.readers import Clip, Dataset, read_dataset
@@ -59,7 +60,7 @@ EDGE_SECONDS = 600.0  # what counts as the first and the last part
 
 @dataclass(frozen=True)
 class Scene:
-    """A long recording and what is heard in it: (onset, offset, label), in order."""
+    """A long recording and what is recent in it: (onset, offset, label), in order."""
 
     samples: Samples
     truth: list[tuple[float, float, str]]
@@ -107,10 +108,11 @@ def scene(
 
 def carried(engine: Engine, settings: EventSettings, samples: Samples) -> Samples:
     """Score with the state carried on."""
-    scorer = StreamScorer(engine, settings, block_seconds=10.0)
-    rows, state = scorer.step(samples, scorer.initial_state())
-    rest, _ = scorer.finish(state)
-    return np.concatenate([rows, rest])
+    session = Classifier(engine).stream(settings=settings, block_seconds=10.0)
+    session.push(samples)
+    rows = session.rows
+    session.finish()
+    return np.concatenate([rows, session.rows])
 
 
 def reset_every(
@@ -130,9 +132,9 @@ def sliding(engine: Engine, _settings: EventSettings, samples: Samples) -> Sampl
     window = round(WINDOW_SECONDS * sample_rate) // step * step
     scores = []
     for second in range(1, int(len(samples) / sample_rate / HOP_SECONDS) + 1):
-        heard = samples[: round(second * HOP_SECONDS * sample_rate)][-window:]
-        heard = heard[len(heard) % step :]
-        scores.append(engine.step(heard[None], [engine.initial_state(1)])[1][0])
+        recent = samples[: round(second * HOP_SECONDS * sample_rate)][-window:]
+        recent = recent[len(recent) % step :]
+        scores.append(engine.step(recent[None], [engine.initial_state(1)])[1][0])
     per_row = np.arange(len(samples) // step) * engine.info.step_seconds
     held = np.clip((per_row / HOP_SECONDS).astype(int), 0, len(scores) - 1)
     return np.stack(scores)[held]
@@ -148,7 +150,7 @@ def found(engine: Engine, settings: EventSettings, rows: Samples) -> list[Event]
 
 
 def by_second(
-    engine: Engine, rows: Samples, step_seconds: float, heard: Scene, span: slice
+    engine: Engine, rows: Samples, step_seconds: float, recent: Scene, span: slice
 ) -> tuple[list[bool], list[bool]]:
     """Compare second by second; seconds of two classes, or half full, are left out.
 
@@ -157,7 +159,7 @@ def by_second(
     """
     seconds = int(len(rows) * step_seconds)
     inside: list[dict[str, float]] = [{} for _ in range(seconds)]
-    for onset, offset, label in heard.truth:
+    for onset, offset, label in recent.truth:
         for second in range(int(onset), min(seconds, int(offset) + 1)):
             share = min(offset, second + 1) - max(onset, second)
             inside[second][label] = inside[second].get(label, 0.0) + share
@@ -198,7 +200,7 @@ def event_scores(truth: Scene, events: Sequence[Event], collar: float, offsets: 
 
 
 def measures(
-    engine: Engine, settings: EventSettings, rows: Samples, heard: Scene
+    engine: Engine, settings: EventSettings, rows: Samples, recent: Scene
 ) -> dict[str, float]:
     """Return every figure of one way on one recording."""
     step_seconds = engine.info.step_seconds
@@ -207,7 +209,7 @@ def measures(
     edge = round(min(EDGE_SECONDS, seconds / 3))
     lag = settings.onset_lag_seconds + settings.smoothing_seconds / 2
     delays, onsets_late, offsets_late = [], [], []
-    for onset, offset, label in heard.truth:
+    for onset, offset, label in recent.truth:
         hits = [e for e in events if e.label == label and e.offset > onset and e.onset < offset]
         if hits:
             delays.append(max(0.0, hits[0].onset + lag + step_seconds - onset))
@@ -219,16 +221,16 @@ def measures(
             e
             for e in events
             if start <= e.onset < end
-            and not any(on < e.offset and off > e.onset for on, off, _ in heard.truth)
+            and not any(on < e.offset and off > e.onset for on, off, _ in recent.truth)
         ]
-        busy = sum(max(0.0, min(off, end) - max(on, start)) for on, off, _ in heard.truth)
+        busy = sum(max(0.0, min(off, end) - max(on, start)) for on, off, _ in recent.truth)
         return 3600 * len(alone) / max(1.0, end - start - busy)
 
     def mean(values: list[bool]) -> float:
         return sum(values) / len(values) if values else float("nan")
 
     def accuracy(span: slice) -> tuple[float, float]:
-        right, quiet = by_second(engine, rows, step_seconds, heard, span)
+        right, quiet = by_second(engine, rows, step_seconds, recent, span)
         return mean(right), mean(quiet)
 
     whole, first, last = accuracy(slice(None)), accuracy(slice(edge)), accuracy(slice(-edge, None))
@@ -237,10 +239,10 @@ def measures(
         "seconds_right_first": first[0],
         "seconds_right_last": last[0],
         "quiet_right": whole[1],
-        "f1_onset_half_second": event_scores(heard, events, 0.5, offsets=False),
-        "f1_onset_second": event_scores(heard, events, 1.0, offsets=False),
-        "f1_second": event_scores(heard, events, 1.0, offsets=True),
-        "found": len(delays) / max(1, len(heard.truth)),
+        "f1_onset_half_second": event_scores(recent, events, 0.5, offsets=False),
+        "f1_onset_second": event_scores(recent, events, 1.0, offsets=False),
+        "f1_second": event_scores(recent, events, 1.0, offsets=True),
+        "found": len(delays) / max(1, len(recent.truth)),
         "delay_seconds": float(np.median(delays or [np.nan])),
         "onset_late_seconds": float(np.median(onsets_late or [np.nan])),
         "offset_late_seconds": float(np.median(offsets_late or [np.nan])),
@@ -300,13 +302,13 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
         sample_rate = engine.info.sample_rate
         clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in part]
         for snr in args.snr:
-            heard = scene(clips, sample_rate, args.minutes, snr, args.seed)
+            recent = scene(clips, sample_rate, args.minutes, snr, args.seed)
             scored: dict[float, Samples] = {}
             for values in grid:
                 settings = EventSettings(**dict(zip(names, values, strict=True)))
                 if values[0] not in scored:
-                    scored[values[0]] = carried(engine, settings, heard.samples)
-                rows[values].append(measures(engine, settings, scored[values[0]], heard))
+                    scored[values[0]] = carried(engine, settings, recent.samples)
+                rows[values].append(measures(engine, settings, scored[values[0]], recent))
         print(f"fold {fold} done", flush=True)
     means = {
         values: {key: float(np.nanmean([row[key] for row in some])) for key in COLUMNS}
@@ -323,13 +325,13 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
 
 
 def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
-    """Draw one minute of a fold's recording, the tenth, and what is heard in it."""
+    """Draw one minute of a fold's recording, the tenth, and what is recent in it."""
     engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
     sample_rate, settings = engine.info.sample_rate, EventSettings()
     inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
     clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
-    heard = scene(clips, sample_rate, 12.0, args.snr[0], args.seed)
-    scores = carried(engine, settings, heard.samples)
+    recent = scene(clips, sample_rate, 12.0, args.snr[0], args.seed)
+    scores = carried(engine, settings, recent.samples)
     events = [(e.onset, e.offset, e.label) for e in found(engine, settings, scores)]
     start, end = 540.0, 600.0
 
@@ -337,7 +339,7 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         shown = [item for item in items if item[1] > start and item[0] < end]
         return [(onset - start, offset - start, label) for onset, offset, label in shown]
 
-    part = torch.from_numpy(heard.samples[int(start * sample_rate) : int(end * sample_rate)])
+    part = torch.from_numpy(recent.samples[int(start * sample_rate) : int(end * sample_rate)])
     step_seconds = engine.info.step_seconds
     draw_events(
         args.picture,
@@ -345,7 +347,7 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         scores[int(start / step_seconds) : int(end / step_seconds)],
         end - start,
         engine.info.classes,
-        {"laid": within(heard.truth), "heard": within(events)},
+        {"laid": within(recent.truth), "recent": within(events)},
         f"Test clips of fold {fold}, noise {args.snr[0]:g} dB below them, minute 10",
     )
 
@@ -387,7 +389,7 @@ def main() -> None:
         inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
         clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
         for snr in args.snr:
-            heard = scene(clips, sample_rate, args.minutes, snr, args.seed)
+            recent = scene(clips, sample_rate, args.minutes, snr, args.seed)
             for window in args.windows:
                 settings = EventSettings(window_seconds=window)
                 ways: dict[str, Any] = {"carried": carried}
@@ -398,11 +400,11 @@ def main() -> None:
                 ways["sliding 5 s window"] = sliding
                 for name, way in ways.items():
                     begun = time.perf_counter()
-                    scores = way(engine, settings, heard.samples)
+                    scores = way(engine, settings, recent.samples)
                     took = time.perf_counter() - begun
                     row = {"fold": fold, "snr_db": snr, "window": window, "way": name}
-                    figures = measures(engine, settings, scores, heard)
-                    cost = 1000 * took / (len(heard.samples) / sample_rate)
+                    figures = measures(engine, settings, scores, recent)
+                    cost = 1000 * took / (len(recent.samples) / sample_rate)
                     rows.append({**row, **figures, "ms_per_second": cost})
                     print(
                         {k: v if isinstance(v, str) else round(v, 3) for k, v in rows[-1].items()}

@@ -1,10 +1,10 @@
-"""What scorer live costs, side by side with others on one thread.
+"""What live scoring costs, side by side with others on one thread.
 
     python benchmarks/streams.py --out docs/results/streams
     python benchmarks/streams.py --hours 24 --out docs/results/day      # does it stay flat?
 
 Samples at each model's own rate, in chunks of 100 ms (silero-vad: its 32 ms), to scores; resampling
-is a row of its own. PANNs CNN14 has random weights, which cost the same, and hears its window of
+is a row of its own. PANNs CNN14 has random weights, which cost the same, and scores its window of
 five seconds anew every second. The pieces take turns, round by round, and the median round counts.
 """
 
@@ -35,7 +35,8 @@ from earmark.model_directory import TrainedModel, load_model, model_folder
 from earmark.provenance import how
 from earmark.runtime.engine import Engine
 from earmark.runtime.onnx_engine import OnnxEngine
-from earmark.runtime.scorer import StreamScorer
+from earmark.runtime.pool import SessionPool
+from earmark.runtime.scorer import ScorerState, StreamScorer
 from earmark.runtime.torch_engine import TorchEngine
 
 CHUNK_SECONDS = 0.1
@@ -46,7 +47,7 @@ Piece = Callable[[], float]  # does some work; returns the seconds of audio it w
 
 
 def noise(samples: int) -> Any:
-    """Return noise to hear; what it is does not change the cost."""
+    """Return noise to score; what it is does not change the cost."""
     return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
 
 
@@ -68,23 +69,47 @@ def engine_pieces(engine: Engine) -> dict[str, Piece]:
 
         return piece
 
-    def together(streams: int) -> Piece:
+    def pooled(streams: int) -> Piece:
+        pool = SessionPool()
+        sessions = [classifier.stream(source=str(n)) for n in range(streams)]
+        for session in sessions:
+            pool.add(session)
+
+        def piece() -> float:
+            for _ in range(chunks):
+                for session in sessions:
+                    session.feed(chunk)
+                pool.advance()
+            return streams * chunks * CHUNK_SECONDS
+
+        return piece
+
+    def joined_each_time(streams: int) -> Piece:
+        """Scores alone, of states that are put together and taken apart in every step."""
         states = [scorer.initial_state() for _ in range(streams)]
 
         def piece() -> float:
             nonlocal states
             for _ in range(chunks):
-                _, states = scorer.step_together([chunk] * streams, states)
+                waiting = [np.concatenate([state.samples, chunk]) for state in states]
+                models = [state.model for state in states]
+                size = scorer.block_samples
+                if len(waiting[0]) >= size:  # all are equally far
+                    blocks = np.stack([samples[:size] for samples in waiting])
+                    _, _, models = engine.step(blocks, models)
+                    waiting = [samples[size:].copy() for samples in waiting]
+                states = [ScorerState(*pair) for pair in zip(waiting, models, strict=True)]
             return streams * chunks * CHUNK_SECONDS
 
         return piece
 
     return {
         "in chunks of 100 ms": alone(CHUNK_SECONDS),
-        "the same, heard at every step": alone(CHUNK_SECONDS, 0.0),
+        "the same, scored at every step": alone(CHUNK_SECONDS, 0.0),
         "in blocks of 5 s, as files are": alone(5.0, 5.0),
-        "8 streams together": together(8),
-        "64 streams together": together(64),
+        "8 streams in a pool, to events": pooled(8),
+        "64 streams in a pool, to events": pooled(64),
+        "64 streams, states joined in every step, scores alone": joined_each_time(64),
     }
 
 
@@ -158,7 +183,7 @@ def resident_bytes() -> int:
 
 
 def a_day(classifier: Classifier, hours: int) -> list[str]:
-    """Hear hours of sound in one session; return a table of cost and memory by hour."""
+    """Score hours of sound in one session; return a table of cost and memory by hour."""
     session = classifier.stream()
     second = noise(session.sample_rate)
     pieces = np.array_split(second, round(1 / CHUNK_SECONDS))
@@ -179,7 +204,7 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model_dir", help="a run of training (the bundled model)")
-    parser.add_argument("--hours", type=int, default=0, help="hear so many hours in one session")
+    parser.add_argument("--hours", type=int, default=0, help="score so many hours in one session")
     parser.add_argument("--out", type=Path, default=Path("docs/results/streams"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -206,7 +231,7 @@ def main() -> None:
     cost = {name: float(np.median(times[1:])) for name, times in taken.items()}
     first = next(iter(cost.values()))
     lines = [
-        "# What scorer live costs",
+        "# What live scoring costs",
         "",
         *" ".join(__doc__.splitlines()[5:]).strip().splitlines(),
         "",

@@ -64,13 +64,13 @@ def test_samples_in_memory_are_heard_like_a_file(tmp_path):
 def test_long_samples_in_memory_are_heard_a_few_seconds_at_a_time(monkeypatch):
     engine = TorchEngine(trained())
     expected = engine.score_whole(noise(12.0)[None])[0]
-    lengths, step = [], engine.step
+    lengths, advance = [], engine.advance
 
-    def noted(samples, states):
+    def noted(samples, state):
         lengths.append(samples.shape[1])
-        return step(samples, states)
+        return advance(samples, state)
 
-    monkeypatch.setattr(engine, "step", noted)
+    monkeypatch.setattr(engine, "advance", noted)
     scores = Classifier(engine).predict_samples(noise(12.0), 8_000).scores
     assert max(lengths) <= 5.0 * 8_000 + engine.info.step_samples
     assert scores == pytest.approx(dict(zip(CLASSES, expected, strict=True)), abs=1e-5)

@@ -1,83 +1,174 @@
-"""Audio files -> class scores.
+"""The public door: audio files and samples -> class scores, labels and events.
 
-A file of any length is heard block by block through the model's state, so memory does not grow with
-it and the scores are those of one pass. Only a bidirectional model needs all of it at once.
+A file of any length is scored block by block through the model's state, so memory does not grow
+with it and the scores are those of one pass. Only a bidirectional model needs all of it at once.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard, overload
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from earmark import bundled
-from earmark.config import EventSettings
+from earmark.config import Calibration, EventSettings
 from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
+from earmark.decision.calibration_file import read_calibration
 from earmark.decision.policy import Policy
 from earmark.decision.prediction import Prediction
 from earmark.errors import AudioError, ModelError
 from earmark.io import decode
+from earmark.io.channels import channels_last
 from earmark.runtime.engine import Engine
 from earmark.runtime.events import Event
 from earmark.runtime.scorer import StreamScorer
 from earmark.runtime.session import Session
 
 ONNX_SUFFIX = ".onnx"
-LIVE_BLOCK = 0.5  # seconds of a live stream that are heard at a time
+BUNDLED = "bundled"  # stands for the model in the package
+LIVE_BLOCK = 0.5  # seconds of a live stream that are scored at a time
 _FILE_BLOCK = 5.0  # of a file
+_SOUNDS = "give a path, or a tuple (samples, sample_rate)"
+
+Samples: TypeAlias = tuple[NDArray[Any], int]  # and their sample rate
+Sound: TypeAlias = str | Path | Samples
 
 
 class Classifier:
-    """Names the sounds of clips with a trained model.
+    """Names the sounds of clips and streams with a trained model.
+
+    It can be pickled when it was loaded from a file: where it lands, the model is opened again from
+    the same place when it is first used.
 
     Args:
         engine: runs the model; it may be shared.
 
     Example:
-        >>> classifier = Classifier.load()
+        >>> classifier = earmark.load()
         >>> classifier.predict("dog.wav").label
         'Dog bark'
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.info = engine, engine.info
-        self.classes = engine.info.classes
-        self.sample_rate = engine.info.sample_rate
-        self.rejects = bool(engine.info.calibration.thresholds)
-        self._scorers: dict[tuple[EventSettings, float], StreamScorer] = {}
+        self._engine: Engine | None = engine
+        self._place: tuple[str | None, str] | None = None  # see `load`
+        self._describe(engine)
 
     @classmethod
-    def load(cls, model: str | Path | None = None, device: str = "cpu") -> Classifier:
+    def load(
+        cls,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        *,
+        calibration: Calibration | str | Path | None = None,
+    ) -> Classifier:
         """Load a model: an ONNX file, a model directory, or the bundled model.
 
         Args:
-            model: what `earmark export` or training wrote; without it the bundled model.
+            model: what `earmark export` or training wrote; None or "bundled": the bundled model.
             device: a device of torch's; all but the CPU need torch, and so does a directory.
+            calibration: takes the place of the model's own, or a file that holds one.
 
         Raises:
-            ModelError: there is no such model, or it is not usable.
+            ModelError: there is no such model or calibration, or they are not usable.
         """
-        return cls(open_engine(model, device))
+        named = None if model is None or str(model) == BUNDLED else Path(model)
+        engine = open_engine(named, device)
+        if isinstance(calibration, (str, Path)):
+            calibration = read_calibration(Path(calibration), engine.info.identity)
+        if calibration is not None:
+            engine = engine.with_calibration(calibration)
+        made = cls(engine)
+        made._place = (None if named is None else str(named.absolute()), device)
+        return made
 
-    def predict(self, path: str | Path, *, threshold: float = 0.0) -> Prediction:
-        """Name the sound in an audio file of any length.
+    def with_calibration(self, calibration: Calibration) -> Classifier:
+        """Return a classifier of the same weights, which both share, under another calibration.
+
+        Raises:
+            ModelError: the calibration is of a model with another number of classes.
+        """
+        made = type(self)(self.engine.with_calibration(calibration))
+        made._place = self._place
+        return made
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the model; it is opened where it is not yet.
+
+        Raises:
+            ModelError: the classifier was sent here from elsewhere, and its model is not here, or
+                is another one by now.
+        """
+        if self._engine is None:
+            model, device = self._place or (None, "cpu")
+            engine = open_engine(model, device)
+            if engine.info.fingerprint != self.info.fingerprint:
+                raise ModelError(
+                    f"{model or 'the bundled model'}: is another model than the one that was "
+                    "loaded; load it again"
+                )
+            self._engine = engine.with_calibration(self.info.calibration)
+        return self._engine
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # text is a path, not many
+        self, sounds: Sound, *, threshold: float = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, sounds: Iterable[Sound], *, threshold: float = ...) -> list[Prediction]: ...
+
+    def predict(
+        self, sounds: Sound | Iterable[Sound], *, threshold: float = 0.0
+    ) -> Prediction | list[Prediction]:
+        """Name the sound in one clip, or in each of many.
 
         Args:
-            path: the file.
+            sounds: an audio file of any length, or a tuple of samples and their sample rate; or any
+                number of these. Samples are `(samples,)`, `(samples, channels)` or
+                `(channels, samples)`: floats with full scale at -1 to 1, or whole numbers with full
+                scale at the ends of their type, as int16.
             threshold: score from which any class counts; 0: each class's own.
 
+        Returns:
+            A prediction, or a list of them in the order of the sounds.
+
         Raises:
-            AudioError: see `earmark.io.decode.read_blocks`. Silence is scored like any sound, but a
-                fault to a model without thresholds of its own, which never met it.
+            AudioError: a file that cannot be read, see `earmark.io.decode.read_blocks`; or no
+                samples, NaN or infinite ones, an unsupported rate, or a shape that may be either
+                way round. Silence is scored like any sound, but a fault to a model without
+                thresholds of its own, which never met it.
             SettingsError: the threshold is no number from 0 to below 1.
         """
         policy = self._policy(threshold)
-        blocks = decode.read_blocks(Path(path), self.sample_rate, allow_silence=self.rejects)
-        return self._predict(blocks, str(path), policy)
+        single, named = _named(sounds)
+        predictions = [self._predict_one(sound, policy, name) for name, sound in named]
+        return predictions[0] if single else predictions
+
+    def predict_proba(self, sounds: Sound | Iterable[Sound]) -> NDArray[np.float32]:
+        """Return the probability of every class, in the order of `classes`.
+
+        Args:
+            sounds: see `predict`.
+
+        Returns:
+            `(classes,)` for one sound, `(sounds, classes)` for many.
+
+        Raises:
+            AudioError: see `predict`.
+        """
+        policy = self._policy(0.0)
+        single, named = _named(sounds)
+        predictions = [self._predict_one(sound, policy, name) for name, sound in named]
+        scores = [[prediction.scores[name] for name in self.classes] for prediction in predictions]
+        rows = np.array(scores, np.float32).reshape(-1, len(self.classes))
+        return rows[0] if single else rows
 
     def predict_samples(
         self,
@@ -87,68 +178,40 @@ class Classifier:
         name: str = "samples",
         threshold: float = 0.0,
     ) -> Prediction:
-        """Name the sound in samples `(samples,)` or `(samples, channels)`.
-
-        Floats have full scale at -1 to 1; whole numbers at the ends of their type, as int16.
+        """Name the sound in samples; the same as `predict` of them, under a name of their own.
 
         Args:
-            samples: the samples.
+            samples: the samples, see `predict`.
             sample_rate: their sample rate.
             name: stands for a path in the prediction and in faults.
             threshold: score from which any class counts; 0: each class's own.
 
         Raises:
-            AudioError: no samples, NaN or infinite samples, an unsupported rate, or silence where
-                the model has no thresholds of its own.
-            SettingsError: the threshold is no number from 0 to below 1.
+            AudioError, SettingsError: see `predict`.
         """
-        policy = self._policy(threshold)
-        mono = decode.mono(samples, name)
-        if mono.size == 0:
-            raise AudioError(f"{name}: holds no samples")
-        if not mono.any() and not self.rejects:
-            raise AudioError(f"{name}: is silent, every sample is zero")
-        if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
-            raise AudioError(f"{name}: has an unsupported sample rate of {sample_rate} Hz")
-        if sample_rate != self.sample_rate:
-            mono = soxr.resample(mono, sample_rate, self.sample_rate, quality="HQ")
-        return self._predict([mono], name, policy)
+        return self._predict_one((samples, sample_rate), self._policy(threshold), name)
 
-    def stream(
-        self,
-        sample_rate: int | None = None,
-        *,
-        settings: EventSettings | None = None,
-        source: str = "stream",
-        block_seconds: float = LIVE_BLOCK,
-    ) -> Session:
-        """Begin to hear a stream.
+    def detect(self, sound: Sound, settings: EventSettings | None = None) -> list[Event]:
+        """Find the events in one file or clip; `events` gives those of a long file as they end.
 
         Args:
-            sample_rate: sample rate of the stream; without it the model's.
+            sound: an audio file, or a tuple of samples and their sample rate.
             settings: how scores become events.
-            source: name of the stream, for its events.
-            block_seconds: about this much is heard at a time: the default costs two fifths of 0,
-                which answers after every step of the model; files are heard 5 s at a time.
-
-        Returns:
-            A session of its own for each stream; the weights are shared.
 
         Raises:
-            ModelError: the model is bidirectional and would need the future.
-            AudioError: a rate that is not supported.
-
-        Example:
-            >>> session = Classifier.load().stream(sample_rate=48_000)
-            >>> for event in session.push(samples):
-            ...     print(event.label, event.onset, event.offset)
+            ModelError: see `stream`.
+            AudioError: see `events` and `predict`; silence is no fault.
         """
-        settings = settings or EventSettings()
-        scorer = self._scorers.get((settings, block_seconds))
-        if scorer is None:
-            scorer = StreamScorer(self.engine, settings, block_seconds=block_seconds)
-            self._scorers[settings, block_seconds] = scorer
-        return Session(scorer, sample_rate or self.sample_rate, settings, source)
+        if not isinstance(sound, tuple):
+            return list(self.events(sound, settings))
+        samples, sample_rate = sound
+        session = self.stream(
+            sample_rate,
+            settings=settings,
+            source="samples",
+            block_seconds=_FILE_BLOCK,
+        )
+        return list(session.detect([channels_last(samples, session.source)]))
 
     def events(self, path: str | Path, settings: EventSettings | None = None) -> Iterator[Event]:
         """Find the events in an audio file of any length, in bounded memory.
@@ -167,26 +230,97 @@ class Classifier:
         """
         yield from self.file_session(path, settings).detect_file(Path(path))
 
+    def stream(
+        self,
+        sample_rate: int | None = None,
+        *,
+        settings: EventSettings | None = None,
+        source: str = "stream",
+        block_seconds: float = LIVE_BLOCK,
+    ) -> Session:
+        """Begin a stream.
+
+        Args:
+            sample_rate: sample rate of the stream; without it the model's.
+            settings: how scores become events.
+            source: name of the stream, for its events.
+            block_seconds: about this much is scored at a time: the default costs two fifths of 0,
+                which answers after every step of the model; files are scored 5 s at a time.
+
+        Returns:
+            A session of its own for each stream; the weights are shared.
+
+        Raises:
+            ModelError: the model is bidirectional and would need the future.
+            AudioError: a rate that is not supported.
+
+        Example:
+            >>> session = earmark.load().stream(sample_rate=48_000)
+            >>> for event in session.push(samples):
+            ...     print(event.label, event.onset, event.offset)
+        """
+        settings = settings or EventSettings()
+        scorer = self._scorers.get((settings, block_seconds))
+        if scorer is None:
+            scorer = StreamScorer(self.engine, settings, block_seconds=block_seconds)
+            self._scorers[settings, block_seconds] = scorer
+        return Session(scorer, sample_rate or self.sample_rate, settings, source)
+
     def file_session(self, path: str | Path, settings: EventSettings | None = None) -> Session:
-        """Return a session for a file, which hears longer blocks than one for a live stream."""
+        """Return a session for a file, with longer blocks than one for a live stream."""
         return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._place is None:
+            raise ModelError(
+                f"{self.info.name or 'the model'}: stands in memory alone and cannot be sent to "
+                "another process; save it, and load it from there"
+            )
+        return {"info": self.info, "place": self._place}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._engine, self._place = None, state["place"]
+        self._describe(state["info"])
+
+    def _describe(self, described: Any) -> None:
+        self.info = getattr(described, "info", described)
+        self.classes = self.info.classes
+        self.sample_rate = self.info.sample_rate
+        self.rejects = bool(self.info.calibration.thresholds)
+        self._scorers: dict[tuple[EventSettings, float], StreamScorer] = {}
 
     def _policy(self, threshold: float) -> Policy:
         one = EventSettings(threshold=threshold).threshold  # raises on what is no threshold
         return Policy.of_model(self.info.calibration.thresholds, len(self.classes), threshold=one)
+
+    def _predict_one(self, sound: Sound, policy: Policy, name: str) -> Prediction:
+        if isinstance(sound, tuple):
+            return self._predict([self._mono(*sound, name)], name, policy)
+        blocks = decode.read_blocks(Path(sound), self.sample_rate, allow_silence=self.rejects)
+        return self._predict(blocks, str(sound), policy)
+
+    def _mono(self, samples: NDArray[Any], sample_rate: int, name: str) -> NDArray[np.float32]:
+        """Return a clip's samples at the model's rate."""
+        mono = decode.mono(channels_last(samples, name), name)
+        if mono.size == 0:
+            raise AudioError(f"{name}: holds no samples")
+        if not mono.any() and not self.rejects:
+            raise AudioError(f"{name}: is silent, every sample is zero")
+        if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
+            raise AudioError(f"{name}: has an unsupported sample rate of {sample_rate} Hz")
+        if sample_rate != self.sample_rate:
+            mono = soxr.resample(mono, sample_rate, self.sample_rate, quality="HQ")
+        return mono
 
     def _predict(
         self, blocks: Iterable[NDArray[np.float32]], name: str, policy: Policy
     ) -> Prediction:
         counted = _Counted(blocks)
         if self.info.model.network.bidirectional:
-            from earmark.runtime.torch_engine import TorchEngine
-
-            assert isinstance(self.engine, TorchEngine)  # none is ever exported
             scores = self.engine.score_whole(np.concatenate(list(counted))[None])[0]
         else:
             most = round(_FILE_BLOCK * self.sample_rate)
-            scores = self._heard(
+            scores = self._score(
                 block[start : start + most]
                 for block in counted
                 for start in range(0, len(block), most)
@@ -194,10 +328,10 @@ class Classifier:
         seconds = counted.samples / self.sample_rate
         return Prediction.of_scores(name, seconds, self.classes, scores, policy)
 
-    def _heard(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return the scores of a clip, heard in bounded memory.
+    def _score(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the scores of a clip, in bounded memory.
 
-        What does not fill a step at the end is not heard; a clip shorter than one step is filled
+        What does not fill a step at the end is not scored; a clip shorter than one step is filled
         up with zeros.
         """
         step, state = self.info.step_samples, self.engine.initial_state(1)
@@ -206,11 +340,11 @@ class Classifier:
             waiting = np.concatenate([waiting, block])
             whole = len(waiting) // step * step
             if whole:
-                _, scores, (state,) = self.engine.step(waiting[None, :whole], [state])
+                _, scores, state = self.engine.advance(waiting[None, :whole], state)
                 waiting = waiting[whole:]
         if scores is None:
             padded = np.pad(waiting, (0, step - len(waiting)))
-            _, scores, _ = self.engine.step(padded[None], [state])
+            _, scores, _ = self.engine.advance(padded[None], state)
         clip: NDArray[np.float32] = scores[0]
         return clip
 
@@ -243,6 +377,35 @@ def open_engine(model: str | Path | None = None, device: str = "cpu") -> Engine:
         raise ModelError(
             str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
         ) from None
+
+
+def _named(sounds: Sound | Iterable[Sound]) -> tuple[bool, Iterator[tuple[str, Sound]]]:
+    """Tell one sound from many; give each a name, for those that are samples.
+
+    Raises:
+        AudioError: samples without their rate.
+    """
+    if isinstance(sounds, np.ndarray):
+        raise AudioError("samples need their sample rate; give (samples, sample_rate)")
+    if _is_sound(sounds):
+        return True, iter([("samples", sounds)])
+    if isinstance(sounds, Iterable):
+        return False, _numbered(sounds)
+    raise AudioError(f"a {type(sounds).__name__} is no sound; {_SOUNDS}")
+
+
+def _numbered(sounds: Iterable[Any]) -> Iterator[tuple[str, Sound]]:
+    for number, sound in enumerate(sounds):
+        if not _is_sound(sound):
+            raise AudioError(f"sound {number} is a {type(sound).__name__}; {_SOUNDS}")
+        yield f"samples {number}", sound
+
+
+def _is_sound(sound: object) -> TypeGuard[Sound]:
+    """Tell whether something is a path, or samples with their rate."""
+    if isinstance(sound, tuple):
+        return len(sound) == 2 and isinstance(sound[1], (int, np.integer))
+    return isinstance(sound, (str, os.PathLike))
 
 
 class _Counted:

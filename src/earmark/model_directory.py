@@ -10,6 +10,7 @@ so at any segment, a kill included, the directory holds one whole model. No pick
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -70,6 +71,9 @@ class TrainedModel:
         versions: of Earmark and the libraries that made it.
         created: time of writing, ISO 8601 in UTC.
         fingerprint: SHA-256 over everything above, weights included; set when saved or loaded.
+        identity: SHA-256 over what scores follow from but for the calibration: classes, front end,
+            network and weights. Another calibration makes no other identity. Set like
+            `fingerprint`.
     """
 
     model: LSTMClassifier
@@ -81,6 +85,7 @@ class TrainedModel:
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     fingerprint: str = ""
+    identity: str = ""
 
 
 def model_folder(given: str | Path | None) -> Path:
@@ -121,7 +126,11 @@ def save_model(folder: Path, trained: TrainedModel) -> str:
         "data": dict(trained.data),
         "versions": dict(trained.versions) or installed_versions(),
         "created": trained.created or now(),
-        "weights": {"file": weights.name, "sha256": digest},
+        "weights": {
+            "file": weights.name,
+            "sha256": digest,
+            "identity": weights_identity(trained, digest),
+        },
     }
     manifest["fingerprint"] = sha256_of_json(manifest)
     write_bytes(weights, data)
@@ -166,6 +175,8 @@ def load_model(folder: Path) -> TrainedModel:
         weights, digest = manifest["weights"]["file"], manifest["weights"]["sha256"]
     except (SettingsError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST}: is not valid ({error}); train again") from None
+    identity = manifest["weights"].get("identity") or weights_identity(trained, digest)
+    trained = dataclasses.replace(trained, identity=str(identity))
     thresholds = len(trained.calibration.thresholds)
     if thresholds not in (0, settings.num_classes):
         raise ModelError(
@@ -180,6 +191,38 @@ def load_model(folder: Path) -> TrainedModel:
     trained.model.load_state_dict(_read_weights(folder, weights, digest, trained.model))
     trained.model.eval()
     return trained
+
+
+def weights_identity(trained: TrainedModel, digest: str) -> str:
+    """Return the identity of a model's weights, see `TrainedModel`.
+
+    Settings at their defaults are left out, so that one that is new in a later version changes no
+    identity.
+
+    Args:
+        trained: the model.
+        digest: SHA-256 of its weights file.
+    """
+    front_end = trained.front_end
+    return sha256_of_json(
+        {
+            "classes": list(trained.classes),
+            "front_end": None if front_end is None else _chosen(front_end),
+            "model": _chosen(trained.model.settings),
+            "weights": digest,
+        }
+    )
+
+
+def _chosen(settings: Any) -> dict[str, Any]:
+    """Return the settings that differ from their defaults."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    return {
+        name: _chosen(value) if dataclasses.is_dataclass(value) else value
+        for name, value in values.items()
+        if value != defaults[name]
+    }
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

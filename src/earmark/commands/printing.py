@@ -28,6 +28,8 @@ def model_json(classifier: Classifier) -> dict[str, Any]:
     return {
         "name": info.name,
         "fingerprint": info.fingerprint,
+        "identity": info.identity,
+        "calibration": info.calibration_fingerprint,
         "trained_on": info.data.get("dataset"),
         "synthetic": info.data.get("synthetic"),
     }

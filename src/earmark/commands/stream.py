@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         return _process(session, display, session.detect_file(Path(args.file)))
     if args.file:
         session = classifier.stream(settings=settings, source=args.file)
-        return _process(session, display, session.hear(_paced(session, display, Path(args.file))))
+        return _process(session, display, session.detect(_paced(session, display, Path(args.file))))
     name = "stdin" if args.source else "microphone"
     session = classifier.stream(settings=settings, source=name)
     return _process(session, display, _live(session, display, args))

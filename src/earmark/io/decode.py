@@ -18,6 +18,7 @@ import soundfile
 
 from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 from earmark.errors import AudioError
+from earmark.io.channels import MOST_CHANNELS
 from earmark.io.resample import Resampler
 
 if TYPE_CHECKING:
@@ -162,8 +163,9 @@ def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     """Mix samples down to float32 `(samples,)`, full scale at -1 to 1.
 
     Args:
-        samples: `(samples,)` or `(samples, channels)`; floats with full scale at -1 to 1, or
-            signed whole numbers with full scale at the ends of their type, as int16.
+        samples: `(samples,)` or `(samples, channels)` with at most `MOST_CHANNELS`; floats with
+            full scale at -1 to 1, or signed whole numbers with full scale at the ends of their
+            type, as int16.
         name: where they come from, for the message.
 
     Raises:
@@ -173,7 +175,7 @@ def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     whole = raw.dtype.kind == "i"
     if not whole and raw.dtype.kind != "f":
         raise AudioError(f"{name}: has samples of type {raw.dtype}; float32 or int16 is needed")
-    if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] == 0):
+    if raw.ndim not in (1, 2) or (raw.ndim == 2 and not 1 <= raw.shape[1] <= MOST_CHANNELS):
         raise AudioError(
             f"{name}: has shape {raw.shape}; (samples,) or (samples, channels) is needed"
         )

@@ -1,20 +1,28 @@
 """What runs a model: samples and a state in, scores and the next state out.
 
-Two engines hear alike: `OnnxEngine` needs onnxruntime alone, `TorchEngine` torch. A stream's state
-is a dict of arrays under the names that `earmark.export` documents, batch first and zero at the
-start; a state of one engine can be gone on from with the other.
+Two engines give the same scores: `OnnxEngine` needs onnxruntime alone, `TorchEngine` torch. The
+state of a stream is a dict of arrays under the names that `earmark.export` documents, batch first
+and zero at the start; a state of one engine can be gone on from with the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.config import Calibration, FrontEndSettings, ModelSettings, frames_per_step
+from earmark.config import (
+    Calibration,
+    FrontEndSettings,
+    ModelSettings,
+    frames_per_step,
+    to_json,
+)
+from earmark.errors import ModelError
+from earmark.io.files import sha256_of_json
 
 State = dict[str, NDArray[Any]]
 Floats = NDArray[np.float32]
@@ -29,9 +37,12 @@ class ModelInfo:
         classes: class names in the order of the scores.
         front_end: how samples become frames.
         model: the shape of the network.
-        calibration: temperature and thresholds.
+        calibration: temperature and thresholds that its scores are used with.
         data: what it was trained on.
-        fingerprint: SHA-256 of the trained model.
+        fingerprint: SHA-256 of the trained model as it was saved, with the calibration it had then.
+        identity: SHA-256 of what scores follow from but for the calibration, so that the same
+            weights are known again under another one; that of an ONNX file of earlier versions,
+            which does not say it, is empty.
     """
 
     name: str
@@ -41,6 +52,12 @@ class ModelInfo:
     calibration: Calibration
     data: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    identity: str = ""
+
+    @property
+    def calibration_fingerprint(self) -> str:
+        """SHA-256 of the calibration."""
+        return sha256_of_json(to_json(self.calibration))
 
     @property
     def sample_rate(self) -> int:
@@ -58,6 +75,21 @@ class ModelInfo:
         return self.step_samples / self.sample_rate
 
 
+def recalibrated(info: ModelInfo, calibration: Calibration) -> ModelInfo:
+    """Return what a model says of itself under another calibration.
+
+    Raises:
+        ModelError: the calibration is of a model with another number of classes.
+    """
+    thresholds = len(calibration.thresholds)
+    if thresholds not in (0, len(info.classes)):
+        raise ModelError(
+            f"{info.name}: has {len(info.classes)} classes, the calibration thresholds for "
+            f"{thresholds}; give one that was fitted for this model"
+        )
+    return replace(info, calibration=calibration)
+
+
 class Engine(Protocol):
     """Runs one model for any number of streams. It holds no state, so threads may share it."""
 
@@ -73,8 +105,21 @@ class Engine(Protocol):
             ModelError: the model is bidirectional and would need the future.
         """
 
+    def with_calibration(self, calibration: Calibration) -> Engine:
+        """Return an engine of the same weights, which both share, under another calibration.
+
+        Raises:
+            ModelError: the calibration is of a model with another number of classes.
+        """
+
+    def score_whole(self, samples: Floats) -> Floats:
+        """Return the probabilities `(1, classes)` of a whole clip `(1, samples)`.
+
+        Only a bidirectional model needs all of it at once.
+        """
+
     def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
-        """Hear the next samples of one or more streams.
+        """Score the next samples of one or more streams, each with a state of its own.
 
         Args:
             samples: `(streams, samples)` at the model's rate, a whole number of steps, not none.
@@ -83,6 +128,17 @@ class Engine(Protocol):
         Returns:
             Probabilities of every step, `(streams, steps, classes)`; of everything so far,
             `(streams, classes)`; and the new states.
+        """
+
+    def advance(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Score the next samples of streams whose states stand in one batch; see `step`.
+
+        Args:
+            samples: `(streams, samples)` as `step` takes them.
+            state: of all the streams, each array `(streams, ...)`.
+
+        Returns:
+            The probabilities as `step` gives them, and the new state of all the streams.
         """
 
 

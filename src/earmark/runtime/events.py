@@ -87,6 +87,10 @@ class EventState:
     steps: int
     ongoing: dict[int, Ongoing]
 
+    def without_events(self) -> EventState:
+        """Return the same with no event under way."""
+        return replace(self, ongoing={})
+
 
 class EventFinder:
     """Finds events in the scores of a stream. It holds no state; each stream has its own.

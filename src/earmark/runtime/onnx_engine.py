@@ -6,6 +6,7 @@ looked for.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,16 @@ import numpy as np
 import onnxruntime
 
 from earmark.config import Calibration, FrontEndSettings, ModelSettings, from_json
+from earmark.decision.calibration import with_temperature
 from earmark.errors import ModelError, SettingsError
-from earmark.runtime.engine import Floats, ModelInfo, State, joined, split_states
+from earmark.runtime.engine import (
+    Floats,
+    ModelInfo,
+    State,
+    joined,
+    recalibrated,
+    split_states,
+)
 
 SCHEMA = 3
 PREFIX = "earmark."
@@ -24,6 +33,7 @@ FIELDS = (
     *("schema", "classes", "sample_rate", "step_samples", "front_end", "model", "calibration"),
     *("data", "fingerprint", "created"),
 )
+IDENTITY = "identity"  # a field that files of earlier versions lack
 _WINDOW = "window_less_one"
 _EARLIER_RATE = "rate_hz"  # what schemas 1 and 2 called the sample rate
 _KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -43,6 +53,7 @@ class OnnxEngine:
     def __init__(self, path: Path) -> None:
         self._session = _open(path)
         self.info = _info(path, self._session.get_modelmeta().custom_metadata_map)
+        self._temperature = self.info.calibration.temperature  # which its scores have already
         self._states = {
             given.name: (given.shape, _KINDS[given.type])
             for given in self._session.get_inputs()
@@ -61,21 +72,47 @@ class OnnxEngine:
             for name, (shape, kind) in self._states.items()
         }
 
+    def with_calibration(self, calibration: Calibration) -> OnnxEngine:
+        """Return an engine of the same file under another calibration; see `Engine`."""
+        other = copy.copy(self)
+        other.info = recalibrated(self.info, calibration)
+        return other
+
     def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
-        """Hear the next samples of one or more streams; see `Engine`."""
+        """Score the next samples of one or more streams; see `Engine`."""
+        scores, clip_scores, after = self.advance(samples, joined(states))
+        return scores, clip_scores, split_states(after)
+
+    def advance(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Score the next samples of streams in one batch; see `Engine`."""
         if samples.shape[1] % self.info.step_samples or samples.shape[1] == 0:
             raise ModelError(
                 f"{samples.shape[1]} samples are not a whole number of steps of "
                 f"{self.info.step_samples}"
             )
-        before = joined(states)
         try:
-            given = self._session.run(self._outputs, {"samples": samples, **before})
+            given = self._session.run(self._outputs, {"samples": samples, **state})
         except Exception as error:  # onnxruntime's faults have no class in common
-            self._refuse_other_shapes(len(samples), before)
+            self._refuse_other_shapes(len(samples), state)
             raise ModelError(f"onnxruntime failed: {' '.join(str(error).split())}") from None
         scores, clip_scores, *after = given
-        return scores, clip_scores, split_states(dict(zip(self._states, after, strict=True)))
+        following = dict(zip(self._states, after, strict=True))
+        return self._calibrated(scores), self._calibrated(clip_scores), following
+
+    def score_whole(self, samples: Floats) -> Floats:
+        """Return the probabilities of a whole clip; see `Engine`. No bidirectional model is one."""
+        step = self.info.step_samples
+        whole = samples[:, : max(step, samples.shape[1] // step * step)]
+        filled = np.pad(whole, ((0, 0), (0, max(0, step - whole.shape[1]))))
+        return self.advance(filled, self.initial_state(1))[1]
+
+    def _calibrated(self, scores: Floats) -> Floats:
+        """Return scores at the temperature of now; those of the file have that of its export."""
+        ratio = self.info.calibration.temperature / self._temperature
+        if ratio == 1:
+            return scores
+        rows = scores.reshape(-1, scores.shape[-1])
+        return with_temperature(rows, ratio).reshape(scores.shape)
 
     def _refuse_other_shapes(self, streams: int, state: State) -> None:
         """Name the array of a state that is not as the model needs it.
@@ -134,13 +171,14 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
                 f"{path}: has schema {schema}, this Earmark reads up to {SCHEMA}; upgrade earmark"
             )
         info = ModelInfo(
-            path.stem,
-            tuple(map(str, values["classes"])),
-            from_json(FrontEndSettings, values["front_end"]),
-            from_json(ModelSettings, values["model"]),
-            from_json(Calibration, values["calibration"]),
-            dict(values["data"]),
-            str(values["fingerprint"]),
+            name=path.stem,
+            classes=tuple(map(str, values["classes"])),
+            front_end=from_json(FrontEndSettings, values["front_end"]),
+            model=from_json(ModelSettings, values["model"]),
+            calibration=from_json(Calibration, values["calibration"]),
+            data=dict(values["data"]),
+            fingerprint=str(values["fingerprint"]),
+            identity=str(json.loads(metadata.get(PREFIX + IDENTITY, '""'))),
         )
     except (SettingsError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(

@@ -1,13 +1,12 @@
-"""Endless streams of samples -> scores of every segment, with an explicit state.
+"""How samples are scored: by which engine, in which blocks, pooled over which window.
 
-Samples are heard in blocks of a fixed length, a whole number of the model's steps, whatever the
-chunks they come in: the same samples give the very same scores, cut as you like. What does not fill
-a block yet waits in the state. docs/streaming.md lists what the state holds.
+Samples are scored in blocks of a fixed length, a whole number of the model's steps, whatever the
+chunks they come in: the same samples give the very same scores, cut as you like.
+docs/streaming.md lists what the state of a stream holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ class StreamScorer:
     Args:
         engine: runs the model.
         settings: the window that is pooled.
-        block_seconds: about this much is heard at a time, in whole steps of the model; more is
+        block_seconds: about this much is scored at a time, in whole steps of the model; more is
             cheaper, less answers sooner.
 
     Raises:
@@ -42,6 +41,8 @@ class StreamScorer:
 
     Attributes:
         step_seconds: time from one row of scores to the next.
+        block_samples: samples that are scored at a time.
+        window: steps that the scores of a segment pool.
     """
 
     def __init__(
@@ -53,62 +54,20 @@ class StreamScorer:
         self.block_samples = engine.info.step_samples * steps
         self.window = max(1, round(settings.window_seconds / self.step_seconds))
         self._start = engine.initial_state(self.window)
-        self._none = np.zeros((0, len(engine.info.classes)), np.float32)
 
     def initial_state(self) -> ScorerState:
         """Return the state of a stream before its first sample."""
         return ScorerState(np.zeros(0, np.float32), self._start)
 
-    def step(self, samples: Floats, state: ScorerState) -> tuple[Floats, ScorerState]:
-        """Hear the next samples of one stream.
+    def score(self, block: Floats, model: State) -> tuple[Floats, State]:
+        """Score the next samples of one stream.
 
         Args:
-            samples: `(samples,)` at `sample_rate`, any number, none included.
-            state: from `initial_state` or the step before.
+            block: `(samples,)`, a whole number of steps, not none.
+            model: the model's state.
 
         Returns:
-            Probabilities `(steps, classes)`, a row for each step that the samples complete, and
-            the new state.
+            Probabilities `(steps, classes)` and the model's new state.
         """
-        if len(state.samples) + len(samples) < self.block_samples:  # most chunks of a live stream
-            return self._none, state._replace(samples=np.concatenate([state.samples, samples]))
-        rows, states = self.step_together([samples], [state])
-        return rows[0], states[0]
-
-    def finish(self, state: ScorerState) -> tuple[Floats, ScorerState]:
-        """Hear what still waits for a whole block, but for less than one step; see `step`."""
-        whole = len(state.samples) // self.info.step_samples * self.info.step_samples
-        samples, rest = state.samples[:whole], state.samples[whole:]
-        if whole == 0:
-            return self._none, state
-        scores, _, states = self.engine.step(samples[None], [state.model])
-        return scores[0], ScorerState(rest, states[0])
-
-    def step_together(
-        self, samples: Sequence[Floats], states: Sequence[ScorerState]
-    ) -> tuple[list[Floats], list[ScorerState]]:
-        """Hear the next samples of several streams; those with a whole block advance together.
-
-        Args:
-            samples: `(samples,)` of each stream; they may differ in length.
-            states: the state of each.
-
-        Returns:
-            For each stream what `step` gives, within rounding.
-        """
-        waiting = [
-            np.concatenate([state.samples, new]) for new, state in zip(samples, states, strict=True)
-        ]
-        models = [state.model for state in states]
-        rows: list[list[Floats]] = [[] for _ in states]
-        size, taken = self.block_samples, 0  # every stream with a block left is equally far
-        while ready := [n for n, held in enumerate(waiting) if len(held) - taken >= size]:
-            blocks = np.stack([waiting[n][taken : taken + size] for n in ready])
-            scores, _, after = self.engine.step(blocks, [models[n] for n in ready])
-            taken += size
-            for number, row, model in zip(ready, scores, after, strict=True):
-                rows[number].append(row)
-                models[number] = model
-        given = [np.concatenate([self._none, *parts]) for parts in rows]
-        rest = [held[len(held) // size * size :].copy() for held in waiting]
-        return given, [ScorerState(*pair) for pair in zip(rest, models, strict=True)]
+        scores, _, after = self.engine.advance(block[None], model)
+        return scores[0], after

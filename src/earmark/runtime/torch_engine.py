@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earmark.config import Calibration
 from earmark.errors import ModelError
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier, ModelState
 from earmark.nn.features import LogMel
-from earmark.runtime.engine import Floats, ModelInfo, State, joined, split_states
+from earmark.runtime.engine import (
+    Floats,
+    ModelInfo,
+    State,
+    joined,
+    recalibrated,
+    split_states,
+)
 
 Array = NDArray[Any]
 
@@ -36,17 +45,18 @@ class TorchEngine:
     ) -> None:
         if trained.front_end is None:
             raise ModelError(
-                "the model was trained on ready-made features, so it cannot hear audio files; "
+                "the model was trained on ready-made features, so it cannot take audio files; "
                 "train one from splits made by: earmark prepare DATASET"
             )
         self.info = ModelInfo(
-            name,
-            trained.classes,
-            trained.front_end,
-            trained.model.settings,
-            trained.calibration,
-            trained.data,
-            trained.fingerprint,
+            name=name,
+            classes=trained.classes,
+            front_end=trained.front_end,
+            model=trained.model.settings,
+            calibration=trained.calibration,
+            data=trained.data,
+            fingerprint=trained.fingerprint,
+            identity=trained.identity,
         )
         self.device = torch.device(device)
         self.model: LSTMClassifier = trained.model.to(self.device).eval()
@@ -62,30 +72,48 @@ class TorchEngine:
             "steps": np.zeros(1, np.int64),
         }
 
-    @torch.inference_mode()
+    def with_calibration(self, calibration: Calibration) -> TorchEngine:
+        """Return an engine of the same model under another calibration; see `Engine`."""
+        other = copy.copy(self)
+        other.info = recalibrated(self.info, calibration)
+        return other
+
     def step(self, samples: Floats, states: Sequence[State]) -> tuple[Floats, Floats, list[State]]:
-        """Hear the next samples of one or more streams; see `Engine`."""
-        count = samples.shape[1] // self.info.step_samples
-        scores = np.zeros((len(samples), count, len(self.info.classes)), np.float32)
-        whole = np.zeros((len(samples), len(self.info.classes)), np.float32)
-        after: list[State] = [{}] * len(samples)
-        # Those that have begun advance in one pass, and those that begin now.
-        standing: dict[bool, list[int]] = {}
-        for number, state in enumerate(states):
-            standing.setdefault(bool(state["steps"][0]), []).append(number)
-        for numbers in standing.values():
-            before = joined([states[number] for number in numbers])
-            context = self.front_end.initial_state(len(numbers))
-            if "front_end" in before:  # a window longer than its hop
-                context = self._tensor(before["front_end"])
-            frames, context = self.front_end.step(self._tensor(samples[numbers]), context)
-            logits, moved = self.model.score_segments(frames, self._given(before))
-            scores[numbers] = self._probabilities(logits)
-            whole[numbers] = self._probabilities(self.model.so_far(moved))
-            kept = {**self._kept(moved, context), "steps": before["steps"] + count}
-            for number, one in zip(numbers, split_states(kept), strict=True):
-                after[number] = one
+        """Score the next samples of one or more streams; see `Engine`."""
+        scores, whole, after = self.advance(samples, joined(states))
+        return scores, whole, split_states(after)
+
+    @torch.inference_mode()
+    def advance(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Score the next samples of streams in one batch; see `Engine`."""
+        begun = state["steps"] > 0
+        if begun.all() or not begun.any():
+            return self._advance(samples, state)
+        # Those that have begun advance in one pass, and those that begin now in another.
+        parts = []
+        for rows in (np.flatnonzero(begun), np.flatnonzero(~begun)):
+            some = {name: array[rows] for name, array in state.items()}
+            parts.append((rows, self._advance(samples[rows], some)))
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        scores, whole = (
+            np.concatenate([given[place] for _, given in parts])[order] for place in (0, 1)
+        )
+        after = {
+            name: np.concatenate([given[2][name] for _, given in parts])[order]
+            for name in parts[0][1][2]
+        }
         return scores, whole, after
+
+    def _advance(self, samples: Floats, before: State) -> tuple[Floats, Floats, State]:
+        """Advance streams that have all begun, or that all begin now."""
+        count = samples.shape[1] // self.info.step_samples
+        context = self.front_end.initial_state(len(samples))
+        if "front_end" in before:  # a window longer than its hop
+            context = self._tensor(before["front_end"])
+        frames, context = self.front_end.step(self._tensor(samples), context)
+        logits, moved = self.model.score_segments(frames, self._given(before))
+        after = {**self._kept(moved, context), "steps": before["steps"] + count}
+        return self._probabilities(logits), self._probabilities(self.model.so_far(moved)), after
 
     @torch.inference_mode()
     def score_whole(self, samples: Floats) -> Floats:

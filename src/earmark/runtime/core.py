@@ -1,0 +1,175 @@
+"""A stream without what runs its model: samples in, blocks out; scores in, events out.
+
+    core.feed(samples)
+    while (block := core.next_block()) is not None:
+        events = core.accept(whatever_scores(block))
+
+What drives it decides where and when blocks are scored: `Session` does it alone, `SessionPool` for
+many streams in one call. Nothing here reads a file, waits, or runs a network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.config import EventSettings
+from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
+from earmark.errors import AudioError
+from earmark.io import decode
+from earmark.io.resample import Resampler
+from earmark.runtime.engine import Floats
+from earmark.runtime.events import Event, EventFinder
+from earmark.runtime.scorer import StreamScorer
+
+
+class StreamCore:
+    """Takes the samples of one stream and the scores of its blocks.
+
+    Args:
+        scorer: says how blocks are cut; streams share it.
+        sample_rate: sample rate of the stream.
+        settings: how scores become events.
+        source: name of the stream, for its events and messages.
+
+    Raises:
+        AudioError: a rate that is not supported.
+    """
+
+    def __init__(
+        self,
+        scorer: StreamScorer,
+        sample_rate: int,
+        settings: EventSettings,
+        source: str = "stream",
+    ) -> None:
+        info = scorer.info
+        self.classes, self.source, self.settings = info.classes, source, settings
+        self.scorer = scorer
+        self.finder = EventFinder(
+            info.classes,
+            info.calibration.thresholds,
+            scorer.step_seconds,
+            settings,
+            info.fingerprint,
+        )
+        self._resampler = self._resampler_from(sample_rate)
+        self._waiting: list[Floats] = []
+        self._waiting_samples = 0
+        self._events = self.finder.initial_state()
+        self._ended = False
+        self._rows: list[Floats] = []
+        self._last: Floats | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of what comes in."""
+        return self._resampler.from_hz
+
+    @property
+    def seconds(self) -> float:
+        """Length of what came so far."""
+        waiting = self._waiting_samples / self.scorer.sample_rate
+        return self._events.steps * self.scorer.step_seconds + waiting
+
+    @property
+    def rows(self) -> Floats:
+        """The scores since the last samples came, `(steps, classes)`, a row for each segment."""
+        return np.concatenate([np.zeros((0, len(self.classes)), np.float32), *self._rows])
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The latest scores by class, most likely first; empty before the first."""
+        if self._last is None:
+            return {}
+        pairs = zip(self.classes, self._last.tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+    @property
+    def active_now(self) -> list[str]:
+        """The classes with an event under way, for those who cannot wait for its end."""
+        ongoing, latest = self._events.ongoing, self._events.steps - 1
+        return [
+            self.classes[number] for number in sorted(ongoing) if ongoing[number].last == latest
+        ]
+
+    @property
+    def ready(self) -> int:
+        """Whole blocks that wait to be scored."""
+        return self._waiting_samples // self.scorer.block_samples
+
+    def feed(self, samples: NDArray[Any], sample_rate: int | None = None) -> int:
+        """Take the next samples.
+
+        Args:
+            samples: `(samples,)` or `(samples, channels)`, any number, none included; floats with
+                full scale at -1 to 1, or signed whole numbers with full scale at their ends.
+            sample_rate: their sample rate, when it has changed.
+
+        Returns:
+            The number of blocks that are ready.
+
+        Raises:
+            AudioError: NaN or infinite samples, another shape or type, a rate that is not
+                supported, or a stream that has ended. The stream is as it was before.
+        """
+        if self._ended:
+            raise AudioError(f"{self.source}: has ended; begin another stream")
+        mono = decode.mono(samples, f"{self.source}, after {self.seconds:.1f} s")
+        if sample_rate is not None and sample_rate != self.sample_rate:
+            following = self._resampler_from(sample_rate)
+            self._wait(self._resampler.finish())
+            self._resampler = following
+        self._wait(self._resampler.push(mono))
+        self._rows.clear()
+        return self.ready
+
+    def end(self) -> None:
+        """End the stream. What the resampler still held, and a last part of a block, are ready."""
+        if not self._ended:
+            self._wait(self._resampler.finish())
+            self._rows.clear()
+            self._ended = True
+
+    def next_block(self) -> Floats | None:
+        """Return the next block `(samples,)` to score, or None; each is returned once.
+
+        After `end` the last one holds the whole steps that are left; what does not fill a step is
+        not scored.
+        """
+        size = self.scorer.block_samples
+        if self._waiting_samples < size:
+            step = self.scorer.info.step_samples
+            size = self._waiting_samples // step * step
+            if not self._ended or size == 0:
+                return None
+        if len(self._waiting) > 1:
+            self._waiting = [np.concatenate(self._waiting)]
+        samples = self._waiting[0]
+        self._waiting, self._waiting_samples = [samples[size:]], len(samples) - size
+        return samples[:size]
+
+    def accept(self, scores: Floats) -> list[Event]:
+        """Take the scores of the next block, `(steps, classes)`; return the events that ended."""
+        self._rows.append(scores)
+        self._last = scores[-1]
+        events, self._events = self.finder.step(scores, self._events, self.source)
+        return events
+
+    def end_events(self) -> list[Event]:
+        """Return the events that were under way when the stream ended, each once."""
+        events = self.finder.finish(self._events, self.source)
+        self._events = self._events.without_events()
+        return events
+
+    def _wait(self, samples: Floats) -> None:
+        if len(samples):
+            self._waiting.append(samples)
+            self._waiting_samples += len(samples)
+
+    def _resampler_from(self, sample_rate: int) -> Resampler:
+        if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
+            raise AudioError(f"{self.source}: has an unsupported sample rate of {sample_rate} Hz")
+        return Resampler(sample_rate, self.scorer.sample_rate)
