@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from earmark.output.events import FORMATS, EventTable
+from earmark.output.events import FORMATS, TEXT, event_writer
 from earmark.runtime.events import Event
 
 BARK = Event("Dog, big", 1.25, 2.5, 0.91234, {"Dog, big": 0.8}, "a\tb/one.wav", "f" * 64)
@@ -14,10 +14,14 @@ RAIN = Event("Rain", 0.0, 61.0, 0.5, {"Rain": 0.5}, "two.wav", "f" * 64)
 
 
 def lines(format):
-    table = EventTable(format, 20.0, 16_000.0)
-    first = table.line(BARK)
-    table.next_file(10.0)
-    return [*table.header(), first, table.line(RAIN)]
+    written: list[str] = []
+    writer = event_writer(format, written.append, low_hz=20.0, high_hz=16_000.0)
+    writer.open()
+    writer.write(BARK)
+    writer.next_file(10.0)
+    writer.write(RAIN)
+    writer.close(["three.wav: is empty"])
+    return written
 
 
 def test_raven_counts_on_over_files_and_keeps_the_time_within_each():
@@ -58,9 +62,14 @@ def test_json_lines_say_all():
     }
 
 
+def test_text_is_for_people():
+    assert lines(TEXT)[0] == "     1.25 to      2.50 s  Dog, big  0.91"
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_event_is_one_line_whatever_its_names(format):
-    table = EventTable(format)
+    written: list[str] = []
     odd = Event("a\nb", 0, 1, 0.5, {"a\nb": 0.5}, "c\r\nd.wav")
-    line = table.line(odd)
+    event_writer(format, written.append).write(odd)
+    (line,) = written
     assert format == "csv" or len(line.splitlines()) == 1

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
+import functools
 import glob
-import io
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.printing import model_json, print_line, synthetic_note
 from earmark.config import EventSettings
-from earmark.decision.policy import NONE
 from earmark.errors import AudioError, EarmarkError, SettingsError
 from earmark.io.decode import has_audio_suffix
-from earmark.output.events import FORMATS, EventTable
+from earmark.output.events import FORMATS as EVENT_FORMATS
+from earmark.output.events import event_writer
+from earmark.output.predictions import FORMATS, prediction_writer
+from earmark.output.writer import Writer
 
 if TYPE_CHECKING:
     from earmark.classifier import Classifier
     from earmark.decision.prediction import Prediction
-
-_FORMATS = ("table", "json", "csv")  # of predictions of whole files
+    from earmark.runtime.events import Event
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=(*_FORMATS, *(format for format in FORMATS if format not in _FORMATS)),
+        choices=(*FORMATS, *(format for format in EVENT_FORMATS if format not in FORMATS)),
         help="table, json or csv (table); with --events jsonl, raven, audacity, csv or dcase "
         "(jsonl)",
     )
@@ -79,11 +78,11 @@ def run(args: argparse.Namespace) -> int:
     if args.output_file:
         refuse_unwritable(Path(args.output_file))
     format = args.format or ("jsonl" if args.events else "table")
-    if format not in (FORMATS if args.events else _FORMATS):
+    if format not in (EVENT_FORMATS if args.events else FORMATS):
         raise SettingsError(
             f"--format {format} needs --events"
-            if format in FORMATS
-            else f"--events cannot be written as {format}; use one of {', '.join(FORMATS)}"
+            if format in EVENT_FORMATS
+            else f"--events cannot be written as {format}; use one of {', '.join(EVENT_FORMATS)}"
         )
     settings = event_settings(args)
     for name in (field.name for field in dataclasses.fields(EventSettings)):
@@ -92,18 +91,35 @@ def run(args: argparse.Namespace) -> int:
     classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else print_line
-    writer: _Writer | _EventWriter
+    if format != "json":  # the document says it in its model
+        for line in synthetic_note(classifier):
+            print(line, file=sys.stderr)
+    process: Callable[[Path], None]
+    writer: Writer[Event] | Writer[Prediction]
     if args.events:
         if classifier.info.model.network.bidirectional:
             classifier.stream()  # says why not
-        writer = _EventWriter(format, emit, classifier, settings)
+        front_end = classifier.info.front_end
+        events = event_writer(format, emit, low_hz=front_end.low_hz, high_hz=front_end.high_hz)
+        process = functools.partial(_write_events, classifier, settings, events)
+        writer = events
     else:
-        writer = _Writer(format, emit, classifier, args.top, settings.threshold)
+        predictions = prediction_writer(
+            format,
+            emit,
+            classes=classifier.classes,
+            top=args.top,
+            threshold=settings.threshold,
+            model=model_json(classifier),
+        )
+        process = functools.partial(_write_prediction, classifier, settings, predictions)
+        writer = predictions
+    writer.open()
     failures: list[str] = []
     try:
         for path in paths:
             try:
-                writer.hear(path)
+                process(path)
             except AudioError as error:
                 failures.append(str(error))
                 print(f"unreadable: {error}", file=sys.stderr)
@@ -116,95 +132,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Writer:
-    """Writes predictions as a table, CSV or one JSON document, line by line."""
-
-    def __init__(
-        self,
-        format: str,
-        emit: Callable[[str], object],
-        classifier: Classifier,
-        top: int,
-        threshold: float,
-    ) -> None:
-        self._format, self._emit, self._top = format, emit, top
-        self._recognizer, self._threshold = classifier, threshold
-        self._predictions: list[dict[str, Any]] = []
-        if format == "csv":
-            names = classifier.classes
-            self._row(["path", "seconds", "prediction", "score", *names])
-        if format != "json":  # the document says it in its model
-            for line in synthetic_note(classifier):
-                print(line, file=sys.stderr)
-
-    def _row(self, values: Sequence[object]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(values)
-        self._emit(line.getvalue())
-
-    def hear(self, path: Path) -> None:
-        """Predict the next file and write the prediction."""
-        prediction: Prediction = self._recognizer.predict(path, threshold=self._threshold)
-        if self._format == "json":
-            self._predictions.append(prediction.to_dict())
-        elif self._format == "csv":
-            scores = [f"{prediction.scores[name]:.6f}" for name in self._recognizer.classes]
-            self._row(
-                [
-                    *(prediction.path, f"{prediction.seconds:.3f}", prediction.label),
-                    "" if prediction.score is None else f"{prediction.score:.6f}",
-                    *scores,
-                ]
-            )
-        else:
-            # The label comes first, also where a class with a higher threshold is more likely.
-            ranked = sorted(prediction.scores.items(), key=lambda item: item[0] != prediction.label)
-            shown = "  ".join(f"{name} {score:.3f}" for name, score in ranked[: self._top])
-            if not prediction.accepted:
-                shown = f"{NONE}  ({shown})"
-            self._emit(f"{prediction.path}  {shown}")
-
-    def close(self, failures: Sequence[str]) -> None:
-        """Write what belongs at the end."""
-        if self._format == "json":
-            document = {
-                "model": model_json(self._recognizer),
-                "threshold": self._threshold or None,  # None: each class's own
-                "predictions": self._predictions,
-                "failures": list(failures),
-            }
-            self._emit(json.dumps(document, indent=2, ensure_ascii=False))
+def _write_prediction(
+    classifier: Classifier, settings: EventSettings, writer: Writer[Prediction], path: Path
+) -> None:
+    """Predict the next file and write the prediction."""
+    writer.write(classifier.predict(path, threshold=settings.threshold))
 
 
-class _EventWriter:
-    """Writes the events of files as they end."""
-
-    def __init__(
-        self,
-        format: str,
-        emit: Callable[[str], object],
-        classifier: Classifier,
-        settings: EventSettings,
-    ) -> None:
-        self._recognizer, self._settings, self._emit = classifier, settings, emit
-        front_end = classifier.info.front_end
-        self._table = EventTable(format, front_end.low_hz, front_end.high_hz)
-        for line in synthetic_note(classifier):
-            print(line, file=sys.stderr)
-        for line in self._table.header():
-            emit(line)
-
-    def hear(self, path: Path) -> None:
-        """Find the events in the next file and write each when it has ended."""
-        session = self._recognizer.file_session(path, self._settings)
-        try:
-            for event in session.detect_file(path):
-                self._emit(self._table.line(event))
-        finally:
-            self._table.next_file(session.seconds)
-
-    def close(self, failures: Sequence[str]) -> None:
-        """Nothing belongs at the end."""
+def _write_events(
+    classifier: Classifier, settings: EventSettings, writer: Writer[Event], path: Path
+) -> None:
+    """Find the events in the next file and write each when it has ended."""
+    session = classifier.file_session(path, settings)
+    try:
+        for event in session.detect_file(path):
+            writer.write(event)
+    finally:
+        writer.next_file(session.seconds)
 
 
 def _audio_paths(arguments: Sequence[str]) -> list[Path]:

@@ -1,33 +1,25 @@
-"""`earmark stream`: hear a microphone, a pipe or a file as it comes."""
+"""`earmark stream`: find events in a microphone, a pipe or a file as it comes."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.printing import print_line, synthetic_note
-from earmark.errors import AudioError, SettingsError
-from earmark.live.sources import (
-    ENCODINGS,
-    STALL_SECONDS,
-    Chunk,
-    Microphone,
-    Pipe,
-    StalledError,
-    devices,
-)
-from earmark.output.events import FORMATS, EventTable
+from earmark.errors import SettingsError
+from earmark.live.capture import Capture, Notice, Reconnecting, Source, pace, read_chunks
+from earmark.live.sources import ENCODINGS, STALL_SECONDS, Microphone, Pipe, devices
+from earmark.output.events import FORMATS, TEXT, event_writer
 from earmark.runtime.events import Event
 
 if TYPE_CHECKING:
@@ -36,8 +28,6 @@ if TYPE_CHECKING:
 
 _BARS = 3
 _BAR_SECONDS = 0.1  # between two pictures of the bars
-_REALTIME_SECONDS = 0.1  # of a file, handed over at a time
-_RETRY_SECONDS = 2.0  # between two attempts to open a device again
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read samples from standard input: a WAV stream, or raw ones with --sample_rate; "
         "without it, the microphone",
     )
-    parser.add_argument("--file", metavar="FILE", help="hear a file, as fast as it goes")
+    parser.add_argument("--file", metavar="FILE", help="read a file, as fast as it goes")
     parser.add_argument(
-        "--realtime", action="store_true", help="hear the file at the speed of the sound"
+        "--realtime", action="store_true", help="read the file at the speed of the sound"
     )
     parser.add_argument("--device", metavar="NAME", help="microphone, by name or number")
     parser.add_argument("--list_devices", action="store_true", help="list audio devices and end")
@@ -70,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("text", *FORMATS),
+        choices=(TEXT, *FORMATS),
         help="how to write events (text, with live bars where the output is a terminal)",
     )
     parser.add_argument("--jsonl", action="store_true", help="the same as --format jsonl")
@@ -101,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hear until the source ends; return the exit code."""
+    """Find events until the source ends; return the exit code."""
     _refuse_odd(args)
     settings = event_settings(args)
     if args.list_devices:
@@ -110,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.classifier import Classifier
 
     classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
-    format = args.format or ("jsonl" if args.jsonl else "text")
+    format = args.format or ("jsonl" if args.jsonl else TEXT)
     display = _Display(format, classifier)
     for line in synthetic_note(classifier):
         print(line, file=sys.stderr)
@@ -170,123 +160,73 @@ def _paced(session: Session, display: _Display, path: Path) -> Iterator[NDArray[
     """Read a file at the speed of the sound."""
     from earmark.runtime.session import file_chunks
 
-    begun, given = time.monotonic(), 0
-    part = round(_REALTIME_SECONDS * session.sample_rate)
-    for block in file_chunks(path, session.sample_rate):
-        for start in range(0, len(block), part):
-            samples = block[start : start + part]
-            given += len(samples)
-            time.sleep(max(0.0, begun + given / session.sample_rate - time.monotonic()))
-            yield samples
-            display.bars(session)
+    for samples in pace(file_chunks(path, session.sample_rate), session.sample_rate):
+        yield samples
+        display.bars(session)
 
 
 def _live(session: Session, display: _Display, args: argparse.Namespace) -> Iterator[Event]:
-    """Hear a pipe or a microphone until it ends or is gone."""
-    fault: AudioError | None = None
-    try:
-        for chunk in _chunks(args, display):
-            yield from _pushed(session, chunk, display)
-    except AudioError as error:
-        fault = error
-    yield from session.finish()
-    if fault:
-        raise fault
-
-
-def _chunks(args: argparse.Namespace, display: _Display) -> Iterator[Chunk]:
-    """Read a source; wait for one that has stalled or gone where that is wanted."""
-
-    def opened() -> Pipe | Microphone:
-        if args.source:
-            return Pipe(sys.stdin.fileno(), args.sample_rate, args.channels, args.encoding)
-        return Microphone(args.device)
-
-    source = opened()
-    if isinstance(source, Microphone):
-        display.note(f"{source.name}: {source.sample_rate} Hz")
-    stalled, last = False, time.monotonic()
-    try:
-        while True:
-            try:
-                chunk = source.next(args.stall_seconds)
-            except StalledError as error:
-                if not args.reconnect:
-                    raise
-                if not stalled:
-                    display.note(f"{error}; waiting for it")
-                stalled = True
-                if isinstance(source, Microphone):
-                    source.close()
-                    source = _again(opened)
-                continue
-            if chunk is None:
-                return
-            if stalled:
-                display.note(f"{source.name}: goes on")
-                if isinstance(source, Microphone):  # what was not heard meanwhile is lost
-                    away = round((time.monotonic() - last) * chunk.sample_rate) - len(chunk.samples)
-                    chunk = dataclasses.replace(chunk, dropped=max(0, away))
-            stalled, last = False, time.monotonic()
-            yield chunk
-    finally:
-        source.close()
-
-
-def _again(opened: Any) -> Any:
-    """Open a device again, as often as it takes."""
-    while True:
-        try:
-            return opened()
-        except AudioError:
-            time.sleep(_RETRY_SECONDS)
-
-
-def _pushed(session: Session, chunk: Chunk, display: _Display) -> list[Event]:
-    """Hear a chunk; what was lost before it, or cannot be heard, counts as silence."""
-    events: list[Event] = []
-    channels = chunk.samples.shape[1]
-    if chunk.dropped:
-        display.dropped += chunk.dropped
-        display.note(f"{session.source}: {chunk.dropped} samples dropped")
-        events += session.push(np.zeros((chunk.dropped, channels), np.float32), chunk.sample_rate)
-    try:
-        events += session.push(chunk.samples, chunk.sample_rate)
-    except AudioError as error:
-        if not np.isfinite(chunk.samples).all():
-            if not display.silenced:
-                display.note(f"{error}; such samples are heard as silence")
-            display.silenced += len(chunk.samples)
-            silence = np.zeros(chunk.samples.shape, np.float32)
-            return events + session.push(silence, chunk.sample_rate)
-        raise
-    display.bars(session)
-    return events
+    """Read a pipe or a microphone until it ends or is gone."""
+    source: Source
+    reconnecting = None
+    if args.source:
+        source = Pipe(sys.stdin.fileno(), args.sample_rate, args.channels, args.encoding)
+        if args.reconnect:
+            reconnecting = Reconnecting()
+    else:
+        microphone = Microphone(args.device)
+        display.note(f"{microphone.name}: {microphone.sample_rate} Hz")
+        source = microphone
+        if args.reconnect:
+            reconnecting = Reconnecting(open=lambda: Microphone(args.device))
+    chunks = read_chunks(
+        source,
+        stall_seconds=args.stall_seconds,
+        reconnecting=reconnecting,
+        report=display.report,
+    )
+    display.capture = capture = Capture(session, display.report)
+    return capture.detect(chunks, after_chunk=lambda: display.bars(session))
 
 
 class _Display:
-    """Writes events to standard output and, in a terminal, bars of the likeliest classes below."""
+    """Writes events to standard output and, in a terminal, bars of the likeliest classes below.
+
+    Attributes:
+        events: events so far.
+        capture: counts lost samples, where a source can lose any.
+    """
 
     def __init__(self, format: str, classifier: Classifier) -> None:
         front_end = classifier.info.front_end
-        self.events = self.dropped = self.silenced = 0
-        self._table = (
-            None if format == "text" else EventTable(format, front_end.low_hz, front_end.high_hz)
+        self.events = 0
+        self.capture: Capture | None = None
+        self._writer = event_writer(
+            format, print_line, low_hz=front_end.low_hz, high_hz=front_end.high_hz
         )
-        self._live = format == "text" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = format == TEXT and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._drawn, self._next = 0, 0.0
-        for line in self._table.header() if self._table else []:
-            print(line, flush=True)
+        self._writer.open()
+
+    @property
+    def dropped(self) -> int:
+        """Samples that were lost."""
+        return self.capture.dropped if self.capture else 0
+
+    @property
+    def silenced(self) -> int:
+        """Samples that were no numbers."""
+        return self.capture.silenced if self.capture else 0
 
     def show(self, event: Event) -> None:
         """Write an event."""
         self.events += 1
         self._clear()
-        if self._table:
-            print_line(self._table.line(event))
-        else:
-            span = f"{event.onset:9.2f} to {event.offset:9.2f} s"
-            print_line(f"{span}  {event.label}  {event.score:.2f}")
+        self._writer.write(event)
+
+    def report(self, notice: Notice) -> None:
+        """Say what happened to the source."""
+        self.note(notice.text)
 
     def note(self, line: str) -> None:
         """Say something about the source."""
@@ -300,14 +240,14 @@ class _Display:
         self._next = time.monotonic() + _BAR_SECONDS
         self._clear()
         width = shutil.get_terminal_size().columns
-        named = max(len(name) for name in session.classes)
-        room = max(5, min(40, width - named - 12))
+        longest = max(len(name) for name in session.classes)
+        room = max(5, min(40, width - longest - 12))
         now = set(session.active_now)
         lines = [f"{session.seconds:9.1f} s" + (f"  {self.dropped} dropped" * bool(self.dropped))]
         for name, score in list(session.scores.items())[:_BARS]:
             bar = "█" * round(score * room)
             mark = "●" if name in now else " "
-            lines.append(f" {mark} {name:{named}} {score:4.2f} {bar}"[:width])
+            lines.append(f" {mark} {name:{longest}} {score:4.2f} {bar}"[:width])
         print("\n".join(lines), flush=True)
         self._drawn = len(lines)
 

@@ -5,72 +5,152 @@ raven     selection table of Raven (Cornell Lab of Ornithology), tab separated
 audacity  label track of Audacity (File > Import > Labels): start, end, text
 csv       source, onset, offset, label, score
 dcase     filename, onset, offset, event_label, tab separated, as sed_eval and sed_scores_eval read
+text      for people
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 
+from earmark.output.writer import Emit, LineWriter, Writer, csv_line, tab_line
 from earmark.runtime.events import Event
 
 FORMATS = ("jsonl", "raven", "audacity", "csv", "dcase")
-
-_HEADERS: dict[str, Sequence[str]] = {
-    "raven": (
-        *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)"),
-        *("High Freq (Hz)", "Label", "Score", "Begin Path", "File Offset (s)"),
-    ),
-    "csv": ("source", "onset", "offset", "label", "score"),
-    "dcase": ("filename", "onset", "offset", "event_label"),
-}
+TEXT = "text"
 
 
-class EventTable:
-    """Turns events into the lines of one file.
+def event_writer(
+    format: str,
+    emit: Emit,
+    *,
+    low_hz: float = 0.0,
+    high_hz: float = 0.0,
+) -> Writer[Event]:
+    """Return a writer of events.
 
     Args:
-        format: one of `FORMATS`.
-        low_hz: lowest frequency that the model hears, for Raven.
-        high_hz: highest frequency that it hears.
+        format: one of `FORMATS`, or `TEXT`.
+        emit: takes each line.
+        low_hz: lowest frequency that the model takes in, for Raven.
+        high_hz: highest frequency that it takes in.
+    """
+    if format == "raven":
+        return RavenEvents(emit, low_hz, high_hz)
+    kinds: dict[str, Callable[[Emit], Writer[Event]]] = {
+        "jsonl": JsonEvents,
+        "audacity": AudacityEvents,
+        "csv": CsvEvents,
+        "dcase": DcaseEvents,
+        TEXT: TextEvents,
+    }
+    return kinds[format](emit)
+
+
+class JsonEvents(LineWriter):
+    """Writes one JSON object a line."""
+
+    def write(self, result: Event) -> None:
+        """Write the next event."""
+        self.emit(json.dumps(result.to_dict(), ensure_ascii=False))
+
+
+class AudacityEvents(LineWriter):
+    """Writes a label track of Audacity."""
+
+    def write(self, result: Event) -> None:
+        """Write the next event."""
+        self.emit(tab_line([f"{result.onset:.6f}", f"{result.offset:.6f}", result.label]))
+
+
+class CsvEvents(LineWriter):
+    """Writes a table with commas."""
+
+    def open(self) -> None:
+        """Write the names of the columns."""
+        self.emit(csv_line(["source", "onset", "offset", "label", "score"]))
+
+    def write(self, result: Event) -> None:
+        """Write the next event."""
+        self.emit(csv_line([result.source, *_times(result), result.label, f"{result.score:.4f}"]))
+
+
+class DcaseEvents(LineWriter):
+    """Writes the table that evaluation tools of the DCASE challenges read."""
+
+    def open(self) -> None:
+        """Write the names of the columns."""
+        self.emit(tab_line(["filename", "onset", "offset", "event_label"]))
+
+    def write(self, result: Event) -> None:
+        """Write the next event."""
+        self.emit(tab_line([result.source, *_times(result), result.label]))
+
+
+class RavenEvents(LineWriter):
+    """Writes a selection table of Raven, which counts time on from file to file.
+
+    Args:
+        emit: takes each line.
+        low_hz: lowest frequency that the model takes in.
+        high_hz: highest frequency that it takes in.
     """
 
-    def __init__(self, format: str, low_hz: float = 0.0, high_hz: float = 0.0) -> None:
-        self.format, self.low_hz, self.high_hz = format, low_hz, high_hz
+    COLUMNS = (
+        "Selection",
+        "View",
+        "Channel",
+        "Begin Time (s)",
+        "End Time (s)",
+        "Low Freq (Hz)",
+        "High Freq (Hz)",
+        "Label",
+        "Score",
+        "Begin Path",
+        "File Offset (s)",
+    )
+
+    def __init__(self, emit: Emit, low_hz: float, high_hz: float) -> None:
+        super().__init__(emit)
+        self.low_hz, self.high_hz = low_hz, high_hz
         self._selection, self._before = 0, 0.0
 
-    def header(self) -> list[str]:
-        """Return the first line, where the format has one."""
-        names = _HEADERS.get(self.format)
-        return [self._joined(names)] if names else []
+    def open(self) -> None:
+        """Write the names of the columns."""
+        self.emit(tab_line(self.COLUMNS))
 
-    def line(self, event: Event) -> str:
-        """Return the line of the next event."""
-        onset, offset = f"{event.onset:.3f}", f"{event.offset:.3f}"
-        if self.format == "jsonl":
-            return json.dumps(event.to_dict(), ensure_ascii=False)
-        if self.format == "audacity":
-            return self._joined([f"{event.onset:.6f}", f"{event.offset:.6f}", event.label])
-        if self.format == "dcase":
-            return self._joined([event.source, onset, offset, event.label])
-        score = f"{event.score:.4f}"
-        if self.format == "csv":
-            return self._joined([event.source, onset, offset, event.label, score])
+    def write(self, result: Event) -> None:
+        """Write the next event."""
         self._selection += 1
-        begin, end = (f"{self._before + at:.3f}" for at in (event.onset, event.offset))
-        band = [f"{self.low_hz:.1f}", f"{self.high_hz:.1f}"]
-        start = [str(self._selection), "Spectrogram 1", "1", begin, end]
-        return self._joined([*start, *band, event.label, score, event.source, onset])
+        onset, _ = _times(result)
+        values = [
+            str(self._selection),
+            "Spectrogram 1",
+            "1",
+            f"{self._before + result.onset:.3f}",
+            f"{self._before + result.offset:.3f}",
+            f"{self.low_hz:.1f}",
+            f"{self.high_hz:.1f}",
+            result.label,
+            f"{result.score:.4f}",
+            result.source,
+            onset,
+        ]
+        self.emit(tab_line(values))
 
     def next_file(self, seconds: float) -> None:
-        """Say that a file of so many seconds has ended; Raven counts the next one from there."""
+        """Count the next file from the end of this one."""
         self._before += seconds
 
-    def _joined(self, values: Sequence[str]) -> str:
-        if self.format == "csv":
-            line = io.StringIO()
-            csv.writer(line, lineterminator="").writerow(values)
-            return line.getvalue()
-        return "\t".join(" ".join(value.split()) for value in values)  # no tab or break inside one
+
+class TextEvents(LineWriter):
+    """Writes a line for people."""
+
+    def write(self, result: Event) -> None:
+        """Write the next event."""
+        span = f"{result.onset:9.2f} to {result.offset:9.2f} s"
+        self.emit(f"{span}  {result.label}  {result.score:.2f}")
+
+
+def _times(event: Event) -> tuple[str, str]:
+    return f"{event.onset:.3f}", f"{event.offset:.3f}"
