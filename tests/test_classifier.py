@@ -1,6 +1,8 @@
 """Predicting clips: any length, bounded memory, the scores of the split's evaluation."""
 
 import dataclasses
+import multiprocessing
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 from earmark.classifier import Classifier
 from earmark.config import Calibration
 from earmark.data.dataset import file_frames
+from earmark.decision.calibration_file import write_calibration
 from earmark.errors import AudioError, ModelError, SettingsError
+from earmark.export.build import build
 from earmark.model_directory import TrainedModel, save_model
 from earmark.nn.classifier import LSTMClassifier
 from earmark.nn.features import LogMel
@@ -153,3 +157,162 @@ def test_a_threshold_of_ones_own_takes_the_place_of_the_models(tmp_path):
     for wrong in wrongs:
         with pytest.raises(SettingsError, match="threshold must be"):
             plain.predict(tmp_path / "clip.wav", threshold=wrong)
+
+
+def written(folder, *names):
+    """Write clips of noise, each of its own length."""
+    paths = [folder / name for name in names]
+    for number, path in enumerate(paths):
+        soundfile.write(path, noise(0.5 + 0.25 * number), 8_000, subtype="FLOAT")
+    return paths
+
+
+def test_many_sounds_are_predicted_in_their_order(tmp_path):
+    classifier = Classifier(TorchEngine(trained()))
+    first, second = written(tmp_path, "a.wav", "b.wav")
+    mixed = [first, str(second), (noise(1.0), 8_000)]
+    predictions = classifier.predict(mixed)
+    assert [one.path for one in predictions] == [str(first), str(second), "samples 2"]
+    assert [one.seconds for one in predictions] == [0.5, 0.75, 1.0]
+    assert predictions[0] == classifier.predict(first)
+    assert predictions[2].scores == classifier.predict((noise(1.0), 8_000)).scores
+    assert classifier.predict((first, second)) == predictions[:2]  # a tuple of two paths
+    assert classifier.predict(iter(mixed)) == predictions
+    assert classifier.predict([]) == []
+
+
+def test_probabilities_are_an_array_in_the_order_of_the_classes(tmp_path):
+    classifier = Classifier(TorchEngine(trained()))
+    first, second = written(tmp_path, "a.wav", "b.wav")
+    one, two = classifier.predict_proba(first), classifier.predict_proba([first, second])
+    assert (one.shape, two.shape) == ((3,), (2, 3))
+    np.testing.assert_array_equal(two[0], one)
+    scores = classifier.predict(first).scores
+    assert one.tolist() == pytest.approx([scores[name] for name in CLASSES])
+    assert classifier.predict_proba([]).shape == (0, 3)
+
+
+def test_channels_may_come_first_or_last():
+    classifier = Classifier(TorchEngine(trained()))
+    stereo = np.stack([noise(1.0), 0.5 * noise(1.0)], axis=1)
+    expected = classifier.predict((stereo, 8_000))
+    assert expected.seconds == 1.0
+    for same in (stereo.T, np.asfortranarray(stereo), np.repeat(stereo, 4, axis=1).T):
+        again = classifier.predict((same, 8_000))
+        assert again.seconds == 1.0
+        assert again.scores == pytest.approx(expected.scores, abs=1e-6)
+    mono = classifier.predict((noise(1.0), 8_000))
+    for same in (noise(1.0)[None], noise(1.0)[:, None]):
+        assert classifier.predict((same, 8_000)).scores == mono.scores
+    assert classifier.detect((stereo.T, 8_000)) == classifier.detect((stereo, 8_000))
+
+
+@pytest.mark.parametrize("shape", [(2, 20), (20, 20), (40, 40), (8_000, 4_000)])
+def test_arrays_that_may_be_either_way_round_are_refused(shape):
+    classifier = Classifier(TorchEngine(trained()))
+    with pytest.raises(AudioError, match="may be samples by channels or channels by samples"):
+        classifier.predict((np.ones(shape, np.float32), 8_000))
+    if shape[1] > 32:
+        with pytest.raises(AudioError, match="has shape"):
+            classifier.stream().push(np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("sounds", "reason"),
+    [
+        (np.zeros(100), "samples need their sample rate"),
+        (3, "a int is no sound"),
+        ([np.zeros(100)], "sound 0 is a ndarray"),
+        (["a.wav", 8_000], "gone|sound 1 is a int|a.wav"),
+        ((np.zeros(100), 8_000.5), "sound 0 is a ndarray"),
+    ],
+)
+def test_what_is_no_sound_is_refused(sounds, reason):
+    with pytest.raises(AudioError, match=reason):
+        Classifier(TorchEngine(trained())).predict(sounds)
+
+
+def test_events_are_found_in_files_and_in_samples(tmp_path):
+    low = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.2, 0.2, 0.2)))
+    classifier = Classifier(TorchEngine(low))
+    (path,) = written(tmp_path, "a.wav")
+    soundfile.write(path, noise(4.0), 8_000, subtype="FLOAT")
+    events = classifier.detect(path)
+    assert events
+    assert list(classifier.events(path)) == events
+    in_memory = classifier.detect((noise(4.0), 8_000))
+    assert [(e.label, e.onset, e.offset) for e in in_memory] == [
+        (e.label, e.onset, e.offset) for e in events
+    ]
+    assert events[0].to_dict()["source"] == str(path)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A model as a directory and as an exported file."""
+    made = dataclasses.replace(trained(), calibration=Calibration(1.0, (0.2, 0.3, 0.4)))
+    save_model(tmp_path / "model", made)
+    (tmp_path / "model.onnx").write_bytes(build(made).SerializeToString())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["model", "model.onnx"])
+def test_a_classifier_can_be_sent_to_another_process(stored, name):
+    calibration = Calibration(2.0, (0.9, 0.9, 0.9))
+    classifier = Classifier.load(stored / name, calibration=calibration)
+    sent = pickle.dumps(classifier)
+    assert len(sent) < 10_000  # the weights stay where they are
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        label, scores = pool.apply(predict_elsewhere, (classifier,))
+    here = classifier.predict((noise(1.0), 8_000))
+    assert (label, scores) == (here.label, pytest.approx(here.scores, abs=1e-6))
+
+
+def predict_elsewhere(classifier):
+    prediction = classifier.predict((noise(1.0), 8_000))
+    return prediction.label, prediction.scores
+
+
+def test_a_classifier_opens_its_model_when_it_is_first_used(stored):
+    sent = pickle.dumps(Classifier.load(stored / "model.onnx"))
+    (stored / "model.onnx").rename(stored / "away.onnx")
+    landed = pickle.loads(sent)
+    assert landed.classes == CLASSES
+    with pytest.raises(ModelError, match=r"model\.onnx: cannot be read"):
+        landed.predict((noise(1.0), 8_000))
+    other = dataclasses.replace(trained(), fingerprint="another")
+    (stored / "model.onnx").write_bytes(build(other).SerializeToString())
+    with pytest.raises(ModelError, match="is another model than the one that was loaded"):
+        landed.predict((noise(1.0), 8_000))
+    (stored / "away.onnx").replace(stored / "model.onnx")
+    assert landed.predict((noise(1.0), 8_000)).accepted
+
+
+def test_the_bundled_model_is_sent_by_its_name_alone():
+    landed = pickle.loads(pickle.dumps(Classifier.load()))
+    assert landed.info == Classifier.load().info
+    assert landed.predict((noise(1.0), 8_000)) == Classifier.load().predict((noise(1.0), 8_000))
+
+
+def test_a_model_in_memory_alone_cannot_be_sent():
+    with pytest.raises(ModelError, match="stands in memory alone"):
+        pickle.dumps(Classifier(TorchEngine(trained())))
+
+
+@pytest.mark.parametrize("name", ["model", "model.onnx"])
+def test_another_calibration_is_laid_over_a_model(stored, name):
+    plain = Classifier.load(stored / name)
+    strict = Calibration(1.0, (0.99, 0.99, 0.99))
+    write_calibration(stored / "room.json", strict, plain.info.identity)
+    for other in (
+        plain.with_calibration(strict),
+        Classifier.load(stored / name, calibration=strict),
+        Classifier.load(stored / name, calibration=stored / "room.json"),
+    ):
+        prediction = other.predict((noise(1.0), 8_000))
+        assert prediction.label == "none of these"
+        assert prediction.scores == pytest.approx(plain.predict((noise(1.0), 8_000)).scores)
+        assert other.info.fingerprint == plain.info.fingerprint
+        assert other.info.calibration_fingerprint != plain.info.calibration_fingerprint
+    assert plain.predict((noise(1.0), 8_000)).accepted

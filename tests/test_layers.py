@@ -28,6 +28,7 @@ LAYERS = (
     "output",
     "live",
     "classifier",
+    "api",
     "commands",
     "cli",
 )
@@ -62,6 +63,7 @@ WITHOUT_TORCH = (
     "live.sources",
     "live.capture",
     "classifier",
+    "api",
     "cli",
 )
 

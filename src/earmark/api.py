@@ -1,0 +1,179 @@
+"""Loading, training and cross-validation in one call each; torch is imported by those that need it.
+
+The command line has more choices: held-out folds, resuming, several teachers, precision.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earmark.classifier import Classifier
+from earmark.config import Calibration
+from earmark.config.recipes import Recipe, read_recipe
+from earmark.errors import DatasetError, SettingsError
+from earmark.io.files import refuse_unwritable
+
+if TYPE_CHECKING:
+    from earmark.data.dataset import FeatureDataset
+
+DEFAULT_RECIPE = "fast"
+
+
+def load(
+    name_or_path: str | Path | None = None,
+    device: str = "cpu",
+    *,
+    calibration: Calibration | str | Path | None = None,
+) -> Classifier:
+    """Load a model.
+
+    Args:
+        name_or_path: None or "bundled" for the model in the package, a file that `earmark export`
+            wrote, or a model directory.
+        device: a device of torch's; all but the CPU need torch, and so does a directory.
+        calibration: takes the place of the model's own, or a file that holds one.
+
+    Raises:
+        ModelError: there is no such model or calibration, or they are not usable.
+
+    Example:
+        >>> earmark.load().predict("dog.wav").label
+        'Dog bark'
+    """
+    return Classifier.load(name_or_path, device, calibration=calibration)
+
+
+def train(
+    dataset: str | Path,
+    recipe: str | Recipe = DEFAULT_RECIPE,
+    *,
+    out: str | Path,
+    device: str = "cpu",
+    allow_incomplete: bool = False,
+    **settings: Any,
+) -> Classifier:
+    """Train on all clips of a dataset and return the classifier.
+
+    Clips are held out to choose the epoch and to calibrate, unless the recipe says otherwise;
+    `cross_validate` says how well it may be expected to do.
+
+    Args:
+        dataset: a folder with a folder of clips for each class, or a table of labelled clips.
+        recipe: a recipe, its name, or a .toml file.
+        out: folder of the run, which holds the model when it is done; an interrupted run in it is
+            gone on with.
+        device: "cpu" or "cuda".
+        allow_incomplete: leave out files that cannot be read.
+        settings: settings of the recipe in place of its own, such as `num_epochs=20`.
+
+    Raises:
+        DatasetError: there is no such dataset, it has too few clips, or some cannot be read.
+        SettingsError: a setting or a recipe that there is not, or out of range.
+        OSError: `out` cannot be written.
+    """
+    from earmark.training.run import end, fit
+
+    folder = Path(out)
+    refuse_unwritable(folder / ".run")
+    chosen = _recipe(recipe, settings)
+    clips = _read(dataset, chosen, folds=1, allow_incomplete=allow_incomplete)
+    fit(clips.whole(), chosen.training, _accelerator(device), folder, show_progress=False)
+    end(folder)
+    return Classifier.load(folder, device)
+
+
+def cross_validate(
+    dataset: str | Path,
+    recipe: str | Recipe = DEFAULT_RECIPE,
+    *,
+    seeds: int = 1,
+    folds: int = 5,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    allow_incomplete: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train and test every fold of a dataset.
+
+    Args:
+        dataset: see `train`.
+        recipe: see `train`.
+        seeds: how often, each time with other random numbers.
+        folds: how many folds to make where the dataset has none.
+        out: folder of the runs, where finished ones are kept and not done again; None: they are
+            thrown away.
+        device: "cpu" or "cuda".
+        allow_incomplete: leave out files that cannot be read.
+        settings: settings of the recipe in place of its own.
+
+    Returns:
+        The content of the `RECIPE.json` that `earmark crossval` writes: `accuracy`,
+        `spread_over_seeds`, `per_class`, `runs` and others; see docs/formats.md.
+
+    Raises:
+        DatasetError, SettingsError, OSError: see `train`.
+        RunError: `out` holds a cross-validation of other data or settings.
+    """
+    from earmark.evaluation.crossval_report import summarise
+    from earmark.training import crossval
+
+    if seeds < 1 or folds < 2:
+        raise SettingsError(
+            f"seeds must be at least 1 and folds at least 2, got {seeds} and {folds}"
+        )
+    chosen = _recipe(recipe, settings)
+    clips = _read(dataset, chosen, folds=folds, allow_incomplete=allow_incomplete)
+    crossval.refuse_unvalidated(clips)
+    with tempfile.TemporaryDirectory() as thrown_away:
+        runs = Path(thrown_away if out is None else out)
+        crossval.open_runs(runs, clips, chosen)
+        rows = crossval.cross_validate(
+            clips, chosen, range(seeds), runs, _accelerator(device), lambda _: None
+        )
+        return summarise(rows, [], name=chosen.name, command="")
+
+
+def _recipe(recipe: str | Recipe, settings: dict[str, Any]) -> Recipe:
+    """Return the recipe with some settings replaced.
+
+    Raises:
+        SettingsError: there is no such recipe or setting, or a value is out of range.
+    """
+    chosen = read_recipe(recipe) if isinstance(recipe, str) else recipe
+    try:
+        chosen = chosen.replace(settings)
+    except TypeError:
+        raise SettingsError(
+            f"{', '.join(sorted(settings))}: not all of these are settings of a recipe; "
+            "earmark train --help lists them"
+        ) from None
+    chosen.check_fit()
+    return chosen
+
+
+def _read(
+    dataset: str | Path, recipe: Recipe, *, folds: int, allow_incomplete: bool
+) -> FeatureDataset:
+    """Read and decode a dataset.
+
+    Raises:
+        DatasetError: there is no such dataset, or files cannot be read and may not be left out.
+    """
+    from earmark.data.dataset import build_dataset
+    from earmark.data.readers import read_dataset
+
+    clips = build_dataset(read_dataset(Path(dataset)), recipe.front_end, folds=folds)
+    if clips.failures and not allow_incomplete:
+        raise DatasetError(
+            f"{dataset}: {len(clips.failures)} files cannot be read, the first: "
+            f"{clips.failures[0]}; mend them, or accept this with allow_incomplete=True"
+        )
+    return clips
+
+
+def _accelerator(device: str) -> Any:
+    import accelerate
+
+    return accelerate.Accelerator(cpu=device == "cpu")
