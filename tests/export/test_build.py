@@ -18,7 +18,7 @@ from earmark.export.build import build, export
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
 from earmark.runtime.engine import joined
-from earmark.runtime.onnx_engine import FIELDS, OnnxEngine
+from earmark.runtime.onnx_engine import FIELDS, IDENTITY, OnnxEngine
 from earmark.runtime.torch_engine import TorchEngine
 from tests.builders import CLASSES, FRONT_END
 from tests.processes import call, call_here
@@ -129,7 +129,9 @@ def test_the_file_says_what_it_is(tmp_path):
     assert info.calibration == Calibration(1.7, (0.3, 0.4, 0.5))
     assert info.data["synthetic"] is True
     model = onnx.load(tmp_path / "mine.onnx")
-    assert {p.key for p in model.metadata_props} == {f"earmark.{name}" for name in FIELDS}
+    assert {p.key for p in model.metadata_props} == {
+        f"earmark.{name}" for name in (*FIELDS, IDENTITY)
+    }
     samples = model.graph.input[0].type.tensor_type.shape
     assert [length.dim_param for length in samples.dim] == ["batch", "samples"]
 
@@ -153,7 +155,7 @@ def changed(tmp_path, **metadata):
     ("metadata", "said"),
     [
         ({"classes": None, "sample_rate": None}, "lacks the metadata classes, sample_rate;"),
-        (dict.fromkeys(FIELDS), "not one that earmark export wrote"),
+        (dict.fromkeys((*FIELDS, IDENTITY)), "not one that earmark export wrote"),
         ({"schema": 99}, "has schema 99, this Earmark reads up to 3; upgrade earmark"),
         ({"classes": ["dog"]}, "names other classes"),
         (

@@ -9,18 +9,16 @@ from earmark.runtime.torch_engine import TorchEngine
 from tests.export.test_build import sounds, trained
 
 
-class Watched:
+class Watched(TorchEngine):
     """An engine that keeps what it was asked, and may be wrong in one place."""
 
     def __init__(self, engine, wrong=lambda scores, clip_scores, steps: None):
-        self.engine, self.info, self.wrong = engine, engine.info, wrong
+        vars(self).update(vars(engine))
+        self.wrong = wrong
         self.asked = []
 
-    def initial_state(self, window):
-        return self.engine.initial_state(window)
-
     def step(self, samples, states):
-        scores, clip_scores, after = self.engine.step(samples, states)
+        scores, clip_scores, after = super().step(samples, states)
         self.asked.append(samples.shape)
         self.wrong(scores, clip_scores, states[0]["steps"][0])
         return scores, clip_scores, after

@@ -50,6 +50,7 @@ def test_a_stream_goes_on_with_the_other_engine(tmp_path, trained):
     session.save(tmp_path / "state")
     session.push(sound(1.0, seed=1))
     again = stream(tmp_path / "model.onnx")
+    assert again.scorer.info.identity == trained.identity
     again.restore(tmp_path / "state")
     again.push(sound(1.0, seed=1))
     np.testing.assert_allclose(again.rows, session.rows, atol=1e-4)

@@ -46,7 +46,7 @@ from earmark.export.verify import MOST_DIFFERENCE, measure_difference
 from earmark.io.files import write_bytes
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import Head
-from earmark.runtime.onnx_engine import PREFIX, SCHEMA, OnnxEngine
+from earmark.runtime.onnx_engine import IDENTITY, PREFIX, SCHEMA, OnnxEngine
 from earmark.runtime.torch_engine import TorchEngine
 
 __all__ = ["MOST_DIFFERENCE", "OPSET", "build", "describe", "export"]
@@ -138,6 +138,7 @@ def describe(trained: TrainedModel) -> dict[str, str]:
         "calibration": to_json(trained.calibration),
         "data": dict(trained.data),
         "fingerprint": trained.fingerprint,
+        IDENTITY: trained.identity,
         "created": trained.created,
     }
     return {PREFIX + name: json.dumps(value) for name, value in values.items()}
