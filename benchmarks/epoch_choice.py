@@ -18,9 +18,7 @@ from typing import Any
 import accelerate
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from earmark.config import Calibration
 from earmark.config.recipes import Recipe, read_recipe
 from earmark.data.dataset import FeatureDataset, build_dataset
 from earmark.data.readers import read_dataset
@@ -30,7 +28,7 @@ from earmark.io.files import write_json, write_text
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
 from earmark.provenance import how
-from earmark.training.loop import Run
+from earmark.training.loop import Trainer
 
 AVERAGED, PLAIN = "averaged", "as they are"
 
@@ -40,20 +38,17 @@ def accuracy(model: LSTMClassifier, clips: ClipSet) -> float:
     return 100 * float((score_clips(model, clips).argmax(axis=1) == clips.labels).mean())
 
 
-def run_fold(heard: FeatureDataset, index: int, recipe: Recipe) -> dict[str, Any]:
+def run_fold(dataset: FeatureDataset, index: int, recipe: Recipe) -> dict[str, Any]:
     """Train with one thread, nothing held out, and score the test fold after every epoch."""
     torch.set_num_threads(1)
-    split = heard.split(index)
-    silent = tqdm(disable=True)
+    split = dataset.split(index)
     # What a run with clips held out would have given; here it only says that none are.
-    before = TrainedModel(
-        *(LSTMClassifier(1, 1, 1, 2), split.classes, split.front_end, Calibration(), {}, {})
-    )
-    run = Run(split, recipe.training, accelerate.Accelerator(cpu=True), validated=before)
+    before = TrainedModel(LSTMClassifier(1, 1, 1, 2), split.classes, split.front_end)
+    run = Trainer(split, recipe.training, accelerate.Accelerator(cpu=True), validated=before)
     rows: dict[str, list[float]] = {AVERAGED: [], PLAIN: []}
     for epoch in range(1, recipe.training.num_epochs + 1):
-        run.train_epoch(epoch, silent)
-        rows[AVERAGED].append(accuracy(run.average, split.test))
+        run.train_epoch(epoch)
+        rows[AVERAGED].append(accuracy(run.average.model, split.test))
         rows[PLAIN].append(accuracy(run.model, split.test))
         if epoch % 20 == 0:
             shown = ", ".join(f"{way} {found[-1]:.2f}" for way, found in rows.items())
@@ -84,9 +79,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/epoch_choice"))
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
-    heard = build_dataset(read_dataset(args.dataset), recipe.front_end)
+    dataset = build_dataset(read_dataset(args.dataset), recipe.front_end)
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        jobs = [pool.submit(run_fold, heard, i, recipe) for i in range(len(heard.fold_names))]
+        jobs = [pool.submit(run_fold, dataset, i, recipe) for i in range(len(dataset.fold_names))]
         rows = []
         for job in jobs:
             rows.append(job.result())

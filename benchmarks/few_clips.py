@@ -31,7 +31,7 @@ from earmark.evaluation.scoring import score_clips
 from earmark.io.files import write_json, write_text
 from earmark.model_directory import TrainedModel
 from earmark.provenance import how
-from earmark.training.run import fit
+from earmark.training.run import train_model
 
 TRAINING_FOLDS = ("1", "2", "3")
 NOTHING, MODEL = "from nothing", "from a model"
@@ -44,20 +44,22 @@ def train(
     """Train in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         accelerator = accelerate.Accelerator(cpu=True)
-        return fit(split, settings, accelerator, Path(folder), start=start, show_progress=False)
+        return train_model(
+            split, settings, accelerator, Path(folder), start=start, show_progress=False
+        )
 
 
-def few(heard: FeatureDataset, clips: int, draw: int) -> Split:
+def few(dataset: FeatureDataset, clips: int, draw: int) -> Split:
     """Return a split: `clips` of each class to train on, all of the test folds to test on."""
-    whole = heard.whole().train
+    whole = dataset.whole().train
     rng = np.random.default_rng(draw)
-    for_training = np.array([fold in TRAINING_FOLDS for fold in heard.folds])
+    for_training = np.array([fold in TRAINING_FOLDS for fold in dataset.folds])
     chosen = np.zeros(len(whole), bool)
-    for label in range(len(heard.classes)):
+    for label in range(len(dataset.classes)):
         places = np.flatnonzero(for_training & (whole.labels == label))
         chosen[rng.choice(places, clips, replace=False)] = True
     train_part, test_part = whole.select(chosen), whole.select(~for_training)
-    return Split(train_part, test_part, heard.classes, front_end=heard.front_end)
+    return Split(train_part, test_part, dataset.classes, front_end=dataset.front_end)
 
 
 def accuracy(trained: TrainedModel, clips: ClipSet) -> float:
@@ -68,9 +70,9 @@ def accuracy(trained: TrainedModel, clips: ClipSet) -> float:
 def run_half(half: int, recipe: Recipe, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Train on one half of the classes, then on few clips of the other, with one thread."""
     torch.set_num_threads(1)
-    heard = build_dataset(read_dataset(args.dataset), recipe.front_end)
-    new, _ = heard.without(heard.classes[half::2])
-    known, _ = heard.without(heard.classes[1 - half :: 2])
+    dataset = build_dataset(read_dataset(args.dataset), recipe.front_end)
+    new, _ = dataset.without(dataset.classes[half::2])
+    known, _ = dataset.without(dataset.classes[1 - half :: 2])
     start = train(known.whole(), dataclasses.replace(recipe.training, refit=False))
     rows = []
     for clips in args.clips:

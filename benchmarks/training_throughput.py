@@ -22,11 +22,10 @@ import accelerate
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from earmark.config import TrainingSettings
 from earmark.data.splits import Split, read_split
-from earmark.training.loop import Run
+from earmark.training.loop import Trainer
 
 
 class Literal(nn.Module):
@@ -81,12 +80,12 @@ def main() -> None:
     split = read_split(args.splits_dir, 0)
     literal = LiteralTraining(split)
     recipe = TrainingSettings()
-    run = Run(split, recipe, accelerate.Accelerator(cpu=True), show_progress=False)
+    run = Trainer(split, recipe, accelerate.Accelerator(cpu=True), show_progress=False)
     crops, literal_speed, our_speed = run.steps * recipe.batch_size, [], []
     for number in range(args.rounds + 1):  # the first round warms up
         one = literal.epoch()
         begin = time.perf_counter()
-        run.train_epoch(number + 1, tqdm(disable=True))
+        run.train_epoch(number + 1)
         two = crops / (time.perf_counter() - begin)
         if number:
             literal_speed.append(one)

@@ -19,7 +19,7 @@ from earmark import Classifier
 from earmark.bundled import DIRECTORY
 from earmark.config import to_json
 from earmark.io import decode
-from earmark.training.run import fit
+from earmark.training.run import train_model
 from tests.builders import small_recipe, small_split
 
 KEPT = Path(__file__).parent / "kept"
@@ -71,7 +71,8 @@ def one_thread():
 @pytest.mark.parametrize("name", RECIPES)
 def test_training_gives_the_weights_it_gave(name, tmp_path, one_thread):
     accelerator = accelerate.Accelerator(cpu=True)
-    trained = fit(small_split(), RECIPES[name], accelerator, tmp_path, show_progress=False)
+    split, recipe = small_split(), RECIPES[name]
+    trained = train_model(split, recipe, accelerator, tmp_path, show_progress=False)
     weights = {key: tensor.numpy() for key, tensor in trained.model.state_dict().items()}
     before = np.load(KEPT / f"weights-{name}.npz")
     assert set(weights) == set(before)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,9 @@ from earmark import Classifier, EventSettings
 from earmark.config.recipes import read_recipe
 from earmark.data.splits import read_split
 from earmark.model_directory import load_model
-from earmark.training.run import resumable
-from tests.builders import FRONT_END, small_recipe
+from earmark.training.request import TrainingRequest
+from earmark.training.run import read_resumable, train_model
+from tests.builders import FRONT_END, small_recipe, small_split
 
 KEPT = Path(__file__).parent / "kept"
 RUNS = ("run-stacked", "run-convolutional", "run-frequency")
@@ -64,16 +66,13 @@ def test_a_saved_stream_goes_on():
 
 def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path):
     shutil.copytree(KEPT / "run-interrupted", tmp_path / "run")
-    settings, source = resumable(tmp_path / "run")
+    settings, request = read_resumable(tmp_path / "run")
     assert settings == small_recipe()
-    assert source["splits_dir"] == "splits"
-    import accelerate
-
-    from earmark.training.run import fit
-    from tests.builders import small_split
-
+    assert request == TrainingRequest(None, "splits", 0, FRONT_END, precision="no")
     accelerator = accelerate.Accelerator(cpu=True)
-    trained = fit(small_split(), settings, accelerator, tmp_path / "run", show_progress=False)
+    trained = train_model(
+        small_split(), settings, accelerator, tmp_path / "run", show_progress=False
+    )
     before = np.load(KEPT / "weights-stacked.npz")
     for name, tensor in trained.model.state_dict().items():
         torch.testing.assert_close(tensor, torch.from_numpy(before[name]), atol=2e-3, rtol=0)

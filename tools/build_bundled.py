@@ -5,7 +5,7 @@
 
 Trains on all five folds and writes the model directory `src/earmark/bundled` with `MODEL_CARD.md`,
 `ATTRIBUTION.txt` and, for those without torch, `model.onnx`, verified on a clip of each class. The
-figures on the card come from the cross-validation: the model itself has heard every clip. So do
+figures on the card come from the cross-validation: the model itself knows every clip. So do
 temperature and thresholds: they are the middle of those fitted for each fold, on clips held out of
 its training part, for a lower false-alarm rate than the recipes'. The same command goes on after a
 kill, and takes a finished training (models/bundled) as it is: remove that to train anew.
@@ -27,7 +27,7 @@ import numpy as np
 from earmark.bundled import ONNX_FILE as ONNX
 from earmark.config import Calibration, TrainingSettings
 from earmark.config.recipes import read_recipe
-from earmark.data.dataset import FeatureDataset, build_dataset, collect_negatives
+from earmark.data.dataset import FeatureDataset, build_dataset, generate_negatives
 from earmark.data.folds import validation_mask
 from earmark.data.readers import read_dataset
 from earmark.decision import calibration
@@ -39,7 +39,7 @@ from earmark.export.build import export
 from earmark.io import decode
 from earmark.io.files import write_text
 from earmark.model_directory import load_model, save_model
-from earmark.training.run import VALIDATED, end, finished, fit
+from earmark.training.run import VALIDATED, load_finished, remove_checkpoints, train_model
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "src" / "earmark" / "bundled"
@@ -107,7 +107,7 @@ def card(
         "",
         "## Figures",
         "",
-        "This model has heard every clip of ESC-10, so its own accuracy on them says nothing. The "
+        "This model knows every clip of ESC-10, so its own accuracy on them says nothing. The "
         "figures are those of models trained by the same recipe on four folds and tested on the "
         f"fifth, official folds: accuracy **{100 * summary['accuracy']:.2f} %**{shown}. Each run "
         "scored its test fold once; but the recipe was chosen in trials inside the training folds, "
@@ -150,7 +150,7 @@ def card(
         f"{100 * (1 - FALSE_ALARM_RATE):.0f} % of generated negatives stay below (AUROC of the "
         f"highest score {auroc:.3f}). A higher `--threshold` names fewer.",
         "- One answer for a long file tells little of the short sounds in it; `earmark predict "
-        "--events` finds them, and says from when to when each was heard (docs/results/hours.md).",
+        "--events` finds them, and says from when to when each lasted (docs/results/hours.md).",
         "- Not for use where a missed or a false alarm does harm.",
         "",
         "## How to rebuild it",
@@ -165,12 +165,12 @@ def card(
 
 
 def calibrated(
-    heard: FeatureDataset, recipe: TrainingSettings, runs: Path
+    dataset: FeatureDataset, recipe: TrainingSettings, runs: Path
 ) -> tuple[Calibration, dict[str, float]]:
     """Calibrate from the cross-validation, more strictly than its runs do.
 
     Args:
-        heard: the dataset.
+        dataset: the dataset.
         recipe: of the cross-validation.
         runs: folder of its runs.
 
@@ -180,20 +180,20 @@ def calibrated(
         fold's its own, name of that fold's test clips and of other generated negatives.
     """
     found, named, right, passed = [], [], [], []
-    for index, fold in enumerate(heard.fold_names):
-        run, split = runs / f"fold-{fold}-seed-0", heard.split(index)
+    for index, fold in enumerate(dataset.fold_names):
+        run, split = runs / f"fold-{fold}-seed-0", dataset.split(index)
         part = split.train
         held_out = part.select(
             validation_mask(part.labels, part.groups, recipe.validation_fraction, recipe.seed)
         )
         first, tested = load_model(run / VALIDATED).model, load_model(run).model
-        nothing = collect_negatives(heard.front_end, NEGATIVES, seed=10**9)
+        nothing = generate_negatives(dataset.front_end, NEGATIVES, seed=10**9)
         found.append(
-            calibration.fit(
+            calibration.fit_calibration(
                 held_out.labels, score_clips(first, held_out), score_clips(first, nothing), RATE
             )
         )
-        others = collect_negatives(heard.front_end, NEGATIVES, seed=2 * 10**9)
+        others = generate_negatives(dataset.front_end, NEGATIVES, seed=2 * 10**9)
         scores, negatives = (
             calibration.with_temperature(score_clips(tested, clips), found[-1].temperature)
             for clips in (split.test, others)
@@ -239,22 +239,22 @@ def main() -> None:
     if not recipe.training.refit:
         raise SystemExit(f"{recipe.name}: has no refit, so no runs that held clips out")
     credits = attribution(args.dataset)
-    heard = build_dataset(read_dataset(args.dataset), recipe.front_end)
-    if heard.fingerprint != summary["fingerprint"] or heard.failures:
+    dataset = build_dataset(read_dataset(args.dataset), recipe.front_end)
+    if dataset.fingerprint != summary["fingerprint"] or dataset.failures:
         raise SystemExit(f"{args.dataset}: is not the data that {results} was made with")
     run = args.run or Path("models/bundled")
     runs = args.runs or Path(f"models/crossval-{recipe.name}")
-    strict, rejected = calibrated(heard, recipe.training, runs)
-    trained = finished(run)
+    strict, rejected = calibrated(dataset, recipe.training, runs)
+    trained = load_finished(run)
     if trained is None:
         accelerator = accelerate.Accelerator(cpu=True)
-        first = runs / f"fold-{heard.fold_names[0]}-seed-0" / VALIDATED
-        fit(heard.whole(), recipe.training, accelerator, run, validated=first)
+        first = runs / f"fold-{dataset.fold_names[0]}-seed-0" / VALIDATED
+        train_model(dataset.whole(), recipe.training, accelerator, run, validated=first)
         trained = load_model(run)
-    if (trained.data["fingerprint"], trained.training["recipe"]) != (heard.fingerprint, training):
+    if (trained.data["fingerprint"], trained.training["recipe"]) != (dataset.fingerprint, training):
         raise SystemExit(f"{run}: is a run of other data or another recipe; remove it")
     record = {**trained.training, "epoch_chosen_by": CHOSEN_BY, "validated": None}
-    firsts = {item.clip.label: item.clip.path for item in reversed(heard.heard)}
+    firsts = {item.clip.label: item.clip.path for item in reversed(dataset.clips)}
     clips = [decode.read(path, recipe.front_end.sample_rate) for path in firsts.values()]
     with tempfile.TemporaryDirectory(
         dir=BUNDLED.parent
@@ -272,7 +272,7 @@ def main() -> None:
         if BUNDLED.exists():
             BUNDLED.replace(Path(folder) / "before")
         new.replace(BUNDLED)
-    end(run)
+    remove_checkpoints(run)
     print(f"wrote {BUNDLED}; scores of {ONNX.name} differ from torch's by at most {difference:.1e}")
 
 

@@ -13,8 +13,8 @@ import torch
 from earmark.config import FrontEndSettings
 from earmark.data.dataset import (
     build_dataset,
+    extract_clips,
     file_frames,
-    hear,
     replaceable_splits,
     report,
     write_splits,
@@ -50,9 +50,9 @@ def sounds(tone, tmp_path):
     return tmp_path / "sounds"
 
 
-def splits_of(heard, folder):
+def splits_of(dataset, folder):
     """The splits of a dataset, written to a folder and read back."""
-    paths = write_splits(heard, folder / "out")
+    paths = write_splits(dataset, folder / "out")
     assert [path.name for path in paths] == [f"split_{n}.pkl" for n in range(len(paths))]
     return [read_split(folder / "out", index) for index in range(len(paths))]
 
@@ -61,7 +61,7 @@ def test_real_recordings_become_a_split_for_each_official_fold(small_esc10, tmp_
     dataset = read_dataset(small_esc10)
     prepared = build_dataset(dataset, SETTINGS)
     assert prepared.classes == ("Dog bark", "Rain", "Rooster")
-    assert len(prepared.heard) == 15
+    assert len(prepared.clips) == 15
     assert not prepared.failures
     for index, split in enumerate(splits_of(prepared, tmp_path)):
         assert (split.index, split.test_fold) == (index, str(index + 1))
@@ -104,7 +104,7 @@ def test_frames_of_a_bad_file_are_an_audio_error(tmp_path):
         file_frames(tmp_path / "a.wav", LogMel(SETTINGS))
 
 
-def test_heard_clips_keep_their_order_length_and_digest(sounds):
+def test_extracted_clips_keep_their_order_length_and_digest(sounds):
     clips = read_dataset(sounds).clips
     seen = []
 
@@ -113,11 +113,11 @@ def test_heard_clips_keep_their_order_length_and_digest(sounds):
             seen.append(result)
             yield result
 
-    heard, failures = hear(clips, SETTINGS, progress)
-    assert [item.clip for item in heard] == list(clips)
+    extracted, failures = extract_clips(clips, SETTINGS, progress)
+    assert [item.clip for item in extracted] == list(clips)
     assert len(seen) == 12
     assert not failures
-    for item in heard:
+    for item in extracted:
         assert item.seconds == pytest.approx(soundfile.info(item.clip.path).duration)
         assert item.digest == sha256_of_file(item.clip.path)
         assert len(item.frames) == int(item.seconds * 50 + 1e-9)
@@ -128,14 +128,14 @@ def test_folds_are_made_where_there_are_none(sounds, tmp_path):
     splits = splits_of(prepared, tmp_path)
     assert [split.test_fold for split in splits] == ["1", "2", "3"]
     tested = [path for split in splits for path in split.test.paths]
-    assert sorted(tested) == sorted(str(item.clip.path) for item in prepared.heard)
+    assert sorted(tested) == sorted(str(item.clip.path) for item in prepared.clips)
     for split in splits:
         assert np.bincount(split.test.labels).tolist() == [2, 2]
 
 
 def test_the_same_dataset_and_seed_give_the_same_bytes(sounds, tmp_path):
     made = [build_dataset(read_dataset(sounds), SETTINGS, folds=3, seed=n) for n in (1, 1, 2)]
-    paths = [write_splits(heard, tmp_path / str(place)) for place, heard in enumerate(made)]
+    paths = [write_splits(dataset, tmp_path / str(place)) for place, dataset in enumerate(made)]
     data = [[path.read_bytes() for path in written] for written in paths]
     assert data[0] == data[1]
     assert made[0].fingerprint == made[1].fingerprint
@@ -156,7 +156,7 @@ def test_bad_files_are_listed_with_their_reasons_and_left_out(small_esc10, tmp_p
     rain[0].write_bytes(rain[0].read_bytes()[:5_000])
     rain[1].write_bytes(b"")
     prepared = build_dataset(read_dataset(small_esc10), SETTINGS)
-    assert len(prepared.heard) == 13
+    assert len(prepared.clips) == 13
     assert len(prepared.failures) == 2
     for line, path in zip(prepared.failures, rain[:2], strict=True):
         assert line.startswith(f"{path}: ")
@@ -172,7 +172,7 @@ def test_a_table_s_missing_file_is_listed_and_left_out(sounds, tmp_path):
     table = tmp_path / "clips.csv"
     table.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
     prepared = build_dataset(read_dataset(table), SETTINGS, folds=2)
-    assert len(prepared.heard) == 12
+    assert len(prepared.clips) == 12
     assert prepared.failures == [
         f"{sounds / f'class {label}' / '6.wav'}: no such file; check the path" for label in range(2)
     ]
@@ -213,7 +213,7 @@ def test_copies_of_a_file_are_never_on_both_sides(sounds, tmp_path):
         shutil.copy(sounds / f"class 0/{number}.wav", sounds / f"class 0/copy {number}.wav")
     prepared = build_dataset(read_dataset(sounds), SETTINGS, folds=3)
     folds: dict[str, set[str]] = {}
-    for item, fold in zip(prepared.heard, prepared.folds, strict=True):
+    for item, fold in zip(prepared.clips, prepared.folds, strict=True):
         folds.setdefault(item.digest, set()).add(fold)
     assert len(folds) == 12
     assert all(len(found) == 1 for found in folds.values())
@@ -264,8 +264,8 @@ def test_the_report_counts_clips_durations_and_bad_files(sounds, touch, tmp_path
 def test_copies_of_a_file_share_a_source_so_that_validation_does_not_leak(sounds, tmp_path):
     for number in range(6):
         shutil.copy(sounds / f"class 0/{number}.wav", sounds / f"class 0/copy {number}.wav")
-    heard = build_dataset(read_dataset(sounds), SETTINGS, folds=2)
-    train = heard.split(0).train
+    dataset = build_dataset(read_dataset(sounds), SETTINGS, folds=2)
+    train = dataset.split(0).train
     contents = [clip.tobytes() for clip in map(train.clip, range(len(train)))]
     assert len(set(train.groups)) == len(set(contents)) < len(contents)
 

@@ -7,7 +7,7 @@ from earmark.decision.calibration import (
     auroc,
     cross_entropy,
     expected_calibration_error,
-    fit,
+    fit_calibration,
     fit_temperature,
     reliability,
     with_temperature,
@@ -71,7 +71,7 @@ def test_thresholds_keep_the_stated_rate_of_backgrounds_out():
     labels = rng.integers(0, 3, 60)
     scores = softmax(4 * np.eye(3)[labels] + rng.normal(0, 1.0, (60, 3)))
     negative = softmax(rng.normal(0, 0.5, (500, 3)))
-    made = fit(labels, scores, negative, rate=0.02)
+    made = fit_calibration(labels, scores, negative, rate=0.02)
     assert (made.clips, made.negatives, made.false_alarm_rate) == (60, 500, 0.02)
     passed = Policy(made.thresholds).accepted(with_temperature(negative, made.temperature))
     assert 0 < passed.mean() <= 0.02
@@ -82,20 +82,20 @@ def test_a_class_that_others_are_taken_for_has_a_higher_threshold():
     labels = np.array([0] * 50 + [1] * 50)
     scores = np.array([[0.9, 0.1]] * 50 + [[0.05, 0.95]] * 40 + [[0.7, 0.3]] * 10, np.float32)
     negative = np.full((100, 2), 0.5, np.float32)
-    first, second = fit(labels, scores, negative, rate=0.05).thresholds
+    first, second = fit_calibration(labels, scores, negative, rate=0.05).thresholds
     assert first > second
 
 
 def test_no_backgrounds_make_no_thresholds_and_nothing_is_rejected():
     scores = softmax(np.random.default_rng(0).normal(0, 1, (20, 3)))
-    made = fit(scores.argmax(axis=1), scores, None)
+    made = fit_calibration(scores.argmax(axis=1), scores, None)
     assert made.thresholds == ()
     assert Policy(made.thresholds).accepted(scores).all()
 
 
 def test_no_threshold_is_out_of_reach():
     sure = np.array([[0.999999, 0.000001]] * 50, np.float32)
-    made = fit(np.array([0] * 50), sure, sure)
+    made = fit_calibration(np.array([0] * 50), sure, sure)
     assert max(made.thresholds) <= 0.99
 
 
@@ -115,6 +115,6 @@ def test_equal_backgrounds_at_the_threshold_do_not_pass(seed):
     negative = softmax(rng.normal(0, 0.3, (240, 3)))
     loudest = negative[negative.max(axis=1).argsort()[-1:]]
     negative = np.concatenate([negative, np.repeat(loudest, 30, axis=0)])
-    made = fit(labels, scores, negative)
+    made = fit_calibration(labels, scores, negative)
     passed = Policy(made.thresholds).accepted(with_temperature(negative, made.temperature))
     assert passed.mean() <= made.false_alarm_rate

@@ -151,20 +151,20 @@ def test_clips_that_trained_the_model_are_called_no_test(trained):
     assert "a test" not in summary(evaluate(trained, difference))
 
 
-def test_clips_that_the_start_model_heard_are_called_no_test(trained):
+def test_clips_that_the_start_model_knows_are_called_no_test(trained):
     def started_from(**data):
         data = {**trained.data, "started_from": {**trained.data, **data}}
         return evaluate(dataclasses.replace(trained, data=data), small_split())
 
     results = [started_from(), started_from(split_index=1), started_from(fingerprint="0" * 64)]
     assert [r["test_clips_seen_in_training"] for r in results] == [False, True, None]
-    assert "training started from had heard these clips" in summary(results[1])
+    assert "training started from knew these clips" in summary(results[1])
     nested = started_from(fingerprint="0" * 64, started_from={**trained.data, "split_index": 2})
     assert nested["test_clips_seen_in_training"]
     elsewhere = {**trained.data, "fingerprint": "0" * 64, "split_index": 1}
     heard = {**elsewhere, "started_from": {**trained.data, "split_index": -1}}
     said = summary(evaluate(dataclasses.replace(trained, data=heard), small_split()))
-    assert "training started from had heard these clips" in said
+    assert "training started from knew these clips" in said
     assert "Evaluate it" not in said
 
 

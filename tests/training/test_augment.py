@@ -29,7 +29,7 @@ def draw(made, seed=0):
     return made.draw(chosen, 3, torch.Generator().manual_seed(seed))[:2]
 
 
-def test_a_plain_view_is_a_circular_crop_of_its_clip():
+def test_a_plain_crop_is_a_circular_crop_of_its_clip():
     made = batches()
     x, targets = draw(made)
     assert x.shape == (15, 20, 6)  # 0.4 s at 50 frames a second
@@ -41,7 +41,7 @@ def test_a_plain_view_is_a_circular_crop_of_its_clip():
         torch.testing.assert_close(crop, expected, atol=0, rtol=0)
 
 
-def test_the_same_generator_gives_the_same_views_and_another_seed_others():
+def test_the_same_generator_gives_the_same_crops_and_another_seed_others():
     made = batches(
         mixup_probability=0.5, gain=2.0, random_eq=0.5, time_mask=0.2, noise=2.0, stretch=0.2
     )
@@ -50,7 +50,7 @@ def test_the_same_generator_gives_the_same_views_and_another_seed_others():
     assert not torch.allclose(first[0], other[0])
 
 
-def test_gain_adds_one_number_to_the_whole_view():
+def test_gain_adds_one_number_to_the_whole_crop():
     plain, _ = draw(batches())
     louder, _ = draw(batches(gain=2.0))
     change = louder - plain
@@ -58,7 +58,7 @@ def test_gain_adds_one_number_to_the_whole_view():
     assert 0.1 < change.abs().max() <= 2.0
 
 
-def test_tilt_changes_bands_alike_at_all_times():
+def test_random_eq_changes_bands_alike_at_all_times():
     plain, _ = draw(batches())
     tilted, _ = draw(batches(random_eq=1.0))
     change = tilted - plain
@@ -110,7 +110,7 @@ def test_noise_raises_quiet_frames_only():
     assert quiet.mean() > math.log(FRONT_END.floor) + 0.5
 
 
-def test_an_epoch_holds_every_clip_once_per_view():
+def test_an_epoch_holds_every_clip_once_per_crop():
     made = batches(crops_per_clip=3)
     order = made.order(torch.Generator().manual_seed(0))
     assert order.bincount().tolist() == [3] * 15
@@ -150,42 +150,42 @@ def test_no_pitch_change_leaves_every_band_where_it_is():
     np.testing.assert_allclose(places, np.arange(FRONT_END.n_mels), atol=1e-9)
 
 
-def test_backgrounds_take_the_stated_share_with_every_class_alike():
+def test_negatives_take_the_stated_share_with_every_class_alike():
     made = batches(negatives_probability=0.4)
     chosen = torch.arange(len(made.labels)).repeat(40)
-    x, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    x, targets, activity = made.draw(chosen, 3, torch.Generator().manual_seed(0))
     even = (targets - 1 / 3).abs().amax(1) < 1e-6
     assert even.float().mean().item() == pytest.approx(0.4, abs=0.06)
     plain, *_ = batches().draw(chosen, 3, torch.Generator().manual_seed(0))
     torch.testing.assert_close(x[~even], plain[~even])
     assert torch.isfinite(x).all()
     assert x[even].std() > 0.5
-    assert heard[even].abs().max() == 0
-    assert heard[~even].amax((1, 2)).min() == 1
+    assert activity[even].abs().max() == 0
+    assert activity[~even].amax((1, 2)).min() == 1
 
 
-def test_a_class_is_heard_only_in_frames_within_30_db_of_its_loudest():
+def test_a_class_is_active_only_in_frames_within_30_db_of_its_loudest():
     made = batches(random_eq=1.0, gain=2.0)
     made.features = made.features.clone()
     silent = torch.arange(len(made.features)) % 2 == 0
     made.features[silent] = math.log(FRONT_END.floor)
     made.features[~silent] = 0.0
     chosen = torch.arange(len(made.labels))
-    x, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    x, targets, activity = made.draw(chosen, 3, torch.Generator().manual_seed(0))
     sounding = x.mean(2) > -6.0
     assert 0.3 < sounding.float().mean() < 0.7
-    torch.testing.assert_close(heard, sounding[..., None] * targets[:, None])
+    torch.testing.assert_close(activity, sounding[..., None] * targets[:, None])
 
 
-def test_mixed_views_hear_both_classes_in_proportion():
+def test_mixed_crops_hold_both_classes_in_proportion():
     made = batches(mixup_probability=1.0)
     made.features = torch.zeros_like(made.features)  # every frame as loud as the others
     chosen = torch.arange(len(made.labels))
-    _, targets, heard = made.draw(chosen, 3, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(heard, targets[:, None].expand_as(heard))
+    _, targets, activity = made.draw(chosen, 3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(activity, targets[:, None].expand_as(activity))
     assert targets.max(1).values.min() < 0.9
 
 
-def test_views_are_a_whole_number_of_steps():
+def test_crops_are_a_whole_number_of_steps():
     x, _ = draw(batches(stack=3, clip_seconds=0.4))
     assert x.shape[1] == 18

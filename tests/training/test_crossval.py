@@ -22,20 +22,20 @@ from earmark.evaluation.crossval_report import (
 from earmark.model_directory import load_model
 from earmark.training import crossval as crossval_module
 from earmark.training.crossval import (
-    classes_left_out,
     cross_validate,
     leave_classes_out,
-    open_runs,
     refuse_unvalidated,
+    select_left_out,
 )
-from earmark.training.run import fit
+from earmark.training.crossval_record import open_runs
+from earmark.training.run import train_model
 from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
 
 RECIPE = Recipe("small", FRONT_END, small_recipe(num_epochs=2, negatives_probability=0.2))
 
 
 @pytest.fixture
-def heard(tmp_path):
+def dataset(tmp_path):
     """27 clips of three classes in three folds."""
     clips = clip_set(9, 0)
     items, folds = [], []
@@ -47,11 +47,11 @@ def heard(tmp_path):
     return FeatureDataset("d", False, CLASSES, items, groups, folds, [], FRONT_END, "f" * 64)
 
 
-def cross(heard, folder, seeds=(0, 1), recipe=RECIPE, **options):
+def cross(dataset, folder, seeds=(0, 1), recipe=RECIPE, **options):
     lines: list[str] = []
-    open_runs(folder, heard, recipe)
+    open_runs(folder, dataset, recipe)
     accelerator = accelerate.Accelerator(cpu=True)
-    rows = cross_validate(heard, recipe, seeds, folder, accelerator, lines.append, **options)
+    rows = cross_validate(dataset, recipe, seeds, folder, accelerator, lines.append, **options)
     return rows, lines
 
 
@@ -59,39 +59,39 @@ def runs_of(folder):
     return sorted(folder.glob("fold-*/results.json"))
 
 
-def test_every_fold_is_tested_once_for_every_seed(heard, tmp_path):
-    rows, lines = cross(heard, tmp_path / "runs")
+def test_every_fold_is_tested_once_for_every_seed(dataset, tmp_path):
+    rows, lines = cross(dataset, tmp_path / "runs")
     where = [(row["training"]["seed"], row["test_fold"]) for row in rows]
     assert where == [(seed, fold) for seed in (0, 1) for fold in "123"]
     assert len(lines) == 6
     for seed in (0, 1):
         tested = [c["path"] for r in rows if r["training"]["seed"] == seed for c in r["clips"]]
-        assert sorted(tested) == sorted(str(item.clip.path) for item in heard.heard)
+        assert sorted(tested) == sorted(str(item.clip.path) for item in dataset.clips)
 
 
-def test_the_same_call_goes_on_after_a_kill_and_ends_alike(heard, tmp_path, monkeypatch):
-    whole, _ = cross(heard, tmp_path / "whole", seeds=(0,))
+def test_the_same_call_goes_on_after_a_kill_and_ends_alike(dataset, tmp_path, monkeypatch):
+    whole, _ = cross(dataset, tmp_path / "whole", seeds=(0,))
     calls: list[int] = []
 
     def counted(*args, **options):
         if len(calls) == 1:
             raise KeyboardInterrupt
         calls.append(0)
-        return fit(*args, **options)
+        return train_model(*args, **options)
 
-    monkeypatch.setattr(crossval_module, "fit", counted)
+    monkeypatch.setattr(crossval_module, "train_model", counted)
     with pytest.raises(KeyboardInterrupt):
-        cross(heard, tmp_path / "cut", seeds=(0,))
+        cross(dataset, tmp_path / "cut", seeds=(0,))
     calls[:] = [0, 0]
-    again, _ = cross(heard, tmp_path / "cut", seeds=(0,))
+    again, _ = cross(dataset, tmp_path / "cut", seeds=(0,))
     assert len(calls) == 4  # the first fold was not trained again
     for one, other in zip(whole, again, strict=True):
         assert [c["scores"] for c in one["clips"]] == [c["scores"] for c in other["clips"]]
 
 
-def test_with_a_refit_clips_are_held_out_once_for_each_fold(heard, tmp_path):
+def test_with_a_refit_clips_are_held_out_once_for_each_fold(dataset, tmp_path):
     refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    rows, _ = cross(heard, tmp_path / "runs", recipe=refit)
+    rows, _ = cross(dataset, tmp_path / "runs", recipe=refit)
     held_out = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/validated"))
     assert held_out == ["fold-1-seed-0", "fold-2-seed-0", "fold-3-seed-0"]
     calibrations = [load_model(path.parent).calibration for path in runs_of(tmp_path / "runs")]
@@ -99,46 +99,46 @@ def test_with_a_refit_clips_are_held_out_once_for_each_fold(heard, tmp_path):
     assert len(rows) == 6
 
 
-def test_all_models_of_a_fold_teach_it(heard, tmp_path, monkeypatch):
-    cross(heard, tmp_path / "first")
+def test_all_models_of_a_fold_teach_it(dataset, tmp_path, monkeypatch):
+    cross(dataset, tmp_path / "first")
     taught = dataclasses.replace(RECIPE.training, teacher=0.5)
     lessons = []
 
     def counted(*args, **options):
         lessons.append([path.name for path in options["teachers"]])
-        return fit(*args, **options)
+        return train_model(*args, **options)
 
-    monkeypatch.setattr(crossval_module, "fit", counted)
+    monkeypatch.setattr(crossval_module, "train_model", counted)
     recipe = dataclasses.replace(RECIPE, training=taught)
-    cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
+    cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
     assert lessons == [[f"fold-{n}-seed-0", f"fold-{n}-seed-1"] for n in (1, 2, 3)]
-    cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "gone")  # all finished
+    cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "gone")  # all finished
 
 
-def test_a_fold_without_a_teacher_is_found_before_the_first(heard, tmp_path):
-    cross(heard, tmp_path / "first", (0,))
+def test_a_fold_without_a_teacher_is_found_before_the_first(dataset, tmp_path):
+    cross(dataset, tmp_path / "first", (0,))
     recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
     shutil.rmtree(tmp_path / "first" / "fold-3-seed-0")
     with pytest.raises(RunError, match="holds no finished run of fold 3"):
-        cross(heard, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
+        cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
     assert not list((tmp_path / "second").glob("*/*"))
 
 
-def test_a_seed_whose_teachers_heard_all_clips_is_found_before_the_first_fold(heard, tmp_path):
+def test_a_seed_whose_teachers_know_all_clips_is_found_before_the_first_fold(dataset, tmp_path):
     refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    cross(heard, tmp_path / "first", (0, 1), refit)
+    cross(dataset, tmp_path / "first", (0, 1), refit)
     recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
     with pytest.raises(RunError, match="fold 1, seed 1: no teacher held out the same clips"):
-        cross(heard, tmp_path / "second", (0, 1), recipe, teachers=tmp_path / "first")
+        cross(dataset, tmp_path / "second", (0, 1), recipe, teachers=tmp_path / "first")
     assert not list((tmp_path / "second").glob("*/*"))
 
 
-def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(heard, tmp_path):
+def test_a_failed_fold_stops_the_whole_with_its_name_and_reason(dataset, tmp_path):
     recipe = dataclasses.replace(
         RECIPE, training=dataclasses.replace(RECIPE.training, batch_size=1000)
     )
     with pytest.raises(RunError, match="fold 1, seed 0: batch_size 1000 is more than"):
-        cross(heard, tmp_path / "runs", recipe=recipe)
+        cross(dataset, tmp_path / "runs", recipe=recipe)
 
 
 def begin(folder):
@@ -147,82 +147,82 @@ def begin(folder):
 
 
 @pytest.mark.parametrize("change", ["recipe", "data"])
-def test_runs_of_another_kind_are_refused(heard, tmp_path, change):
-    open_runs(tmp_path, heard, RECIPE)
+def test_runs_of_another_kind_are_refused(dataset, tmp_path, change):
+    open_runs(tmp_path, dataset, RECIPE)
     begin(tmp_path)
-    open_runs(tmp_path, heard, RECIPE)
+    open_runs(tmp_path, dataset, RECIPE)
     recipe = RECIPE
     if change == "recipe":
         recipe = dataclasses.replace(RECIPE, training=small_recipe(num_epochs=3))
     else:
-        heard = dataclasses.replace(heard, fingerprint="0" * 64)
-    changed = r"(num_epochs and negatives|fingerprint)"
+        dataset = dataclasses.replace(dataset, fingerprint="0" * 64)
+    changed = r"(num_epochs and negatives_probability|fingerprint)"
     with pytest.raises(RunError, match=f"another {changed}; use another --runs"):
-        open_runs(tmp_path, heard, recipe)
+        open_runs(tmp_path, dataset, recipe)
 
 
-def test_runs_that_nothing_describes_are_refused(heard, tmp_path):
+def test_runs_that_nothing_describes_are_refused(dataset, tmp_path):
     begin(tmp_path)
     with pytest.raises(RunError, match=r"holds fold-1-seed-0, but no crossval\.json"):
-        open_runs(tmp_path, heard, RECIPE)
+        open_runs(tmp_path, dataset, RECIPE)
 
 
-def test_runs_with_other_teachers_or_another_precision_are_refused(heard, tmp_path):
-    open_runs(tmp_path / "plain", heard, RECIPE)
+def test_runs_with_other_teachers_or_another_precision_are_refused(dataset, tmp_path):
+    open_runs(tmp_path / "plain", dataset, RECIPE)
     begin(tmp_path / "plain")
     with pytest.raises(RunError, match="another precision; use another --runs"):
-        open_runs(tmp_path / "plain", heard, RECIPE, precision="bf16")
-    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "b")
-    open_runs(tmp_path / "taught", heard, RECIPE, teachers=tmp_path / "a")  # none was begun
+        open_runs(tmp_path / "plain", dataset, RECIPE, precision="bf16")
+    open_runs(tmp_path / "taught", dataset, RECIPE, teachers=tmp_path / "b")
+    open_runs(tmp_path / "taught", dataset, RECIPE, teachers=tmp_path / "a")  # none was begun
     begin(tmp_path / "taught")
     for teachers in (None, tmp_path / "b"):
         with pytest.raises(RunError, match="another teachers; use another --runs"):
-            open_runs(tmp_path / "taught", heard, RECIPE, teachers=teachers)
+            open_runs(tmp_path / "taught", dataset, RECIPE, teachers=teachers)
 
 
-def test_a_class_that_cannot_be_validated_is_found_before_the_first_fold(heard):
-    refuse_unvalidated(heard)
-    folds = list(heard.folds)
-    rain = [place for place, item in enumerate(heard.heard) if item.clip.label == "rain"]
+def test_a_class_that_cannot_be_validated_is_found_before_the_first_fold(dataset):
+    refuse_unvalidated(dataset)
+    folds = list(dataset.folds)
+    rain = [place for place, item in enumerate(dataset.clips) if item.clip.label == "rain"]
     for place in rain[1:]:
         folds[place] = "3"
     with pytest.raises(DatasetError, match="d: class 'rain' has a single source recording outside"):
-        refuse_unvalidated(dataclasses.replace(heard, folds=folds))
+        refuse_unvalidated(dataclasses.replace(dataset, folds=folds))
 
 
-def test_classes_that_fill_a_fold_cannot_be_left_out(heard):
-    folds = ["3" if item.clip.label == CLASSES[0] else "1" for item in heard.heard]
+def test_classes_that_fill_a_fold_cannot_be_left_out(dataset):
+    folds = ["3" if item.clip.label == CLASSES[0] else "1" for item in dataset.clips]
     folds[-1] = "2"
-    alone = dataclasses.replace(heard, folds=folds)
+    alone = dataclasses.replace(dataset, folds=folds)
     with pytest.raises(DatasetError, match=f"leaving out {CLASSES[0]} leaves no clip in fold 3"):
-        classes_left_out(alone)
+        select_left_out(alone)
 
 
-def test_a_kill_after_the_result_leaves_no_resume_state_for_ever(heard, tmp_path):
-    cross(heard, tmp_path, seeds=(0,))
+def test_a_kill_after_the_result_leaves_no_checkpoint_for_ever(dataset, tmp_path):
+    cross(dataset, tmp_path, seeds=(0,))
     run = tmp_path / "fold-1-seed-0"
     (run / "resume").mkdir()
     (run / "resume" / "state.safetensors").write_bytes(b"left by a kill")
-    cross(heard, tmp_path, seeds=(0,))
+    cross(dataset, tmp_path, seeds=(0,))
     assert not (run / "resume").exists()
 
 
-def test_left_out_classes_are_not_trained_on_and_each_is_left_out_once(heard, tmp_path):
+def test_left_out_classes_are_not_trained_on_and_each_is_left_out_once(dataset, tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
-    rows = leave_classes_out(heard, RECIPE, tmp_path, accelerator, lambda _: None)
+    rows = leave_classes_out(dataset, RECIPE, tmp_path, accelerator, lambda _: None)
     assert sorted(name for row in rows for name in row["left_out"]) == sorted(CLASSES)
     for index, row in enumerate(rows):
         assert (row["known_clips"], row["unknown_clips"]) == (6, 9)
         assert 0 <= row["auroc"] <= 1
         manifest = json.loads((tmp_path / f"without-{index}" / "model.json").read_text())
         assert set(manifest["classes"]) == set(CLASSES) - set(row["left_out"])
-    two = dataclasses.replace(heard.without(["rain"])[0])
+    two = dataclasses.replace(dataset.without(["rain"])[0])
     with pytest.raises(DatasetError, match="fewer than two classes"):
         leave_classes_out(two, RECIPE, tmp_path / "two", accelerator, lambda _: None)
 
 
-def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
-    rows, _ = cross(heard, tmp_path / "runs")
+def test_the_summary_says_what_the_runs_hold(dataset, tmp_path):
+    rows, _ = cross(dataset, tmp_path / "runs")
     unknown = [
         {
             **{"left_out": ["dog"], "auroc": 0.9, "known_accepted": 0.8, "unknown_accepted": 0.1},
@@ -243,9 +243,9 @@ def test_the_summary_says_what_the_runs_hold(heard, tmp_path):
     assert json.loads(paths[0].read_text())["folds"] == ["1", "2", "3"]
 
 
-def test_the_first_run_of_a_fold_is_counted_once(heard, tmp_path):
+def test_the_first_run_of_a_fold_is_counted_once(dataset, tmp_path):
     recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    rows, _ = cross(heard, tmp_path, recipe=recipe)
+    rows, _ = cross(dataset, tmp_path, recipe=recipe)
     first = [row["training"]["validated"]["seconds"] for row in rows[:3]]
     for row, own, held_out in zip(rows, (10.0, 20.0) * 3, first * 2, strict=True):
         row["training"] |= {"seconds": own}
@@ -258,8 +258,8 @@ def test_the_first_run_of_a_fold_is_counted_once(heard, tmp_path):
     assert "15 s of training a run, and " in markdown(summary, "s", "")
 
 
-def test_the_share_named_rightly_counts_clips_and_says_nothing_where_none_is_named(heard, tmp_path):
-    rows, _ = cross(heard, tmp_path / "runs", seeds=(0,))
+def test_coverage_counts_clips_and_accuracy_is_unknown_where_none_is_accepted(dataset, tmp_path):
+    rows, _ = cross(dataset, tmp_path / "runs", seeds=(0,))
     shares = zip((0.0, 0.5, 1.0), (None, 1.0, 0.5), rows, strict=True)
     for named, right, row in shares:
         row["none_of_these"] |= {"coverage": named, "accuracy_of_accepted": right}
@@ -287,22 +287,22 @@ def test_figures_of_other_data_are_not_replaced(tmp_path):
             refuse_results_of_other_data(path, "f" * 64)
 
 
-def test_runs_are_not_mixed_with_those_of_other_source_recordings(heard, tmp_path):
-    cross(heard, tmp_path, seeds=(0,))
-    renamed = dataclasses.replace(heard, groups=[f"take {group}" for group in heard.groups])
+def test_runs_are_not_mixed_with_those_of_other_source_recordings(dataset, tmp_path):
+    cross(dataset, tmp_path, seeds=(0,))
+    renamed = dataclasses.replace(dataset, groups=[f"take {group}" for group in dataset.groups])
     open_runs(tmp_path, renamed, RECIPE)  # the same division under other names
-    paired = dataclasses.replace(heard, groups=[str(n // 2) for n in range(len(heard.groups))])
+    paired = dataclasses.replace(dataset, groups=[str(n // 2) for n in range(len(dataset.groups))])
     with pytest.raises(RunError, match="another groups"):
         open_runs(tmp_path, paired, RECIPE)
     record = json.loads((tmp_path / "crossval.json").read_text())
     del record["groups"]  # as earlier versions wrote it
     (tmp_path / "crossval.json").write_text(json.dumps(record))
-    open_runs(tmp_path, heard, RECIPE)
+    open_runs(tmp_path, dataset, RECIPE)
 
 
-def test_models_without_classes_are_trained_with_seed_0_whatever_the_recipe_says(heard, tmp_path):
+def test_models_without_classes_are_trained_with_seed_0_whatever_the_recipe_says(dataset, tmp_path):
     other = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, seed=7))
     accelerator = accelerate.Accelerator(cpu=True)
-    open_runs(tmp_path, heard, other)
-    leave_classes_out(heard, other, tmp_path, accelerator, print)
+    open_runs(tmp_path, dataset, other)
+    leave_classes_out(dataset, other, tmp_path, accelerator, print)
     assert {load_model(run).training["seed"] for run in tmp_path.glob("without-*")} == {0}

@@ -12,17 +12,19 @@ from earmark.errors import DatasetError, RunError
 from earmark.evaluation.report import evaluate
 from earmark.model_directory import load_model
 from earmark.training.checkpoint import read_checkpoint
-from earmark.training.loop import Run
-from earmark.training.run import resumable
-from tests.builders import clip_set, small_recipe, small_split
+from earmark.training.loop import Trainer
+from earmark.training.recorder import Recorder
+from earmark.training.request import TrainingRequest
+from earmark.training.run import read_resumable
+from tests.builders import FRONT_END, clip_set, small_recipe, small_split
 
 
 def make_run(recipe=None, split=None):
-    return Run(
+    return Trainer(
         split or small_split(),
         recipe or small_recipe(),
         accelerate.Accelerator(cpu=True),
-        source={"splits_dir": "splits", "split_index": 0},
+        request=TrainingRequest(None, "splits", 0, FRONT_END),
         show_progress=False,
     )
 
@@ -46,7 +48,7 @@ def test_training_learns_and_leaves_a_whole_record(tmp_path):
     assert trained.training["epoch"] == 1 + losses.index(min(losses))
 
 
-def test_training_on_joined_views_and_their_moments_learns_both(tmp_path):
+def test_training_on_joined_crops_and_their_segments_learns_both(tmp_path):
     recipe = small_recipe(
         clips_per_sequence=4, segment_loss_weight=1.0, segment_seconds=0.2, num_epochs=12
     )
@@ -57,7 +59,7 @@ def test_training_on_joined_views_and_their_moments_learns_both(tmp_path):
     state = model.initial_state(1, 5)
     for start, length, label in zip(clips.starts, clips.frames, clips.labels, strict=True):
         frames = torch.from_numpy(clips.features[start : start + length])[None]
-        logits, state = model.segments(frames, state)
+        logits, state = model.score_segments(frames, state)
         right.append(int(logits[0, -1].argmax()) == label)
     assert np.mean(right) >= 0.8  # one stream of all test clips, a short window
 
@@ -66,7 +68,7 @@ def test_the_saved_model_is_the_one_validation_scored(tmp_path):
     run = make_run()
     run.train(tmp_path)
     trained = load_model(tmp_path)
-    held_out = small_split(test=run.validation)
+    held_out = small_split(test=run.parts.validation)
     results = evaluate(trained, held_out)
     assert results["accuracy"] == pytest.approx(trained.training["validation_accuracy"], abs=1e-6)
 
@@ -80,21 +82,23 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(tmp_path):
 
 
 @pytest.mark.parametrize("epochs_before", [1, 4])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, epochs_before):
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path, epochs_before, monkeypatch
+):
     make_run().train(tmp_path / "whole")
-    run = make_run()
-    record = run._record
+    run, record = make_run(), Recorder.write_epoch
 
-    def die(folder, bar):
-        record(folder, bar)
-        if run.progress.epochs_done == epochs_before:
+    def die(self, *written):
+        record(self, *written)
+        if self.progress.epochs_done == epochs_before:
             raise KeyboardInterrupt
 
-    run._record = die
+    monkeypatch.setattr(Recorder, "write_epoch", die)
     with pytest.raises(KeyboardInterrupt):
         run.train(tmp_path / "cut")
+    monkeypatch.undo()
     load_model(tmp_path / "cut")  # a whole model is there already
-    settings, _ = resumable(tmp_path / "cut")
+    settings, _ = read_resumable(tmp_path / "cut")
     again = make_run(settings)
     again.resume(read_checkpoint(tmp_path / "cut"))
     again.train(tmp_path / "cut")
@@ -108,17 +112,17 @@ def test_validation_shares_no_source_with_training(tmp_path):
     groups = [f"source {number // 2}" for number in range(len(train))]
     train = type(train)(train.features, train.frames, train.labels, train.paths, groups)
     run = make_run(split=small_split(train=train))
-    held_out = set(run.validation.groups)
-    assert len(run.batches.labels) + len(run.validation) == len(train)
+    held_out = set(run.parts.validation.groups)
+    assert len(run.batches.labels) + len(run.parts.validation) == len(train)
     assert all(
-        groups.count(group) == list(run.validation.groups).count(group) for group in held_out
+        groups.count(group) == list(run.parts.validation.groups).count(group) for group in held_out
     )
-    assert set(run.validation.labels.tolist()) == {0, 1, 2}
+    assert set(run.parts.validation.labels.tolist()) == {0, 1, 2}
 
 
 def test_statistics_come_from_the_training_clips_alone(tmp_path):
     run = make_run()
-    held_out = set(run.validation.paths)
+    held_out = set(run.parts.validation.paths)
     train = small_split().train
     kept = np.array([path not in held_out for path in train.paths])
     expected = train.select(kept).features.mean(0)
@@ -165,23 +169,23 @@ def test_one_source_per_class_is_refused(tmp_path):
 
 def test_nothing_to_resume_is_said(tmp_path):
     with pytest.raises(RunError, match="no such run"):
-        resumable(tmp_path / "none")
+        read_resumable(tmp_path / "none")
     with pytest.raises(RunError, match="no checkpoint"):
-        resumable(tmp_path)
+        read_resumable(tmp_path)
 
 
-def test_a_damaged_resume_state_is_said(tmp_path):
+def test_a_damaged_checkpoint_is_said(tmp_path):
     make_run(small_recipe(num_epochs=1)).train(tmp_path)
     state = tmp_path / "resume" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(RunError, match="damaged"):
-        resumable(tmp_path)
+        read_resumable(tmp_path)
 
 
-def test_the_resume_state_holds_no_pickle_and_stands_apart_from_the_model(tmp_path):
+def test_the_checkpoint_holds_no_pickle_and_stands_beside_the_model(tmp_path):
     make_run(small_recipe(num_epochs=1)).train(tmp_path)
     data = (tmp_path / "resume" / "state.safetensors").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert {name.split("/")[0] for name in header} == {
-        *("__metadata__", "weights", "ema_decay", "best", "optimizer")
+        *("__metadata__", "weights", "average", "best", "optimizer")
     }

@@ -10,15 +10,22 @@ from earmark.errors import RunError
 from earmark.model_directory import load_model
 from earmark.training import run as run_module
 from earmark.training.checkpoint import has_checkpoint
-from earmark.training.loop import Run
-from earmark.training.run import VALIDATED, end, fit, resumable
+from earmark.training.loop import Trainer
+from earmark.training.recorder import Recorder
+from earmark.training.run import (
+    VALIDATED,
+    read_resumable,
+    remove_checkpoints,
+    score_test_part,
+    train_model,
+)
 from tests.builders import small_recipe, small_split
 
 REFIT = small_recipe(refit=True, num_epochs=4, negatives_probability=0.2)
 
 
 def train(folder, settings=REFIT, split=None, **options):
-    return fit(
+    return train_model(
         split or small_split(),
         settings,
         accelerate.Accelerator(cpu=True),
@@ -44,19 +51,19 @@ def test_a_refit_trains_on_all_clips_with_the_calibration_of_the_validated_run(t
 @pytest.mark.parametrize("deadly", [1, 4, 5, 8])
 def test_a_kill_after_any_epoch_of_either_run_changes_no_weight(tmp_path, deadly, monkeypatch):
     whole = train(tmp_path / "whole")
-    record, epochs = Run._record, []
+    record, epochs = Recorder.write_epoch, []
 
-    def die(self, folder, bar):
-        record(self, folder, bar)
-        epochs.append(folder)
+    def die(self, *written):
+        record(self, *written)
+        epochs.append(self.folder)
         if len(epochs) == deadly:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "_record", die)
+    monkeypatch.setattr(Recorder, "write_epoch", die)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut")
-    monkeypatch.setattr(Run, "_record", record)
-    settings, _ = resumable(tmp_path / "cut")
+    monkeypatch.setattr(Recorder, "write_epoch", record)
+    settings, _ = read_resumable(tmp_path / "cut")
     assert settings == REFIT
     again = train(tmp_path / "cut", settings)
     for name, tensor in whole.model.state_dict().items():
@@ -68,36 +75,36 @@ def test_a_kill_between_the_two_runs_can_be_resumed(tmp_path, monkeypatch):
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    release = Run.release
-    monkeypatch.setattr(Run, "off_ratio", die)
+    release = Trainer.release
+    monkeypatch.setattr(Trainer, "release", die)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path)
-    monkeypatch.setattr(Run, "off_ratio", release)
+    monkeypatch.setattr(Trainer, "release", release)
     assert not has_checkpoint(tmp_path)
-    assert resumable(tmp_path)[0] == REFIT
+    assert read_resumable(tmp_path)[0] == REFIT
     monkeypatch.setattr(run_module, "read_checkpoint", die)  # the validated run is not begun again
     assert train(tmp_path).training["epochs"] == REFIT.num_epochs
     monkeypatch.undo()
-    end(tmp_path)
+    remove_checkpoints(tmp_path)
     assert not has_checkpoint(tmp_path)
     assert not has_checkpoint(tmp_path / VALIDATED)
     with pytest.raises(RunError, match="no checkpoint"):
-        resumable(tmp_path)
+        read_resumable(tmp_path)
 
 
 def test_the_first_of_two_runs_is_not_resumed_without_the_second(tmp_path, monkeypatch):
-    record = Run._record
+    record = Recorder.write_epoch
 
-    def die(self, folder, bar):
-        record(self, folder, bar)
+    def die(self, *written):
+        record(self, *written)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "_record", die)
+    monkeypatch.setattr(Recorder, "write_epoch", die)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path)
     with pytest.raises(RunError, match=f"--resume {tmp_path}$"):
-        resumable(tmp_path / VALIDATED)
-    assert resumable(tmp_path)[0] == REFIT
+        read_resumable(tmp_path / VALIDATED)
+    assert read_resumable(tmp_path)[0] == REFIT
 
 
 def test_a_run_on_all_clips_takes_the_calibration_of_a_run_on_a_fold_of_them(tmp_path):
@@ -115,7 +122,7 @@ def test_a_run_on_all_clips_takes_the_calibration_of_a_run_on_a_fold_of_them(tmp
 
 def test_the_test_part_is_scored_with_calibration_and_rejection(tmp_path):
     train(tmp_path)
-    results = run_module.tested(tmp_path, small_split())
+    results = score_test_part(tmp_path, small_split())
     assert results["calibration"]["temperature"] > 0
     assert 0 <= results["none_of_these"]["negatives_accepted"] <= 1
     assert results["accuracy"] > 0.5
@@ -123,13 +130,13 @@ def test_the_test_part_is_scored_with_calibration_and_rejection(tmp_path):
 
 def test_a_model_to_start_from_gives_all_but_the_last_layer(tmp_path):
     first = train(tmp_path / "first", small_recipe(num_epochs=1))
-    run = Run(small_split(), small_recipe(), accelerate.Accelerator(cpu=True), start=first)
+    run = Trainer(small_split(), small_recipe(), accelerate.Accelerator(cpu=True), start=first)
     mine, theirs = run.model.state_dict(), first.model.state_dict()
     for name, tensor in theirs.items():
         assert torch.equal(mine[name], tensor) == (not name.startswith("head.4.")), name
     other = small_recipe(hidden_size=9)
     with pytest.raises(RunError, match="another shape"):
-        Run(small_split(), other, accelerate.Accelerator(cpu=True), start=first)
+        Trainer(small_split(), other, accelerate.Accelerator(cpu=True), start=first)
 
 
 def test_convolutions_train_and_their_statistics_are_averaged(tmp_path):
@@ -137,7 +144,7 @@ def test_convolutions_train_and_their_statistics_are_averaged(tmp_path):
     trained = train(tmp_path, recipe)
     norm = trained.model.encoder.convolutions[0].norm
     assert not torch.equal(norm.running_mean, torch.zeros(4))
-    assert run_module.tested(tmp_path, small_split())["accuracy"] > 0.5
+    assert score_test_part(tmp_path, small_split())["accuracy"] > 0.5
 
 
 def test_a_balanced_recipe_trains(tmp_path):
@@ -150,10 +157,10 @@ def test_a_teacher_of_the_same_split_has_its_part_in_the_target(tmp_path):
     taught = train(tmp_path / "taught", recipe, teachers=[tmp_path / "teacher"])
     alone = train(tmp_path / "alone")
     assert not torch.equal(taught.model.head[1].weight, alone.model.head[1].weight)
-    assert run_module.tested(tmp_path / "taught", small_split())["accuracy"] > 0.5
+    assert score_test_part(tmp_path / "taught", small_split())["accuracy"] > 0.5
 
 
-def test_the_teacher_of_a_run_with_clips_held_out_has_not_heard_them(tmp_path, monkeypatch):
+def test_the_teacher_of_a_run_with_clips_held_out_was_not_trained_on_them(tmp_path, monkeypatch):
     train(tmp_path / "teacher")
     loaded = []
 
@@ -167,18 +174,18 @@ def test_the_teacher_of_a_run_with_clips_held_out_has_not_heard_them(tmp_path, m
     assert loaded == [tmp_path / "teacher" / VALIDATED, tmp_path / "teacher"]
 
 
-def test_several_teachers_teach_but_not_where_they_heard_what_is_held_out(tmp_path, monkeypatch):
+def test_several_teachers_teach_but_not_where_they_know_what_is_held_out(tmp_path, monkeypatch):
     teachers = [tmp_path / "0", tmp_path / "1"]
     for seed, folder in enumerate(teachers):
         train(folder, dataclasses.replace(REFIT, seed=seed))
     lessons = []
-    start = Run.__init__
+    start = Trainer.__init__
 
     def counted(self, *args, **options):
         lessons.append([teacher.training["seed"] for teacher in options["teachers"]])
         start(self, *args, **options)
 
-    monkeypatch.setattr(Run, "__init__", counted)
+    monkeypatch.setattr(Trainer, "__init__", counted)
     recipe = dataclasses.replace(REFIT, teacher=0.7, seed=1)
     train(tmp_path / "taught", recipe, teachers=teachers)
     assert lessons == [[1], [0, 1]]
@@ -197,7 +204,7 @@ def test_the_calibration_may_come_from_a_run_of_another_seed(tmp_path):
         train(tmp_path / "2", other, validated=tmp_path / "nothing")
 
 
-def test_a_teacher_that_may_have_heard_the_test_part_is_refused(tmp_path):
+def test_a_teacher_that_may_know_the_test_part_is_refused(tmp_path):
     train(tmp_path / "teacher")
     recipe = dataclasses.replace(REFIT, teacher=0.7)
     with pytest.raises(RunError, match="another split"):

@@ -7,49 +7,48 @@ import pytest
 
 from earmark.errors import RunError
 from earmark.training.checkpoint import read_checkpoint
-from earmark.training.loop import Run
-from earmark.training.run import fit
+from earmark.training.loop import Trainer
+from earmark.training.run import train_model
 from earmark.training.start import refuse_other_data
 from tests.builders import FRONT_END, small_recipe, small_split
 
 
 def test_resuming_on_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
-    run = Run(small_split(), small_recipe(num_epochs=1), accelerator)
+    run = Trainer(small_split(), small_recipe(num_epochs=1), accelerator)
     run.train(tmp_path)
     state = read_checkpoint(tmp_path)
-    refuse_other_data(state, small_split(), tmp_path, run.held_out)
+    refuse_other_data(state, small_split(), tmp_path, run.parts.held_out)
     longer = dataclasses.replace(FRONT_END, hop_length=FRONT_END.hop_length + 1)
     for other in (small_split(fingerprint="0" * 64), small_split(front_end=longer)):
         with pytest.raises(RunError, match="other data, or on other features"):
-            refuse_other_data(state, other, tmp_path, run.held_out)
+            refuse_other_data(state, other, tmp_path, run.parts.held_out)
 
 
 def test_going_on_with_other_clips_held_out_is_refused(tmp_path):
     """Else clips that the weights have learnt would choose the epoch and calibrate the scores."""
     accelerator = accelerate.Accelerator(cpu=True)
     split, recipe = small_split(), small_recipe(num_epochs=2)
-    Run(split, recipe, accelerator).train(tmp_path)
+    Trainer(split, recipe, accelerator).train(tmp_path)
     pairs = [f"recording {number // 2}" for number in range(len(split.train))]
     grouped = dataclasses.replace(split, train=dataclasses.replace(split.train, groups=pairs))
     with pytest.raises(RunError, match="other clips held out"):
-        fit(grouped, recipe, accelerator, tmp_path)
+        train_model(grouped, recipe, accelerator, tmp_path)
 
 
 def test_going_on_from_a_finished_run_of_other_data_is_refused(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
     recipe = small_recipe(num_epochs=1, refit=True)
-    fit(small_split(), recipe, accelerator, tmp_path)
+    train_model(small_split(), recipe, accelerator, tmp_path)
     longer = dataclasses.replace(FRONT_END, hop_length=FRONT_END.hop_length + 1)
     for other in (small_split(index=1), small_split(front_end=longer)):
         with pytest.raises(RunError, match="was started on other data"):
-            fit(other, recipe, accelerator, tmp_path)
+            train_model(other, recipe, accelerator, tmp_path)
 
 
 def test_what_a_model_started_from_is_on_its_record(tmp_path):
     accelerator = accelerate.Accelerator(cpu=True)
-    first = fit(small_split(index=1), small_recipe(num_epochs=1), accelerator, tmp_path / "1")
-    second = fit(
-        small_split(), small_recipe(num_epochs=1), accelerator, tmp_path / "2", start=first
-    )
+    recipe, other = small_recipe(num_epochs=1), small_split(index=1)
+    first = train_model(other, recipe, accelerator, tmp_path / "1")
+    second = train_model(small_split(), recipe, accelerator, tmp_path / "2", start=first)
     assert second.data["started_from"] == first.data

@@ -7,7 +7,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.commands.datasets import (
+    DATASETS,
+    add_dataset_flags,
+    dataset_request,
+    terminal_reporter,
+)
 from earmark.commands.flags import (
     accelerator_for,
     add_cuda,
@@ -72,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
+    from earmark.data.prepare import extract_features, refuse_failures
     from earmark.evaluation.crossval_report import (
         headline,
         refuse_results_of_other_data,
@@ -81,13 +87,12 @@ def run(args: argparse.Namespace) -> int:
     )
     from earmark.io.files import refuse_unwritable
     from earmark.training.crossval import (
-        RECORD,
-        classes_left_out,
         cross_validate,
         leave_classes_out,
-        open_runs,
         refuse_unvalidated,
+        select_left_out,
     )
+    from earmark.training.crossval_record import RECORD, open_runs
 
     if args.seeds < 1:
         raise RunError(f"--seeds must be at least 1, got {args.seeds}")
@@ -102,46 +107,52 @@ def run(args: argparse.Namespace) -> int:
     runs = Path(args.runs or f"models/crossval-{name}")
     refuse_unwritable(runs / RECORD)
     if args.leave_out and recipe.training.teacher:
-        raise RunError("a teacher has heard every class; use --teacher 0 with --leave_out")
-    heard = hear(args.dataset, args, recipe.front_end, 0)
-    refuse_failures(heard, args, "nothing was trained")
-    refuse_unvalidated(heard)
+        raise RunError("a teacher knows every class; use --teacher 0 with --leave_out")
+    request = dataset_request(args)
+    dataset = extract_features(request, recipe.front_end, reporter=terminal_reporter())
+    refuse_failures(dataset, request, "nothing was trained")
+    refuse_unvalidated(dataset)
     if args.leave_out:
-        classes_left_out(heard)  # refused now, not after hours of folds
-    refuse_results_of_other_data(out / f"{name}.json", heard.fingerprint)
+        select_left_out(dataset)  # refused now, not after hours of folds
+    refuse_results_of_other_data(out / f"{name}.json", dataset.fingerprint)
     accelerator = accelerator_for(args.cuda, args.precision)
     if accelerator.num_processes > 1:
         raise RunError("crossval trains one run at a time; start it without accelerate launch")
     teachers = Path(args.teachers) if args.teachers else None
     precision = str(accelerator.mixed_precision)
-    open_runs(runs, heard, recipe, teachers=teachers, precision=precision)
+    open_runs(runs, dataset, recipe, teachers=teachers, precision=precision)
 
     def tell(line: str) -> None:
         print(line, flush=True)
 
     tell(
-        f"{heard.dataset}: {len(heard.heard)} clips, {len(heard.classes)} classes, "
-        f"{len(heard.fold_names)} folds, {args.seeds} seed(s); runs in {runs}"
+        f"{dataset.name}: {len(dataset.clips)} clips, {len(dataset.classes)} classes, "
+        f"{len(dataset.fold_names)} folds, {args.seeds} seed(s); runs in {runs}"
     )
     try:
         rows = cross_validate(
-            *(heard, recipe, range(args.seeds), runs, accelerator, tell),
+            dataset,
+            recipe,
+            range(args.seeds),
+            runs,
+            accelerator,
+            tell,
             teachers=teachers,
         )
         unknown = (
-            leave_classes_out(heard, recipe, runs, accelerator, tell) if args.leave_out else []
+            leave_classes_out(dataset, recipe, runs, accelerator, tell) if args.leave_out else []
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
     summary = summarise(rows, unknown, name=name, command=command)
-    paths = write_summary(out, name, summary, _chosen_how(recipe.training.refit))
+    paths = write_summary(out, name, summary, _describe_choice(recipe.training.refit))
     print("\n".join([headline(summary), *table(summary)]))
     print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
     return 0
 
 
-def _chosen_how(refit: bool) -> str:
+def _describe_choice(refit: bool) -> str:
     held = "Validation clips are held out of the training folds by source recording"
     if refit:
         return (

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.commands.datasets import (
+    DATASETS,
+    add_dataset_flags,
+    dataset_request,
+    terminal_reporter,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +37,18 @@ def run(args: argparse.Namespace) -> int:
     """Read a dataset, write its splits, report; return the exit code."""
     from earmark.config.recipes import read_recipe
     from earmark.data.dataset import replaceable_splits, report, write_splits
+    from earmark.data.prepare import extract_features, refuse_failures
     from earmark.data.splits import split_path
     from earmark.io.files import refuse_unwritable
 
-    refuse_unwritable(split_path(Path(args.out), 0))
-    replaceable_splits(Path(args.out))
-    heard = hear(args.dataset, args, read_recipe(args.recipe).front_end, args.seed)
-    paths = write_splits(heard, Path(args.out))
-    print(report(heard))
+    out = Path(args.out)
+    refuse_unwritable(split_path(out, 0))
+    replaceable_splits(out)
+    request = dataset_request(args, seed=args.seed)
+    front_end = read_recipe(args.recipe).front_end
+    dataset = extract_features(request, front_end, reporter=terminal_reporter())
+    paths = write_splits(dataset, out)
+    print(report(dataset))
     print(f"wrote {paths[0]} to {paths[-1].name}")
-    refuse_failures(heard, args, "the splits hold the others")
+    refuse_failures(dataset, request, "the splits hold the others")
     return 0

@@ -7,11 +7,17 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.commands.datasets import DATASETS, add_dataset_flags, hear, refuse_failures
+from earmark.commands.datasets import (
+    DATASET_FLAGS,
+    DATASETS,
+    add_dataset_flags,
+    dataset_request,
+    terminal_reporter,
+)
 from earmark.commands.flags import (
     accelerator_for,
     add_cuda,
@@ -22,7 +28,7 @@ from earmark.commands.flags import (
     given_settings,
     splits_folder,
 )
-from earmark.config import FrontEndSettings, TrainingSettings, from_json
+from earmark.config import TrainingSettings
 from earmark.config.recipes import NETWORK_NAMES, Recipe, read_recipe
 from earmark.errors import RunError, SettingsError
 from earmark.io.files import refuse_unwritable
@@ -30,17 +36,32 @@ from earmark.io.files import refuse_unwritable
 if TYPE_CHECKING:
     import accelerate
 
+    from earmark.data.prepare import DatasetRequest
     from earmark.data.splits import Split
     from earmark.model_directory import TrainedModel
+    from earmark.training.request import TrainingRequest
 
 _DOCUMENTED = (
-    *("batch_size", "num_epochs", "learning_rate", "hidden_size", "num_layers", "dropout"),
-    *("patience", "seed", "bidirectional"),
+    "batch_size",
+    "num_epochs",
+    "learning_rate",
+    "hidden_size",
+    "num_layers",
+    "dropout",
+    "patience",
+    "seed",
+    "bidirectional",
 )
-
-_SOURCES = (  # what a run that goes on has already
-    *("split_index", "output_dir", "recipe", "init", "teacher_model", "dataset", "all_clips"),
-    *("folds", "esc10", "allow_incomplete"),
+_OF_DATASETS = ("all_clips", *DATASET_FLAGS)
+# What a run that goes on has already.
+_SOURCES = (
+    "split_index",
+    "output_dir",
+    "recipe",
+    "init",
+    "teacher_model",
+    "dataset",
+    *_OF_DATASETS,
 )
 
 
@@ -114,38 +135,72 @@ def run(args: argparse.Namespace) -> int:
     given = given_settings(args)
     if args.resume:
         return _resume(args, [*given, *_given(args, _SOURCES)])
-    recipe = read_recipe(args.recipe or "documented")
-    recipe = recipe.replace(given)
+    recipe = read_recipe(args.recipe or "documented").replace(given)
     start = None
     if args.init is not None:
-        recipe, start = _started(recipe, given, args.init)
-    index = args.split_index or 0
-    dataset, all_clips = getattr(args, "dataset", None), getattr(args, "all_clips", False)
-    of_datasets = ("all_clips", "folds", "esc10", "allow_incomplete")
-    if dataset is None and (given_ones := _given(args, of_datasets)):
-        raise RunError(f"--{given_ones[0]} needs a dataset; split files are taken as they are")
-    if dataset is not None and args.splits_dir is not None:
-        raise RunError("--splits_dir is for training without a dataset; leave out one of the two")
-    if all_clips and args.split_index is not None:
-        raise RunError("--all_clips tests on nothing; leave out --split_index")
-    if dataset is not None and index < 0:
-        raise SettingsError(f"--split_index must be at least 0, got {index}")
-    source = {
-        "dataset": str(Path(dataset).resolve()) if dataset not in (None, "synthetic") else dataset,
-        "splits_dir": str(splits_folder(args.splits_dir, args.beside).resolve()),
-        "split_index": -1 if all_clips else index,
-        "folds": getattr(args, "folds", None),
-        "esc10": getattr(args, "esc10", False),
-        "allow_incomplete": getattr(args, "allow_incomplete", False),
-        "front_end": dataclasses.asdict(recipe.front_end),
-        "recipe": recipe.name,
-        "init": args.init if args.init in (None, "bundled") else str(Path(args.init).resolve()),
-        "teachers": [str(Path(run).resolve()) for run in args.teacher_model or ()],
-    }
+        recipe, start = _take_shape(recipe, given, args.init)
+    request = _request(args, recipe)
     refuse_unwritable(_runs_folder(args) / ".run")
-    if dataset is not None:
+    if request.dataset is not None:
         recipe.check_fit()
-    split = _split(source)
+    split = _load_split(request)
+    _refuse_other_front_end(args, recipe, split, start)
+    accelerator = accelerator_for(args.cuda, args.precision)
+    request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
+    if start and accelerator.is_main_process:
+        _warn_of_earlier_training(args.init, start, split)
+    folder = _make_run_folder(args, recipe.training, accelerator)
+    return _train(folder, split, recipe.training, accelerator, request, start)
+
+
+def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
+    """Return what the flags ask for.
+
+    Raises:
+        RunError: flags contradict each other.
+        SettingsError: a value is out of range.
+    """
+    from earmark.training.request import TrainingRequest
+
+    index, all_clips = args.split_index or 0, getattr(args, "all_clips", False)
+    dataset: DatasetRequest | None = None
+    if getattr(args, "dataset", None) is None:
+        if given := _given(args, _OF_DATASETS):
+            raise RunError(f"--{given[0]} needs a dataset; split files are taken as they are")
+    else:
+        if args.splits_dir is not None:
+            raise RunError(
+                "--splits_dir is for training without a dataset; leave out one of the two"
+            )
+        if all_clips and args.split_index is not None:
+            raise RunError("--all_clips tests on nothing; leave out --split_index")
+        if index < 0:
+            raise SettingsError(f"--split_index must be at least 0, got {index}")
+        dataset = dataset_request(args)
+        if dataset.path != "synthetic":  # a run may go on from another folder
+            dataset = dataclasses.replace(dataset, path=str(Path(dataset.path).resolve()))
+    init = args.init
+    return TrainingRequest(
+        dataset=dataset,
+        splits_dir=str(splits_folder(args.splits_dir, args.beside).resolve()),
+        split_index=-1 if all_clips else index,
+        front_end=recipe.front_end,
+        recipe=recipe.name,
+        init=init if init in (None, "bundled") else str(Path(init).resolve()),
+        teachers=tuple(str(Path(run).resolve()) for run in args.teacher_model or ()),
+    )
+
+
+def _load_split(request: TrainingRequest) -> Split:
+    from earmark.training.request import load_split
+
+    return load_split(request, terminal_reporter())
+
+
+def _refuse_other_front_end(
+    args: argparse.Namespace, recipe: Recipe, split: Split, start: TrainedModel | None
+) -> None:
+    """Refuse split files that were prepared with another front end than is asked for."""
     if start and split.front_end != recipe.front_end:
         raise RunError(
             f"--init {args.init}: has another front end than the split files; "
@@ -156,15 +211,10 @@ def run(args: argparse.Namespace) -> int:
             f"--recipe {args.recipe}: was made with another front end than the split files were "
             f"prepared with; make them with: earmark prepare DATASET --recipe {args.recipe}"
         )
-    accelerator = accelerator_for(args.cuda, args.precision)
-    source["precision"] = str(accelerator.mixed_precision)
-    if start and accelerator.is_main_process:
-        _warn_of_what_it_heard(args.init, start, split)
-    folder = _new_run(args, recipe.training, accelerator)
-    return _train(folder, split, recipe.training, accelerator, source, start)
 
 
 def _given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Return those of the flags that were given."""
     values = {name: getattr(args, name, None) for name in names}
     return [name for name, value in values.items() if value is not None and value is not False]
 
@@ -175,37 +225,36 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         raise RunError(
             f"--resume goes on with the run's own settings; leave out {', '.join(flags)}"
         )
-    from earmark.training.run import resumable
+    from earmark.training.run import read_resumable
 
     folder = Path(args.resume)
-    settings, source = resumable(folder)
-    if args.splits_dir is not None:
-        if source.get("dataset") is not None:
-            raise RunError(f"{folder}: was started on a dataset; leave out --splits_dir")
-        source["splits_dir"] = str(Path(args.splits_dir).resolve())
-    try:
-        split = _split(source)
-        start = None if source["init"] is None else _initial(str(source["init"]))
-    except KeyError as error:
+    settings, request = read_resumable(folder)
+    if request is None:
         raise RunError(
-            f"{folder}: its checkpoint is not usable (it lacks {error}); start a new run"
-        ) from None
-    accelerator = accelerator_for(args.cuda, args.precision or source.get("precision"))
-    source["precision"] = str(accelerator.mixed_precision)
-    return _train(folder, split, settings, accelerator, source, start)
+            f"{folder}: was not started by train; the command that started it goes on with it"
+        )
+    if args.splits_dir is not None:
+        if request.dataset is not None:
+            raise RunError(f"{folder}: was started on a dataset; leave out --splits_dir")
+        request = dataclasses.replace(request, splits_dir=str(Path(args.splits_dir).resolve()))
+    split = _load_split(request)
+    start = None if request.init is None else _load_initial(request.init)
+    accelerator = accelerator_for(args.cuda, args.precision or request.precision)
+    request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
+    return _train(folder, split, settings, accelerator, request, start)
 
 
-def _initial(name: str) -> TrainedModel:
+def _load_initial(name: str) -> TrainedModel:
     from earmark.model_directory import load_model, model_folder
 
     return load_model(model_folder(None if name == "bundled" else name))
 
 
-def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, TrainedModel]:
+def _take_shape(recipe: Recipe, given: Mapping[str, Any], name: str) -> tuple[Recipe, TrainedModel]:
     """Return the recipe with the front end and the shape of the model to start from."""
-    start = _initial(name)
+    start = _load_initial(name)
     if start.front_end is None:
-        raise RunError(f"--init {name}: was trained on ready-made features and hears no audio")
+        raise RunError(f"--init {name}: was trained on ready-made features, not on audio")
     if wrong := [name for name in NETWORK_NAMES if name in given and name != "dropout"]:
         raise SettingsError(
             f"--init takes the shape of {name}; leave out {', '.join('--' + n for n in wrong)}"
@@ -217,7 +266,7 @@ def _started(recipe: Recipe, given: dict[str, Any], name: str) -> tuple[Recipe, 
     return Recipe(recipe.name, start.front_end, training), start
 
 
-def _warn_of_what_it_heard(name: str, start: TrainedModel, split: Split) -> None:
+def _warn_of_earlier_training(name: str, start: TrainedModel, split: Split) -> None:
     """Say so when clips to be held out for validation may not be new to the model to start from.
 
     Whether those of the test are is said with the results.
@@ -233,51 +282,31 @@ def _warn_of_what_it_heard(name: str, start: TrainedModel, split: Split) -> None
         )
 
 
-def _split(source: dict[str, Any]) -> Split:
-    """Read the split file, or hear the dataset, that a run was started on."""
-    index = int(source["split_index"])
-    if source["dataset"] is None:
-        from earmark.data.splits import read_split
-
-        return read_split(Path(source["splits_dir"]), index)
-    reading = argparse.Namespace(
-        **{name: source[name] for name in ("folds", "esc10", "allow_incomplete")}
-    )
-    front_end = from_json(FrontEndSettings, source["front_end"])
-    heard = hear(source["dataset"], reading, front_end, 0, tested=index >= 0)
-    refuse_failures(heard, reading, "nothing was trained")
-    if index < 0:
-        return heard.whole()
-    if index >= len(heard.fold_names):
-        raise SettingsError(
-            f"{source['dataset']}: has {len(heard.fold_names)} folds; "
-            f"--split_index may be 0 to {len(heard.fold_names) - 1}"
-        )
-    return heard.split(index)
-
-
 def _train(
     folder: Path,
     split: Split,
     settings: TrainingSettings,
     accelerator: accelerate.Accelerator,
-    source: dict[str, Any],
+    request: TrainingRequest,
     start: TrainedModel | None,
 ) -> int:
     """Train into a folder, test once, and end all processes together."""
-    from earmark.training.run import fit
+    from earmark.training.run import train_model
 
     try:
-        trained = fit(
-            *(split, settings, accelerator, folder),
-            source=source,
+        trained = train_model(
+            split,
+            settings,
+            accelerator,
+            folder,
+            request=request,
             start=start,
-            teachers=[Path(run) for run in source["teachers"]],
+            teachers=[Path(run) for run in request.teachers],
         )
         if accelerator.is_main_process:
             _test_once(folder, trained, split, accelerator.device.type)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_left_behind(folder)) from None
+        raise KeyboardInterrupt(_describe_rest(folder)) from None
     finally:
         if accelerator.is_main_process and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -298,7 +327,7 @@ def _runs_folder(args: argparse.Namespace) -> Path:
     return Path(args.output_dir or "models")
 
 
-def _new_run(
+def _make_run_folder(
     args: argparse.Namespace, settings: TrainingSettings, accelerator: accelerate.Accelerator
 ) -> Path:
     """Make `OUTPUT_DIR/lstm-HIDDEN-LAYERS-UNIXTIME`, the same for all processes."""
@@ -330,7 +359,7 @@ def _new_run(
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
     from earmark.evaluation.report import summary, write_results
-    from earmark.training.run import end, tested
+    from earmark.training.run import remove_checkpoints, score_test_part
 
     training = trained.training
     kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
@@ -338,14 +367,14 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
         kept += f": validation accuracy {100 * training['validation_accuracy']:.1f} %"
     print(kept)
     if len(split.test):
-        results = tested(folder, split, device)
+        results = score_test_part(folder, split, device)
         write_results(folder / "results.json", results)
         print(summary(results))
-    end(folder)
+    remove_checkpoints(folder)
     print(f"wrote {folder}")
 
 
-def _left_behind(folder: Path) -> str:
+def _describe_rest(folder: Path) -> str:
     """Say what an interrupted run leaves and how to go on."""
     from earmark.training.checkpoint import has_checkpoint
     from earmark.training.run import VALIDATED

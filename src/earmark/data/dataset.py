@@ -56,10 +56,10 @@ class FeatureDataset:
     """A dataset in memory: features, folds, and what could not be read.
 
     Attributes:
-        dataset: name of the dataset.
+        name: name of the dataset.
         synthetic: the clips are generated, not recorded.
         classes: class names.
-        heard: readable clips.
+        clips: readable clips.
         groups: their source recordings; clips of one source, or of equal content, share one.
         folds: the fold of each readable clip.
         failures: one line for each unreadable file.
@@ -67,10 +67,10 @@ class FeatureDataset:
         fingerprint: SHA-256 over contents, labels and folds.
     """
 
-    dataset: str
+    name: str
     synthetic: bool
     classes: tuple[str, ...]
-    heard: Sequence[FeatureClip]
+    clips: Sequence[FeatureClip]
     groups: Sequence[str]
     folds: Sequence[str]
     failures: Sequence[str]
@@ -87,10 +87,10 @@ class FeatureDataset:
         name = self.fold_names[index]
         inside = [fold == name for fold in self.folds]
         return Split(
-            self._clips([not i for i in inside]),
-            self._clips(inside),
+            self._clip_set([not i for i in inside]),
+            self._clip_set(inside),
             self.classes,
-            dataset=self.dataset,
+            dataset=self.name,
             synthetic=self.synthetic,
             index=index,
             test_fold=name,
@@ -101,10 +101,10 @@ class FeatureDataset:
     def whole(self) -> Split:
         """Return all clips as a training part, with nothing to test on; its index is -1."""
         return Split(
-            self._clips([True] * len(self.heard)),
-            self._clips([False] * len(self.heard)),
+            self._clip_set([True] * len(self.clips)),
+            self._clip_set([False] * len(self.clips)),
             self.classes,
-            dataset=self.dataset,
+            dataset=self.name,
             synthetic=self.synthetic,
             index=-1,
             front_end=self.front_end,
@@ -113,7 +113,7 @@ class FeatureDataset:
 
     def without(self, classes: Sequence[str]) -> tuple[FeatureDataset, ClipSet]:
         """Return the dataset without some classes, and all clips of these, labelled 0."""
-        kept = [item.clip.label not in classes for item in self.heard]
+        kept = [item.clip.label not in classes for item in self.clips]
 
         def those(values: Sequence[Any]) -> list[Any]:
             return [value for value, k in zip(values, kept, strict=True) if k]
@@ -121,16 +121,16 @@ class FeatureDataset:
         rest = dataclasses.replace(
             self,
             classes=tuple(name for name in self.classes if name not in classes),
-            heard=those(self.heard),
+            clips=those(self.clips),
             groups=those(self.groups),
             folds=those(self.folds),
         )
-        unknown = self._clips([not k for k in kept])
+        unknown = self._clip_set([not k for k in kept])
         return rest, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels))
 
-    def _clips(self, wanted: Sequence[bool]) -> ClipSet:
+    def _clip_set(self, wanted: Sequence[bool]) -> ClipSet:
         chosen = [place for place, i in enumerate(wanted) if i]
-        items = [self.heard[place] for place in chosen]
+        items = [self.clips[place] for place in chosen]
         none = np.zeros((0, self.front_end.n_mels), np.float32)
         return ClipSet(
             np.concatenate([none, *(item.frames for item in items)]),
@@ -159,7 +159,7 @@ def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], flo
     return frames, sum(lengths) / front_end.settings.sample_rate
 
 
-def hear(
+def extract_clips(
     clips: Sequence[Clip], settings: FrontEndSettings, progress: Progress = iter
 ) -> tuple[list[FeatureClip], list[str]]:
     """Decode clips and make their features, on all cores.
@@ -183,20 +183,20 @@ def hear(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(progress(pool.map(one, clips)))
-    heard = [result for result in results if isinstance(result, FeatureClip)]
-    return heard, [result for result in results if isinstance(result, str)]
+    readable = [result for result in results if isinstance(result, FeatureClip)]
+    return readable, [result for result in results if isinstance(result, str)]
 
 
-def collect_negatives(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
+def generate_negatives(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
     """Return generated clips of no class, labelled 0."""
-    heard = extract_negatives(settings, count, seed)
+    extracted = generate_negative_frames(settings, count, seed)
     names = [f"negative {number}" for number in range(count)]
-    labels, frames = np.zeros(count, np.int64), np.full(count, heard.shape[1], np.int64)
-    return ClipSet(heard.reshape(-1, settings.n_mels), frames, labels, names, names)
+    labels, frames = np.zeros(count, np.int64), np.full(count, extracted.shape[1], np.int64)
+    return ClipSet(extracted.reshape(-1, settings.n_mels), frames, labels, names, names)
 
 
 @lru_cache(maxsize=4)
-def extract_negatives(
+def generate_negative_frames(
     settings: FrontEndSettings, count: int, seed: int, seconds: float = 5.0
 ) -> NDArray[np.float32]:
     """Return generated clips of no class as log-mel frames, `(count, frames, mels)`.
@@ -217,7 +217,7 @@ def build_dataset(
     folds: int = 5,
     seed: int = 0,
     progress: Progress = iter,
-    name_failure: Callable[[str], object] = lambda _: None,
+    tell_fault: Callable[[str], object] = lambda _: None,
 ) -> FeatureDataset:
     """Decode a dataset and divide it into folds.
 
@@ -228,26 +228,26 @@ def build_dataset(
             that folds may be missing or leak.
         seed: seed of the folds that are made.
         progress: wraps the iteration over clips, to show a bar.
-        name_failure: takes a line about each unreadable file, before any error.
+        tell_fault: takes a line about each unreadable file, before any error.
 
     Raises:
         DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
     """
-    heard, failures = hear(dataset.clips, settings, progress)
+    readable, failures = extract_clips(dataset.clips, settings, progress)
     for failure in failures:
-        name_failure(failure)
-    if not heard:
+        tell_fault(failure)
+    if not readable:
         raise DatasetError(
             f"{dataset.name}: none of its {len(failures)} files can be read; "
             f"the first: {failures[0]}"
         )
-    clips, classes = [item.clip for item in heard], dataset.classes
+    clips, classes = [item.clip for item in readable], dataset.classes
     if lost := set(classes) - {clip.label for clip in clips}:
         raise DatasetError(
             f"{dataset.name}: no file of class {min(lost)!r} can be read "
             f"({len(failures)} unreadable files; the first: {failures[0]})"
         )
-    digests = [item.digest for item in heard]
+    digests = [item.digest for item in readable]
     try:
         assigned = assign_folds(clips, digests, folds=folds, seed=seed)
     except DatasetError as error:
@@ -259,7 +259,7 @@ def build_dataset(
         dataset.name,
         dataset.synthetic,
         classes,
-        heard,
+        readable,
         merged_groups(clips, digests),
         assigned,
         failures,
@@ -288,7 +288,7 @@ def replaceable_splits(out: Path) -> list[Path]:
     return found
 
 
-def write_splits(heard: FeatureDataset, out: Path) -> list[Path]:
+def write_splits(dataset: FeatureDataset, out: Path) -> list[Path]:
     """Write one split file for each fold, in place of those of an earlier dataset.
 
     Raises:
@@ -297,28 +297,28 @@ def write_splits(heard: FeatureDataset, out: Path) -> list[Path]:
     # Backwards: a kill leaves splits missing, never two datasets mixed.
     for path in reversed(replaceable_splits(out)):
         path.unlink()
-    return [write_split(out, heard.split(index)) for index in range(len(heard.fold_names))]
+    return [write_split(out, dataset.split(index)) for index in range(len(dataset.fold_names))]
 
 
-def report(prepared: FeatureDataset) -> str:
+def report(dataset: FeatureDataset) -> str:
     """Describe a prepared dataset: clips of each class in each fold, durations, faults."""
-    names = prepared.fold_names
+    names = dataset.fold_names
     counts = Counter(
-        (item.clip.label, fold) for item, fold in zip(prepared.heard, prepared.folds, strict=True)
+        (item.clip.label, fold) for item, fold in zip(dataset.clips, dataset.folds, strict=True)
     )
-    width = max(len(label) for label in (*prepared.classes, "class"))
+    width = max(len(label) for label in (*dataset.classes, "class"))
     lines = [
-        f"{prepared.dataset}: {len(prepared.classes)} classes, {len(prepared.heard)} clips, "
+        f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.clips)} clips, "
         f"{len(names)} folds",
         f"{'class':<{width}}  clips" + "".join(f"{'fold ' + name:>8}" for name in names),
     ]
-    for label in prepared.classes:
+    for label in dataset.classes:
         row = [counts[label, name] for name in names]
         lines.append(f"{label:<{width}}  {sum(row):5d}" + "".join(f"{n:8d}" for n in row))
-    seconds = np.array([item.seconds for item in prepared.heard])
+    seconds = np.array([item.seconds for item in dataset.clips])
     lines.append(
         f"durations: {seconds.min():.2f} to {seconds.max():.2f} s, median "
         f"{np.median(seconds):.2f} s, together {seconds.sum() / 60:.1f} min"
     )
-    lines.append(f"unreadable files: {len(prepared.failures)}")
+    lines.append(f"unreadable files: {len(dataset.failures)}")
     return "\n".join(lines)

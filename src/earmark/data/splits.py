@@ -98,6 +98,11 @@ class Split:
     front_end: FrontEndSettings | None = None
     fingerprint: str = ""
 
+    @property
+    def title(self) -> str:
+        """The dataset's name, and the split's number where something is tested."""
+        return f"{self.dataset}, split {self.index}" if self.index >= 0 else self.dataset
+
 
 def split_path(folder: Path, index: int) -> Path:
     """Return where split number `index` stands in a folder of splits."""

@@ -57,7 +57,7 @@ def fit_temperature(labels: Labels, scores: Scores) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
-def fit(
+def fit_calibration(
     labels: Labels,
     scores: Scores,
     negative_scores: Scores | None,

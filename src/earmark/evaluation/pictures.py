@@ -112,7 +112,7 @@ def draw_events(
     rows: Mapping[str, Sequence[tuple[float, float, str]]],
     title: str,
 ) -> None:
-    """Draw what was heard over some time: mel frames, scores, and rows of events below each other.
+    """Draw some time of a recording: mel frames, scores, and rows of events below each other.
 
     Args:
         path: the PNG file.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.config import Calibration, to_json
-from earmark.data.dataset import collect_negatives
+from earmark.data.dataset import generate_negatives
 from earmark.data.splits import Split
 from earmark.decision.calibration import (
     auroc,
@@ -54,8 +54,8 @@ def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> Non
         )
     if split.front_end != trained.front_end:
         raise SplitError(
-            f"split {split.index} was prepared with another front end than {model_name} hears "
-            "with; make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
+            f"split {split.index} was prepared with another front end than that of {model_name}"
+            "; make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
         )
 
 
@@ -175,7 +175,7 @@ def _rejection(
     thresholds = trained.calibration.thresholds
     if not thresholds or trained.front_end is None:
         return None
-    nothing = collect_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
+    nothing = generate_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
     negative = with_temperature(
         score_clips(trained.model, nothing, batch_size=batch_size), trained.calibration.temperature
     )
@@ -250,7 +250,9 @@ def summary(results: dict[str, Any]) -> str:
         learnt = results["trained_on"]
         own = learnt.get("split_index")
         if learnt.get("fingerprint") != results["fingerprint"] or own == results["split_index"]:
-            lines.append("Not a test: the model that training started from had heard these clips.")
+            lines.append(
+                "Not a test: the model that training started from was trained on these clips."
+            )
         elif own is None or own < 0:
             lines.append("Not a test: the model was trained on all clips of this dataset.")
         else:
@@ -263,6 +265,6 @@ def summary(results: dict[str, Any]) -> str:
     ):
         lines.append(
             f"Perhaps not a test: the model was trained on other folds of {results['dataset']}, or "
-            "before its clips changed, and may have heard these."
+            "before its clips changed, and may have learnt from these."
         )
     return "\n".join(lines)

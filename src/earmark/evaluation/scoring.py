@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.data.splits import ClipSet
+from earmark.errors import DatasetError
 from earmark.nn.classifier import LSTMClassifier
 
 _LONGEST = 6000  # frames of a clip that may share a batch, two minutes
@@ -16,7 +17,7 @@ _LONGEST = 6000  # frames of a clip that may share a batch, two minutes
 def score_clips(
     model: LSTMClassifier, clips: ClipSet, *, batch_size: int = 32
 ) -> NDArray[np.float32]:
-    """Return the probabilities of every clip, `(clips, classes)`, each heard to its end.
+    """Return the probabilities of every clip, `(clips, classes)`, each read to its end.
 
     Clips of like length share a batch; padding is left out of the pooling, so a clip's scores do
     not depend on its neighbours. The model's mode and device are kept.
@@ -55,6 +56,7 @@ def _score_long(model: LSTMClassifier, frames: NDArray[np.float32]) -> NDArray[n
         part = torch.from_numpy(frames[None, start : start + _LONGEST]).to(model.mean.device)
         given, state = model.step(part, state)
         logits = logits if given is None else given
-    assert logits is not None
+    if logits is None:  # pragma: no cover - a clip this long fills many steps
+        raise DatasetError(f"a clip of {len(frames)} frames is shorter than a step of the model")
     scores: NDArray[np.float32] = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
     return scores

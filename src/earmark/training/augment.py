@@ -15,12 +15,12 @@ import torch
 from torch import Generator, Tensor
 
 from earmark.config import FrontEndSettings, TrainingSettings, frames_per_step
-from earmark.data.dataset import extract_negatives
+from earmark.data.dataset import generate_negative_frames
 from earmark.data.splits import ClipSet
 from earmark.nn.features import band_positions
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each crop
-_TILT_POINTS = 6  # a random filter is a line through this many points over the mel axis
+_FILTER_POINTS = 6  # a random filter is a line through this many points over the mel axis
 _NEGATIVES = 240  # generated clips kept at hand
 _MASKS = 2  # time masks and mel masks in a crop
 _ACTIVE = 1e-3  # of a crop's loudest frame; 30 dB below it a clip's sound counts as over
@@ -32,13 +32,13 @@ class Crops(NamedTuple):
     Attributes:
         frames: `(batch, frames, input_size)`, a whole number of the model's steps.
         targets: soft labels of whole crops, `(batch, classes)`.
-        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`; all
+        activity: the part of each class that sounds in each frame, `(batch, frames, classes)`; all
             zero where none does.
     """
 
     frames: Tensor
     targets: Tensor
-    heard: Tensor
+    activity: Tensor
 
 
 class Batches:
@@ -66,19 +66,20 @@ class Batches:
         self.labels = torch.from_numpy(clips.labels).to(device)
         self.mean, self.scale = feature_statistics(self.features)
         if front_end:
-            seconds = settings.clip_seconds
-            frames = round(seconds * front_end.frames_per_second)
+            wanted = round(settings.clip_seconds * front_end.frames_per_second)
         else:
-            frames = int(clips.frames.max())
+            wanted = int(clips.frames.max())
         step = frames_per_step(settings.network)
-        self.crop_frames = max(1, frames // step) * step
+        self.crop_frames = max(1, wanted // step) * step
         self.negatives = None
         if front_end and settings.negatives_probability:
-            heard = extract_negatives(front_end, _NEGATIVES, settings.seed, settings.clip_seconds)
-            self.negatives = torch.from_numpy(heard).to(device)
+            frames = generate_negative_frames(
+                front_end, _NEGATIVES, settings.seed, settings.clip_seconds
+            )
+            self.negatives = torch.from_numpy(frames).to(device)
 
     def order(self, generator: Generator) -> Tensor:
-        """Return the clip of each crop of an epoch: `crops` shuffles of all clips, joined."""
+        """Return the clip of each crop of an epoch: a shuffle of all clips for each crop of one."""
         count = len(self.labels)
         shuffles = [
             torch.randperm(count, generator=generator) for _ in range(self.settings.crops_per_clip)
@@ -111,14 +112,14 @@ class Batches:
         targets = torch.nn.functional.one_hot(self.labels[chosen], classes).float()
         alone = torch.zeros(len(chosen), 1, 1, dtype=torch.bool, device=device)
         if self.negatives is not None:
-            x, targets, alone = self._with_negatives(x, targets, uniform)
-        heard = (~alone * targets[:, None]).expand(-1, self.crop_frames, -1)
+            x, targets, alone = self._with_negatives(self.negatives, x, targets, uniform)
+        activity = (~alone * targets[:, None]).expand(-1, self.crop_frames, -1)
         if self.front_end:
             x = self._recoloured(x, uniform)
             power = x.exp().mean(2, keepdim=True)
-            heard = heard * (power > _ACTIVE * power.amax(1, keepdim=True))
+            activity = activity * (power > _ACTIVE * power.amax(1, keepdim=True))
         if recipe.mixup_probability:
-            x, targets, heard = self._mixed(Crops(x, targets, heard), alone, uniform)
+            x, targets, activity = self._mixed(Crops(x, targets, activity), alone, uniform)
         if self.front_end:
             lowest = math.log(self.front_end.floor)
             if recipe.noise:
@@ -126,7 +127,7 @@ class Batches:
                 ripple = torch.randn(x.shape, generator=generator).to(device)
                 x = torch.logaddexp(x, level + 0.6 * ripple)
             x = x.clamp_min(lowest)
-        return Crops(self._masked(x, uniform), targets, heard)
+        return Crops(self._masked(x, uniform), targets, activity)
 
     def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Change the pitch, shift along the mel axis, change the level, filter smoothly."""
@@ -147,7 +148,7 @@ class Batches:
         change = uniform(-recipe.gain, recipe.gain, 1, 1)
         if recipe.random_eq:  # a uniform draw of the same spread as a normal one
             points = uniform(
-                -(3**0.5) * recipe.random_eq, 3**0.5 * recipe.random_eq, 1, _TILT_POINTS
+                -(3**0.5) * recipe.random_eq, 3**0.5 * recipe.random_eq, 1, _FILTER_POINTS
             )
             change = change + torch.nn.functional.interpolate(
                 points, size=mels, mode="linear", align_corners=True
@@ -157,7 +158,7 @@ class Batches:
     def _mixed(self, crops: Crops, alone: Tensor, uniform: _Uniform) -> Crops:
         """Mix some crops, but not those `alone`, with their neighbours; labels in proportion.
 
-        The two are brought to one level first, so that the label says what is heard (between-class
+        The two are brought to one level first, so that the label says what sounds (between-class
         learning, Tokozume et al. 2018). Unknown features are mixed linearly (mixup, Zhang et al.
         2018).
         """
@@ -180,23 +181,24 @@ class Batches:
             return kept * labels + (1 - kept) * labels.roll(1, 0)
 
         return Crops(
-            torch.where(mixing, mixed, x), soft(crops.targets, kept[:, 0]), soft(crops.heard, kept)
+            torch.where(mixing, mixed, x),
+            soft(crops.targets, kept[:, 0]),
+            soft(crops.activity, kept),
         )
 
     def _with_negatives(
-        self, x: Tensor, targets: Tensor, uniform: _Uniform
+        self, negatives: Tensor, x: Tensor, targets: Tensor, uniform: _Uniform
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Put generated clips in the place of some crops; every class is as right for them.
 
         They are recoloured like all crops, so that a bank of them does for a whole training, and
         are what some of the other crops are mixed with.
         """
-        assert self.negatives is not None
-        kept, frames = self.negatives.shape[:2]
+        kept, frames = negatives.shape[:2]
         number = (uniform(0, kept, 1)).long().clamp(max=kept - 1)
         steps = torch.arange(x.shape[1], device=x.device)
         places = ((uniform(0, 1, 1) * frames).long() + steps) % frames
-        other = self.negatives[number, places]
+        other = negatives[number, places]
         here = uniform(0, 1, 1, 1) < self.settings.negatives_probability
         even = torch.full_like(targets, 1 / targets.shape[1])
         return torch.where(here, other, x), torch.where(here[:, 0], even, targets), here

@@ -1,7 +1,7 @@
 """The checkpoint: what a training run needs to go on after a kill.
 
-One safetensors file, apart from the model, replaced whole after every epoch: weights, their
-running average, the best average so far, the optimizer's segments, and as text the recipe, the
+One safetensors file beside the model, replaced whole after every epoch: weights, their
+running average, the best average so far, the optimizer's moments, and as text the recipe, the
 epoch and the history. Random numbers need no state: every epoch draws its own from the seed and
 its number, so a resumed run repeats an uninterrupted one.
 """
@@ -42,14 +42,14 @@ class Checkpoint:
     tensors: Mapping[str, Tensors]
 
 
-def write_checkpoint(run: Path, state: Checkpoint) -> None:
+def write_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     """Replace a run's checkpoint, whole or not at all."""
     flat = {
         f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
-        for group, members in state.tensors.items()
+        for group, members in checkpoint.tensors.items()
         for name, tensor in members.items()
     }
-    record = json.dumps({"schema": _SCHEMA, **state.record}, allow_nan=False)
+    record = json.dumps({"schema": _SCHEMA, **checkpoint.record}, allow_nan=False)
     write_bytes(run / RESUME_FOLDER / _FILE, save_tensors(flat, metadata={"record": record}))
 
 
@@ -94,13 +94,13 @@ def remove_checkpoint(run: Path) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return an optimizer's segments, named by parameter number and kind."""
+    """Return an optimizer's moments, named by parameter number and kind."""
     state = optimizer.state_dict()["state"]
     return {f"{i}/{kind}": value for i, kinds in state.items() for kind, value in kinds.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer the segments that `optimizer_tensors` took."""
+    """Give an optimizer the moments that `optimizer_tensors` took."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, kind = key.split("/")

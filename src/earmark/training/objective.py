@@ -33,7 +33,7 @@ class Objective(nn.Module):
 
     def forward(self, crops: Crops) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the share of crops whose heaviest label wins."""
-        x, targets, heard = crops
+        x, targets, activity = crops
         recipe = self.settings
         if recipe.clips_per_sequence == 1 and recipe.segment_loss_weight == 0:
             logits = self.model.logits(x)
@@ -44,18 +44,18 @@ class Objective(nn.Module):
             )
             loss = self.loss(logits, targets)
             if recipe.segment_loss_weight:
-                now_heard = segment_targets(heard, self.model.frames_per_step, self.window)
+                wanted = segment_targets(activity, self.model.frames_per_step, self.window)
                 loss = loss + recipe.segment_loss_weight * self.loss(
-                    segments.flatten(0, 1), now_heard.flatten(0, 1)
+                    segments.flatten(0, 1), wanted.flatten(0, 1)
                 )
         return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
 
 
-def segment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
+def segment_targets(activity: Tensor, frames_per_step: int, window: int) -> Tensor:
     """Return the soft label of each segment that `LSTMClassifier.logits_of_sequences` scores.
 
     Args:
-        heard: the part of each class that sounds in each frame, `(batch, frames, classes)`.
+        activity: the part of each class that sounds in each frame, `(batch, frames, classes)`.
         frames_per_step: frames of each step.
         window: steps of each segment.
 
@@ -64,7 +64,7 @@ def segment_targets(heard: Tensor, frames_per_step: int, window: int) -> Tensor:
         less of a window is filled, below a tenth of it, the more evenly all classes share.
     """
     length, hop = window * frames_per_step, segment_stride(window) * frames_per_step
-    parts = heard.unfold(1, length, hop).mean(-1)
+    parts = activity.unfold(1, length, hop).mean(-1)
     filled = parts.sum(2, keepdim=True)
     sure = (filled / _FILLED).clamp(max=1)
     return torch.lerp(

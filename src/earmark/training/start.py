@@ -1,12 +1,12 @@
-"""What a run may begin with: a start model, teachers, its own earlier state."""
+"""What a run may begin with: a start model, teachers, its own checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from earmark.config import FrontEndSettings, ModelSettings, from_json, to_json
+from earmark.config import FrontEndSettings, ModelSettings, TrainingSettings, from_json
 from earmark.data.splits import Split
 from earmark.errors import RunError
 from earmark.evaluation.report import seen_in_training
@@ -14,7 +14,7 @@ from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
 from earmark.training.checkpoint import Checkpoint
 
-NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
+_NO_PART_FOR_TEACHER = "the recipe gives a teacher no part; set --teacher, to 0.7 for instance"
 _OTHERS_HELD_OUT = (
     "{folder}: was started with other clips held out for validation; the source recordings of the "
     "clips, their group, were given otherwise then; start a new run"
@@ -25,11 +25,11 @@ _OTHER = (
 )
 
 
-def refuse_other_data(state: Checkpoint, split: Split, folder: Path, held_out: str) -> None:
+def refuse_other_data(checkpoint: Checkpoint, split: Split, folder: Path, held_out: str) -> None:
     """Refuse to resume on other data, or on other features of it, than the run began with.
 
     Args:
-        state: what the run left.
+        checkpoint: what the run left.
         split: what it is to go on with.
         folder: its folder, for the message.
         held_out: digest of the clips that would be held out for validation now.
@@ -37,13 +37,13 @@ def refuse_other_data(state: Checkpoint, split: Split, folder: Path, held_out: s
     Raises:
         RunError: the split's fingerprint or front end has changed, or what is held out.
     """
-    data, front_end = state.record["data"], split.front_end
-    if "front_end" in state.record:
-        values = state.record["front_end"]
+    data, front_end = checkpoint.record["data"], split.front_end
+    if "front_end" in checkpoint.record:
+        values = checkpoint.record["front_end"]
         front_end = None if values is None else from_json(FrontEndSettings, values)
     if data["fingerprint"] != split.fingerprint or front_end != split.front_end:
         raise RunError(_OTHER.format(folder=folder, index=split.index))
-    if state.record.get("held_out", held_out) != held_out:
+    if checkpoint.record.get("held_out", held_out) != held_out:
         raise RunError(_OTHERS_HELD_OUT.format(folder=folder))
 
 
@@ -60,8 +60,53 @@ def refuse_other_model(trained: TrainedModel, split: Split, folder: Path) -> Non
         raise RunError(_OTHER.format(folder=folder, index=split.index))
 
 
+def check_batch_size(settings: TrainingSettings, processes: int) -> None:
+    """Refuse a batch that does not divide among processes and sequences.
+
+    Raises:
+        RunError: with a size that does.
+    """
+    share = processes * settings.clips_per_sequence
+    if settings.batch_size % share:
+        raise RunError(
+            f"batch_size {settings.batch_size} does not divide among {processes} processes; "
+            f"use a multiple of {share}"
+        )
+
+
+def count_steps(settings: TrainingSettings, clips: int) -> int:
+    """Return the steps of an epoch.
+
+    Raises:
+        RunError: the batch is larger than an epoch.
+    """
+    steps = clips * settings.crops_per_clip // settings.batch_size
+    if steps == 0:
+        raise RunError(
+            f"batch_size {settings.batch_size} is more than the {clips} training clips "
+            f"times {settings.crops_per_clip} crops; use a smaller one"
+        )
+    return steps
+
+
+def check_teachers(
+    teachers: Sequence[TrainedModel], split: Split, settings: TrainingSettings
+) -> None:
+    """Refuse teachers that do not fit, that the recipe does not ask for, or that are missing.
+
+    Raises:
+        RunError: with the reason.
+    """
+    for teacher in teachers:
+        refuse_teacher(teacher, split)
+    if teachers and not settings.teacher:
+        raise RunError(_NO_PART_FOR_TEACHER)
+    if settings.teacher and not teachers:
+        raise RunError("a recipe with a teacher needs one; give its run, or set --teacher 0")
+
+
 def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
-    """Refuse a teacher that hears or names otherwise, or may have heard the test part.
+    """Refuse a teacher of another front end or other classes, or that may know the test part.
 
     Raises:
         RunError: with the reason.
@@ -70,21 +115,16 @@ def refuse_teacher(teacher: TrainedModel, split: Split) -> None:
         raise RunError("the teacher has another front end or other classes than the data")
     if not _learnt_from(teacher, split) or seen_in_training(teacher.data, split):
         raise RunError(
-            "the teacher was trained on other data or another split, and may have heard the "
+            "the teacher was trained on other data or another split, and may have learnt from the "
             "clips that are held out here"
         )
 
 
 def _learnt_from(trained: TrainedModel, split: Split) -> bool:
     """Tell whether a model was trained on the training part of this very split."""
-    heard = trained.data.get("fingerprint"), trained.data.get("split_index")
-    same = heard == (split.fingerprint, split.index)
+    its = trained.data.get("fingerprint"), trained.data.get("split_index")
+    same = its == (split.fingerprint, split.index)
     return same and (trained.front_end, trained.classes) == (split.front_end, split.classes)
-
-
-def front_end_record(split: Split) -> dict[str, Any] | None:
-    """Return the front end as a checkpoint records it."""
-    return to_json(split.front_end) if split.front_end else None
 
 
 def take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
