@@ -253,3 +253,52 @@ def test_a_class_of_a_single_source_cannot_be_validated():
     labels, groups = np.array([0, 0, 0, 1, 1]), ["a", "b", "c", "d", "d"]
     with pytest.raises(DatasetError, match="a class has a single source recording"):
         validation_mask(labels, groups, 0.2, 0)
+
+
+# --- clips of no class --------------------------------------------------------------------------
+
+
+def test_made_folds_spread_negatives_by_group_and_ask_nothing_of_their_number():
+    rows = [(f"class {label}", f"{label}/{n}") for label in range(2) for n in range(9)]
+    negatives = [(None, f"room {n // 2}") for n in range(12)]
+    clips, digests = clips_of(rows + negatives)
+    folds = assign_folds(clips, digests, folds=3, seed=0)
+    where = folds_of([clip.group for clip in clips], folds)
+    assert all(len(found) == 1 for found in where.values())
+    assert sorted(folds[len(rows) :].count(fold) for fold in "123") == [4, 4, 4]
+    one, digests = clips_of([*rows, (None, "room")])
+    assert len(set(assign_folds(one, digests, folds=3, seed=0))) == 3
+
+
+def test_negatives_without_a_fold_are_spread_over_the_official_ones_by_group():
+    rows = [(label, f"{label}{fold}", fold) for label in ("a", "b") for fold in ("1", "2", "10")]
+    negatives = [(None, f"room {n // 2}") for n in range(6)] + [(None, "a1")]
+    clips, digests = clips_of(rows + negatives)
+    folds = assign_folds(clips, digests, folds=5, seed=0)
+    assert folds[: len(rows)] == [clip.fold for clip in clips[: len(rows)]]
+    assert sorted(folds[len(rows) : -1]) == ["1", "1", "10", "10", "2", "2"]
+    assert folds[len(rows)] == folds[len(rows) + 1]
+    assert folds[-1] == "1"  # beside the clip of a class from the same source
+
+
+def test_a_fold_of_negatives_only_is_refused():
+    rows = [(label, f"{label}{fold}", fold) for label in ("a", "b") for fold in ("1", "2")]
+    clips, digests = clips_of([*rows, (None, "room", "3")])
+    with pytest.raises(DatasetError, match="fold 3 holds clips of no class only"):
+        assign_folds(clips, digests, folds=5, seed=0)
+
+
+def test_one_recording_is_not_both_a_class_and_none():
+    clips, digests = clips_of([("dog", "a"), (None, "b"), ("rain", "c")])
+    with pytest.raises(DatasetError, match="same audio, labelled 'dog' and of no class"):
+        assign_folds(clips, ["same", "same", digests[2]], folds=2, seed=0)
+
+
+def test_a_validation_part_takes_its_share_of_negatives_and_asks_nothing_of_their_number():
+    labels = np.array([0] * 12 + [1] * 12 + [-1] * 12)
+    groups = [str(number) for number in range(len(labels))]
+    mask = validation_mask(labels, groups, 0.25, 0)
+    assert [int(mask[labels == label].sum()) for label in (0, 1, -1)] == [3, 3, 3]
+    labels[25:] = 0
+    mask = validation_mask(labels, groups, 0.25, 0)
+    assert not mask[labels == -1].any()  # the only negative stays in training

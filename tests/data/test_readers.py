@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.data.readers import Clip, Dataset, read_dataset
+from earmark.data.readers import Clip, Dataset, read_dataset, read_negatives, with_negatives
 from earmark.errors import DatasetError
 
 ESC50_HEADER = "filename,fold,target,category,esc10,src_file,take"
@@ -280,7 +280,9 @@ def test_an_empty_group_is_a_source_of_its_own(table, tmp_path):
         (["path,label", "a.wav,'dog\x07'"], "line 2 has a line break or another control character"),
         (["path,label", 'a.wav,"dog', 'bark"'], "control character in its label; remove it"),
         (["path,label", "a\0.wav,dog"], "control character in its path; remove it"),
-        (["path,label", "a.wav,None of  these", "b.wav,dog"], "what a sound of no class is called"),
+        (["path,label", "a.wav,None of  these", "b.wav,noise"], "has clips of no class only"),
+        (["path,label", "a.wav,noise", "b.wav,dog"], "has one class, 'dog'"),
+        (["path,label,fold", "a.wav,dog,", "b.wav,rain,", "c.wav,noise,1"], "2 of 3 rows have no"),
         (["path,label,fold", "a.wav,dog,../x", "b.wav,rain,2"], "fold '../x' is to name a folder"),
         (["path,label,fold", f"a.wav,dog,{'1' * 70}", "b.wav,rain,2"], "use a short name"),
         (["path,label", "a.wav,dog", "b.wav"], "line 3 has not 2 values"),
@@ -325,3 +327,58 @@ def test_folders_that_differ_in_case_or_space_only_are_refused(touch):
 
 def test_one_folder_is_one_class_and_refused(touch):
     assert "has one class, 'dog'; telling sounds apart needs two" in fault_of(touch("dog/a.wav"))
+
+
+# --- clips of no class --------------------------------------------------------------------------
+
+
+def labels_of(dataset):
+    return [(clip.path.name, clip.label) for clip in dataset.clips]
+
+
+def test_folders_that_mean_no_class_hold_clips_without_one(touch):
+    names = ("__noise__/n.wav", "_background_noise_/room/m.wav", "None of these/o.wav")
+    dataset = read_dataset(touch("S/dog/a.wav", "S/rain/b.wav", *(f"S/{n}" for n in names)) / "S")
+    assert dataset.classes == ("dog", "rain")
+    assert dataset.negatives == 3
+    assert sorted(name for name, label in labels_of(dataset) if label is None) == [
+        *("m.wav", "n.wav", "o.wav")
+    ]
+
+
+def test_a_table_may_leave_the_folds_of_negatives_out(table):
+    rows = ("a.wav,dog,1", "b.wav,rain,2", "c.wav,Background,", "d.wav,none,2")
+    dataset = read_dataset(table("path,label,fold", *rows))
+    assert dataset.classes == ("dog", "rain")
+    assert [clip.fold for clip in dataset.clips if clip.label is None] == [None, "2"]
+
+
+def test_a_folder_of_negatives_beside_the_folders_of_esc10_is_read(touch):
+    names = ("001 - Dog bark/1-1-A.ogg", "002 - Rain/2-2-A.ogg", "background/room.wav")
+    dataset = read_dataset(touch(*(f"E/{name}" for name in names)) / "E")
+    assert dataset.name == "ESC-10"
+    assert labels_of(dataset)[-1] == ("room.wav", None)
+
+
+def test_negatives_come_from_a_folder_at_any_depth_or_a_table(touch, table, tmp_path):
+    touch("room/a.wav", "room/deep/b.ogg", "room/notes.txt", "room/.hidden/c.wav")
+    assert [clip.path.name for clip in read_negatives(tmp_path / "room")] == ["a.wav", "b.ogg"]
+    clips = read_negatives(table("path,label,group", "a.wav,dog,x", "b.wav,rain,x"))
+    assert [(clip.label, clip.group) for clip in clips] == [(None, "x"), (None, "x")]
+
+
+def test_negatives_join_a_dataset_once(touch, tmp_path):
+    dataset = read_dataset(touch("S/dog/a.wav", "S/rain/b.wav", "room/c.wav") / "S")
+    both = with_negatives(dataset, [tmp_path / "room"])
+    assert (len(both.clips), both.negatives, both.classes) == (3, 1, dataset.classes)
+    with pytest.raises(DatasetError, match=r"a\.wav more than once"):
+        with_negatives(dataset, [tmp_path / "S" / "dog"])
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("missing", "no such negatives"), ("empty", "holds no audio files")]
+)
+def test_negatives_that_are_not_there_are_said(touch, name, fault):
+    folder = touch("empty/notes.txt")
+    with pytest.raises(DatasetError, match=fault):
+        read_negatives(folder / name)

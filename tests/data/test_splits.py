@@ -166,7 +166,7 @@ def own_content(tmp_path):
         (lambda p: {"features": p["features"] * np.nan}, "has NaN or infinite features"),
         (lambda p: {"features": p["features"] + np.inf}, "has NaN or infinite features"),
         (lambda p: {"labels": p["labels"] + 1}, "has labels outside its 3 classes"),
-        (lambda p: {"labels": p["labels"] - 1}, "has labels outside its 3 classes"),
+        (lambda p: {"labels": p["labels"] - 2}, "has labels outside its 3 classes"),
         (lambda p: {"features": p["features"][:, 1:]}, "features a frame, but test has"),
         (lambda p: {"features": "none"}, "is not a usable split (ValueError"),
         (lambda p: {"labels": None}, "is not a usable split (TypeError"),
@@ -647,3 +647,36 @@ def test_other_arrays_have_another_fingerprint(tmp_path):
         save(tmp_path, {"train": part, "test": part})
         prints.append(read_split(tmp_path, 0).fingerprint)
     assert prints[0] == prints[1] != prints[2]
+
+
+def with_negatives(part):
+    labels = part.labels.copy()
+    labels[::5] = -1
+    return dataclasses.replace(part, labels=labels)
+
+
+def test_clips_of_no_class_come_back_as_such(tmp_path):
+    split = small_split()
+    split = dataclasses.replace(
+        split, train=with_negatives(split.train), test=with_negatives(split.test)
+    )
+    write_split(tmp_path, split)
+    read = read_split(tmp_path, 0)
+    assert_same(read, split)
+    assert read.classes == split.classes
+    assert read.train.of_class.sum() == (read.train.labels >= 0).sum() < len(read.train)
+
+
+def test_a_part_of_negatives_only_is_refused(tmp_path):
+    split = small_split()
+    nothing = dataclasses.replace(split.test, labels=np.full_like(split.test.labels, -1))
+    write_split(tmp_path, dataclasses.replace(split, test=nothing))
+    assert "its test part has clips of no class only" in fault_of(tmp_path)
+    below = dataclasses.replace(split.test, labels=split.test.labels - 2)
+    write_split(tmp_path, dataclasses.replace(split, test=below))
+    assert "labels outside its 3 classes" in fault_of(tmp_path)
+
+
+def test_split_files_of_others_have_no_negatives(tmp_path):
+    save(tmp_path, {"train": (CLIPS, [-1, 0, 1, 1]), "test": (CLIPS, LABELS)})
+    assert "has label -1; labels count from 0" in fault_of(tmp_path)

@@ -118,3 +118,40 @@ def test_equal_backgrounds_at_the_threshold_do_not_pass(seed):
     made = fit_calibration(labels, scores, negative)
     passed = Policy(made.thresholds).accepted(with_temperature(negative, made.temperature))
     assert passed.mean() <= made.false_alarm_rate
+
+
+def test_for_a_clip_of_no_class_every_class_is_as_right():
+    scores = np.array([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]], np.float32)
+    even = -np.log(scores[1]).mean()
+    assert cross_entropy(np.array([0, -1]), scores) == pytest.approx((-np.log(0.5) + even) / 2)
+    assert cross_entropy(np.array([0, -1]), scores) != cross_entropy(np.array([0, 0]), scores)
+
+
+def test_the_rate_holds_for_recorded_and_for_generated_negatives_each():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    scores = softmax(6 * np.eye(3)[labels] + rng.normal(0, 0.5, (60, 3)))
+    generated = softmax(rng.normal(0, 0.3, (500, 3)))
+    recorded = softmax(rng.normal(0, 1.5, (40, 3)))  # few, and nearer to the classes
+    together = np.concatenate([labels, np.full(40, -1)]), np.concatenate([scores, recorded])
+    made = fit_calibration(*together, generated)
+    assert (made.clips, made.negatives) == (60, 540)
+    plain = fit_calibration(labels, scores, generated)
+    assert made.temperature == plain.temperature  # negatives have no part in it
+    assert min(made.thresholds) > min(plain.thresholds)
+    for kind in (generated, recorded):
+        passed = Policy(made.thresholds).accepted(with_temperature(kind, made.temperature))
+        assert passed.mean() <= made.false_alarm_rate
+    assert (
+        Policy(plain.thresholds).accepted(with_temperature(recorded, plain.temperature)).mean()
+        > 2 * made.false_alarm_rate
+    )
+
+
+def test_recorded_negatives_alone_make_thresholds():
+    rng = np.random.default_rng(1)
+    labels = np.array([0, 1, 2] * 10 + [-1] * 20)
+    scores = softmax(5 * np.eye(4)[labels][:, :3] + rng.normal(0, 0.3, (50, 3)))
+    made = fit_calibration(labels, scores, None)
+    assert len(made.thresholds) == 3
+    assert (made.clips, made.negatives) == (30, 20)

@@ -14,7 +14,7 @@ from earmark.decision.calibration import cross_entropy
 from earmark.decision.policy import NONE, Policy
 from earmark.errors import SplitError
 from earmark.evaluation import scoring
-from earmark.evaluation.report import evaluate, summary, write_results
+from earmark.evaluation.report import decision_matrix, evaluate, summary, write_results
 from earmark.evaluation.scoring import score_clips
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
@@ -110,7 +110,8 @@ def test_thresholds_decide_as_they_do_for_a_clip_while_accuracy_counts_every_cli
     assert decided["coverage"] == pytest.approx(accepted / 12)
     assert decided["accuracy_of_accepted"] == pytest.approx(right / accepted)
     matrix = np.array(decided["confusion_matrix"])
-    assert matrix.shape == (3, 4)
+    assert matrix.shape == (4, 4)
+    assert matrix[3].sum() == 0  # there are no negatives among the clips
     assert matrix.sum() == 12
     assert np.trace(matrix[:, :3]) == right
     assert matrix[:, 3].sum() == 12 - accepted
@@ -158,13 +159,13 @@ def test_clips_that_the_start_model_knows_are_called_no_test(trained):
 
     results = [started_from(), started_from(split_index=1), started_from(fingerprint="0" * 64)]
     assert [r["test_clips_seen_in_training"] for r in results] == [False, True, None]
-    assert "training started from knew these clips" in summary(results[1])
+    assert "training started from was trained on these clips" in summary(results[1])
     nested = started_from(fingerprint="0" * 64, started_from={**trained.data, "split_index": 2})
     assert nested["test_clips_seen_in_training"]
     elsewhere = {**trained.data, "fingerprint": "0" * 64, "split_index": 1}
     heard = {**elsewhere, "started_from": {**trained.data, "split_index": -1}}
     said = summary(evaluate(dataclasses.replace(trained, data=heard), small_split()))
-    assert "training started from knew these clips" in said
+    assert "training started from was trained on these clips" in said
     assert "Evaluate it" not in said
 
 
@@ -181,3 +182,34 @@ def test_a_split_that_does_not_fit_is_refused(trained):
         evaluate(trained, renamed)
     with pytest.raises(SplitError, match="front end"):
         evaluate(trained, small_split(front_end=dataclasses.replace(FRONT_END, floor=1e-7)))
+
+
+def test_clips_of_no_class_have_figures_of_their_own(trained, tmp_path):
+    split = small_split()
+    labels = split.test.labels.copy()
+    labels[[0, 4, 8]] = -1  # one of each class
+    mixed = small_split(test=dataclasses.replace(split.test, labels=labels))
+    without = small_split(test=mixed.test.select(mixed.test.of_class))
+    thresholds = dataclasses.replace(trained, calibration=Calibration(1.0, (0.34, 0.34, 0.34)))
+    for model in (trained, thresholds):
+        results, plain = evaluate(model, mixed), evaluate(model, without)
+        for key in ("accuracy", "per_class", "confusion_matrix", "calibration", "test_clips"):
+            assert results[key] == plain[key], key
+        assert (results["test_clips"], results["test_negatives"]) == (9, 3)
+        assert plain["recorded_negatives"] is None
+        assert [clip["label"] for clip in results["clips"]].count(NONE) == 3
+        figures = results["recorded_negatives"]
+        passed = [clip["prediction"] != NONE for clip in results["clips"] if clip["label"] == NONE]
+        assert figures["clips"] == 3
+        assert figures["accepted"] == pytest.approx(np.mean(passed))
+        assert 0 <= figures["auroc"] <= 1
+        assert "of 3 are accepted as a class" in summary(results)
+        assert "no class" not in summary(plain)
+    assert evaluate(trained, mixed)["none_of_these"] is None
+    matrix = np.array(results["none_of_these"]["confusion_matrix"])
+    assert matrix[3].sum() == 3
+    assert matrix[3, :3].sum() == sum(passed)
+    assert results["none_of_these"]["coverage"] == plain["none_of_these"]["coverage"]
+    assert decision_matrix(evaluate(trained, mixed))[1] == list(CLASSES)
+    assert decision_matrix(results) == (matrix.tolist(), [*CLASSES, NONE])
+    assert write_results(tmp_path / "results.json", results)[1].stat().st_size > 500

@@ -189,3 +189,26 @@ def test_mixed_crops_hold_both_classes_in_proportion():
 def test_crops_are_a_whole_number_of_steps():
     x, _ = draw(batches(stack=3, clip_seconds=0.4))
     assert x.shape[1] == 18
+
+
+def test_recorded_negatives_have_every_class_alike_and_are_mixed_in_proportion():
+    clips = clip_set(5, 0)
+    clips.labels[:5] = -1  # of 15, five of each class
+
+    def drawn(**changes):
+        settings = small_recipe(**{**PLAIN, **changes})
+        made = Batches(clips, settings, FRONT_END, torch.device("cpu"))
+        order = torch.tensor([0, 5, 10, 1])
+        return made.draw(order, 3, torch.Generator().manual_seed(0))
+
+    _, targets, activity = drawn()
+    torch.testing.assert_close(targets[0], torch.full((3,), 1 / 3))
+    assert targets[1:3].argmax(1).tolist() == [1, 2]
+    assert activity[[0, 3]].abs().max() == 0
+    assert activity[1:3].amax() == 1
+    _, mixed, activity = drawn(mixup_probability=1.0)
+    torch.testing.assert_close(mixed.sum(1), torch.ones(4))
+    share = 1.5 * (mixed[1, 1] - 1 / 3)  # of the clip of class 1; the rest is a negative
+    assert 0 < share < 1
+    torch.testing.assert_close(mixed[1, [0, 2]], ((1 - share) / 3).repeat(2))
+    torch.testing.assert_close(activity[1].amax(0), torch.tensor([0.0, 1.0, 0.0]) * share)

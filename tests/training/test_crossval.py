@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import accelerate
 import numpy as np
@@ -266,12 +267,12 @@ def test_coverage_counts_clips_and_accuracy_is_unknown_where_none_is_accepted(da
     summary = summarise(rows, [], name="small", command="")
     assert summary["none_of_these"]["coverage"] == pytest.approx(0.5)
     assert summary["none_of_these"]["accuracy_of_accepted"] == pytest.approx(2 / 3)
-    assert "50.0 % of the clips are named, of which 66.7 % rightly" in markdown(summary, "s", "")
+    assert "50.0 % of the clips are accepted, of which 66.7 % rightly" in markdown(summary, "s", "")
     for row in rows:
         row["none_of_these"] |= {"coverage": 0.0, "accuracy_of_accepted": None}
     summary = summarise(rows, [], name="small", command="")
     assert summary["none_of_these"]["accuracy_of_accepted"] is None
-    assert "0.0 % of the clips are named; the others" in markdown(summary, "s", "")
+    assert "0.0 % of the clips are accepted; the others" in markdown(summary, "s", "")
 
 
 def test_figures_of_other_data_are_not_replaced(tmp_path):
@@ -306,3 +307,48 @@ def test_models_without_classes_are_trained_with_seed_0_whatever_the_recipe_says
     open_runs(tmp_path, dataset, other)
     leave_classes_out(dataset, other, tmp_path, accelerator, print)
     assert {load_model(run).training["seed"] for run in tmp_path.glob("without-*")} == {0}
+
+
+def test_a_cross_validation_of_an_earlier_version_is_gone_on_with(dataset, tmp_path, monkeypatch):
+    """Everything in `kept/crossval` is finished, so nothing is trained."""
+
+    def refuse(*_, **__):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(crossval_module, "train_model", refuse)
+    folder = tmp_path / "runs"
+    shutil.copytree(Path(__file__).parents[1] / "kept" / "crossval", folder)
+    rows, _ = cross(dataset, folder, (0,))
+    unknown = leave_classes_out(
+        dataset, RECIPE, folder, accelerate.Accelerator(cpu=True), lambda _: None
+    )
+    assert rows[0]["none_of_these"]["negatives"] == 120
+    assert rows[0]["training"]["recipe"]["ema_decay"] == 0.9
+    summary = summarise(rows, unknown, name="small", command="")
+    assert summary["accuracy"] == pytest.approx(1 / 3)
+    assert summary["recorded_negatives"] is None
+    assert "| dog | 0.389 | 16.7 | 0.0 | 50.0 |" in markdown(summary, "s", "")
+    assert write_summary(tmp_path / "out", "s", summary, "")[2].stat().st_size > 500
+    other = dataclasses.replace(RECIPE, training=small_recipe(num_epochs=3))
+    with pytest.raises(RunError, match="another num_epochs"):
+        open_runs(folder, dataset, other)
+
+
+def test_clips_of_no_class_are_cross_validated_as_themselves(dataset, tmp_path):
+    rain = [item.clip.label == "rain" for item in dataset.clips]
+    clips = [
+        dataclasses.replace(item, clip=dataclasses.replace(item.clip, label=None)) if wet else item
+        for item, wet in zip(dataset.clips, rain, strict=True)
+    ]
+    mixed = dataclasses.replace(dataset, clips=clips, classes=("dog", "rooster"))
+    refuse_unvalidated(mixed)
+    rows, _ = cross(mixed, tmp_path / "runs", (0,))
+    assert [row["test_negatives"] for row in rows] == [3, 3, 3]
+    summary = summarise(rows, [], name="small", command="")
+    assert np.sum(summary["confusion_matrix"]) == 18
+    assert np.sum(summary["none_of_these"]["confusion_matrix"], axis=1).tolist() == [9, 9, 9]
+    assert summary["recorded_negatives"]["clips"] == 9
+    assert "Of the recorded clips of no class" in markdown(summary, "s", "")
+    trained = load_model(tmp_path / "runs" / "fold-1-seed-0")
+    assert trained.classes == ("dog", "rooster")
+    assert trained.data["training_negatives"] + trained.data["validation_negatives"] == 6

@@ -14,7 +14,7 @@ DATASETS = (
     "folder of ESC-10, ESC-50, UrbanSound8K or one folder per class; a table "
     "path,label[,fold][,group]; or the word synthetic for the built-in sounds"
 )
-DATASET_FLAGS = ("folds", "esc10", "allow_incomplete")
+DATASET_FLAGS = ("folds", "esc10", "allow_incomplete", "negatives")
 _FOLDS = 5  # of earmark.data.prepare, which would load torch for a --help
 
 
@@ -33,6 +33,15 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         help="go on though a known dataset lacks clips or some files cannot be read",
     )
 
+    parser.add_argument(
+        "--negatives",
+        action="append",
+        metavar="PATH",
+        help="folder, or table with a column path, of recordings of no class, which no class "
+        "should answer to; may be given again. Folders and labels of the dataset named none, none "
+        "of these, background, noise or background noise are such too",
+    )
+
 
 def dataset_request(args: argparse.Namespace, *, seed: int = 0) -> DatasetRequest:
     """Return what the flags of `add_dataset_flags` and the argument `dataset` ask for.
@@ -47,6 +56,7 @@ def dataset_request(args: argparse.Namespace, *, seed: int = 0) -> DatasetReques
         folds=args.folds,
         esc10=args.esc10,
         allow_incomplete=args.allow_incomplete,
+        negatives=tuple(args.negatives or ()),
         seed=seed,
     )
 

@@ -179,6 +179,8 @@ def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
         dataset = dataset_request(args)
         if dataset.path != "synthetic":  # a run may go on from another folder
             dataset = dataclasses.replace(dataset, path=str(Path(dataset.path).resolve()))
+        elsewhere = tuple(str(Path(path).resolve()) for path in dataset.negatives)
+        dataset = dataclasses.replace(dataset, negatives=elsewhere)
     init = args.init
     return TrainingRequest(
         dataset=dataset,

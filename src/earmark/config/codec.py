@@ -120,7 +120,7 @@ def _converted_tuple(value: Any, hint: Any, name: str) -> tuple[Any, ...]:
     if typing.get_origin(inner) is tuple:
         check(isinstance(value, (list, tuple)), name, "a list of lists of whole numbers", value)
         return tuple(_converted_tuple(item, inner, name) for item in value)
-    what = "whole numbers" if inner is int else "numbers"
+    what = {int: "whole numbers", str: "strings"}.get(inner, "numbers")
     fits = isinstance(value, (list, tuple)) and all(type(item) is inner for item in value)
     check(fits, name, f"a list of {what}", value)
     return tuple(value)

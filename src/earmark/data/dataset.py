@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings
 from earmark.data.folds import assign_folds, merged_groups, natural_order
+from earmark.data.negatives import NO_CLASS, NONE
 from earmark.data.pickles.inert import read_inert
 from earmark.data.readers import Clip, Dataset
 from earmark.data.splits import ClipSet, Split, is_own, split_numbers, split_path, write_split
@@ -59,7 +60,7 @@ class FeatureDataset:
         name: name of the dataset.
         synthetic: the clips are generated, not recorded.
         classes: class names.
-        clips: readable clips.
+        clips: readable clips, those of no class among them.
         groups: their source recordings; clips of one source, or of equal content, share one.
         folds: the fold of each readable clip.
         failures: one line for each unreadable file.
@@ -81,6 +82,20 @@ class FeatureDataset:
     def fold_names(self) -> list[str]:
         """The folds in natural order; split N tests on the one at place N."""
         return natural_order(self.folds)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class number of each readable clip, `NO_CLASS` for negatives, `(clips,)`."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        found = [
+            NO_CLASS if item.clip.label is None else numbers[item.clip.label] for item in self.clips
+        ]
+        return np.array(found, np.int64)
+
+    @property
+    def negatives(self) -> int:
+        """Number of readable clips of no class."""
+        return int((self.labels == NO_CLASS).sum())
 
     def split(self, index: int) -> Split:
         """Return the split that tests on fold number `index` and trains on the others."""
@@ -112,7 +127,7 @@ class FeatureDataset:
         )
 
     def without(self, classes: Sequence[str]) -> tuple[FeatureDataset, ClipSet]:
-        """Return the dataset without some classes, and all clips of these, labelled 0."""
+        """Return the dataset without some classes, and all clips of these as clips of no class."""
         kept = [item.clip.label not in classes for item in self.clips]
 
         def those(values: Sequence[Any]) -> list[Any]:
@@ -126,7 +141,7 @@ class FeatureDataset:
             folds=those(self.folds),
         )
         unknown = self._clip_set([not k for k in kept])
-        return rest, dataclasses.replace(unknown, labels=np.zeros_like(unknown.labels))
+        return rest, dataclasses.replace(unknown, labels=np.full_like(unknown.labels, NO_CLASS))
 
     def _clip_set(self, wanted: Sequence[bool]) -> ClipSet:
         chosen = [place for place, i in enumerate(wanted) if i]
@@ -135,7 +150,7 @@ class FeatureDataset:
         return ClipSet(
             np.concatenate([none, *(item.frames for item in items)]),
             np.array([len(item.frames) for item in items], np.int64),
-            np.array([self.classes.index(item.clip.label) for item in items], np.int64),
+            self.labels[chosen],
             [str(item.clip.path) for item in items],
             [self.groups[place] for place in chosen],
         )
@@ -188,10 +203,13 @@ def extract_clips(
 
 
 def generate_negatives(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
-    """Return generated clips of no class, labelled 0."""
+    """Return generated clips of no class."""
     extracted = generate_negative_frames(settings, count, seed)
     names = [f"negative {number}" for number in range(count)]
-    labels, frames = np.zeros(count, np.int64), np.full(count, extracted.shape[1], np.int64)
+    labels, frames = (
+        np.full(count, NO_CLASS, np.int64),
+        np.full(count, extracted.shape[1], np.int64),
+    )
     return ClipSet(extracted.reshape(-1, settings.n_mels), frames, labels, names, names)
 
 
@@ -253,7 +271,7 @@ def build_dataset(
     except DatasetError as error:
         raise DatasetError(f"{dataset.name}: {error}") from None
     fingerprint = sha256_of_json(
-        sorted([d, c.label, f] for d, c, f in zip(digests, clips, assigned, strict=True))
+        sorted([d, c.label or "", f] for d, c, f in zip(digests, clips, assigned, strict=True))
     )
     return FeatureDataset(
         dataset.name,
@@ -306,15 +324,19 @@ def report(dataset: FeatureDataset) -> str:
     counts = Counter(
         (item.clip.label, fold) for item, fold in zip(dataset.clips, dataset.folds, strict=True)
     )
-    width = max(len(label) for label in (*dataset.classes, "class"))
+    rows: list[tuple[str, str | None]] = [(label, label) for label in dataset.classes]
+    clips = f"{len(dataset.clips)} clips"
+    if dataset.negatives:
+        rows.append((NONE, None))
+        clips += f", {dataset.negatives} of them of no class (negatives)"
+    width = max(len(shown) for shown, _ in (*rows, ("class", None)))
     lines = [
-        f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.clips)} clips, "
-        f"{len(names)} folds",
+        f"{dataset.name}: {len(dataset.classes)} classes, {clips}, {len(names)} folds",
         f"{'class':<{width}}  clips" + "".join(f"{'fold ' + name:>8}" for name in names),
     ]
-    for label in dataset.classes:
+    for shown, label in rows:
         row = [counts[label, name] for name in names]
-        lines.append(f"{label:<{width}}  {sum(row):5d}" + "".join(f"{n:8d}" for n in row))
+        lines.append(f"{shown:<{width}}  {sum(row):5d}" + "".join(f"{n:8d}" for n in row))
     seconds = np.array([item.seconds for item in dataset.clips])
     lines.append(
         f"durations: {seconds.min():.2f} to {seconds.max():.2f} s, median "

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.data.negatives import NO_CLASS
 from earmark.data.readers import Clip
 from earmark.errors import DatasetError
 
@@ -35,8 +36,10 @@ def assign_folds(
 ) -> list[str]:
     """Give every clip its fold: the official one, or a stratified and grouped one.
 
+    Where the classes have official folds, negatives without one are spread over these.
+
     Args:
-        clips: all readable clips.
+        clips: all readable clips, negatives among them.
         digests: SHA-256 of each clip's file; equal files count as one source.
         folds: number of folds to make where the dataset brings none; 1: nothing will be tested,
             and nothing is asked of the folds.
@@ -51,15 +54,15 @@ def assign_folds(
     _refuse_contradictions(clips, digests)
     if folds == 1:
         return ["1" if clip.fold is None else str(clip.fold) for clip in clips]
-    if clips[0].fold is not None:
-        assigned = [str(clip.fold) for clip in clips]
+    groups = merged_groups(clips, digests)
+    if any(clip.fold is not None for clip in clips):
+        assigned = _complete_folds(clips, groups, seed)
         refuse_leaks(clips, digests, assigned)
         if len(set(assigned)) < 2:
             raise DatasetError(f"all clips are in fold {assigned[0]}; testing needs two folds")
     else:
-        groups = merged_groups(clips, digests)
         labels = [clip.label for clip in clips]
-        for label in sorted(set(labels)):
+        for label in sorted({label for label in labels if label is not None}):
             sources = len({g for g, name in zip(groups, labels, strict=True) if name == label})
             if sources < folds:
                 fewer = f", or use --folds {sources}" if sources > 2 else ""
@@ -67,17 +70,38 @@ def assign_folds(
                     f"class {label!r} has {sources} source recordings, too few for {folds} folds; "
                     f"add recordings of other sources{fewer}"
                 )
-        numbers = grouped_folds(labels, groups, folds, seed)
+        numbers = grouped_folds([label or "" for label in labels], groups, folds, seed)
         assigned = [str(number + 1) for number in numbers]
-    classes = {clip.label for clip in clips}
+    classes = {clip.label for clip in clips if clip.label is not None}
     for fold in sorted(set(assigned)):
-        pairs = zip(clips, assigned, strict=True)
+        pairs = list(zip(clips, assigned, strict=True))
+        if all(clip.label is None for clip, name in pairs if name == fold):
+            raise DatasetError(
+                f"fold {fold} holds clips of no class only, so nothing can be tested there; give "
+                "them the folds of the classes, or none"
+            )
         if missing := classes - {clip.label for clip, name in pairs if name != fold}:
             raise DatasetError(
                 f"class {min(missing)!r} occurs in fold {fold} only, so a model tested there "
-                "never hears it in training; spread it over the folds or leave it out"
+                "never meets it in training; spread it over the folds or leave it out"
             )
     return assigned
+
+
+def _complete_folds(clips: Sequence[Clip], groups: Sequence[str], seed: int) -> list[str]:
+    """Return the official folds, with those that lack one, by group, spread over them.
+
+    A group that stands in a fold already stays there.
+    """
+    where = {g: clip.fold for clip, g in zip(clips, groups, strict=True) if clip.fold is not None}
+    names = natural_order(fold for fold in where.values() if fold is not None)
+    homeless = sorted(set(groups) - where.keys())
+    order = np.random.default_rng(seed).permutation(len(homeless))
+    where |= {homeless[at]: names[place % len(names)] for place, at in enumerate(order)}
+    return [
+        str(where[group] if clip.fold is None else clip.fold)
+        for clip, group in zip(clips, groups, strict=True)
+    ]
 
 
 def merged_groups(clips: Sequence[Clip], digests: Sequence[str]) -> list[str]:
@@ -102,9 +126,13 @@ def _refuse_contradictions(clips: Sequence[Clip], digests: Sequence[str]) -> Non
     for clip, digest in zip(clips, digests, strict=True):
         other = seen.setdefault(digest, clip)
         if other.label != clip.label:
+            names = [
+                "of no class" if label is None else f"labelled {label!r}"
+                for label in (other.label, clip.label)
+            ]
             raise DatasetError(
-                f"{other.path} and {clip.path} are the same audio, labelled {other.label!r} and "
-                f"{clip.label!r}; keep one of them"
+                f"{other.path} and {clip.path} are the same audio, {names[0]} and {names[1]}; "
+                "keep one of them"
             )
 
 
@@ -146,7 +174,7 @@ def grouped_folds(
 
 def class_of_one_source(labels: NDArray[np.int64], groups: Sequence[str]) -> int | None:
     """Return a class whose clips are all of one source recording, if there is one."""
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels != NO_CLASS]):
         if len({group for group, n in zip(groups, labels, strict=True) if n == label}) < 2:
             return int(label)
     return None
@@ -158,7 +186,8 @@ def validation_mask(
     """Choose validation clips out of a training part: stratified, whole groups.
 
     Args:
-        labels: class numbers of the training clips.
+        labels: class numbers of the training clips, `NO_CLASS` for negatives, which are divided
+            as a class of their own.
         groups: their source recordings.
         fraction: share wanted; the nearest 1/n is used.
         seed: seed of the choice.
@@ -174,7 +203,8 @@ def validation_mask(
             "a class has a single source recording in the training part, so none can be held out "
             "to choose the epoch; add recordings of other sources"
         )
-    most = min(len(set(groups)), int(np.bincount(labels).max()))  # what can be divided at all
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    most = min(len(set(groups)), largest)  # what can be divided at all
     numbers = grouped_folds(labels, groups, max(2, min(round(1 / fraction), most)), seed)
     for number in range(int(numbers.max()) + 1):
         mask: NDArray[np.bool_] = numbers == number

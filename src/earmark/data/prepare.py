@@ -13,7 +13,7 @@ from typing import Any
 from earmark.config import FrontEndSettings
 from earmark.config.codec import check_types
 from earmark.data.dataset import FeatureDataset, build_dataset
-from earmark.data.readers import SYNTHETIC, read_dataset
+from earmark.data.readers import SYNTHETIC, read_dataset, with_negatives
 from earmark.data.synthetic import sounds
 from earmark.errors import EarmarkError, SettingsError
 
@@ -31,6 +31,7 @@ class DatasetRequest:
         folds: folds to make where the dataset has none; None: the usual number.
         esc10: of ESC-50, take only the classes of ESC-10.
         allow_incomplete: go on though a known dataset lacks clips or some files cannot be read.
+        negatives: folders and tables of clips of no class, beside those of the dataset.
         seed: seed of made folds and of the built-in sounds.
     """
 
@@ -38,6 +39,7 @@ class DatasetRequest:
     folds: int | None = None
     esc10: bool = False
     allow_incomplete: bool = False
+    negatives: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,7 +52,7 @@ class DatasetRequest:
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is read with what earlier versions did not have."""
-        return {"seed": 0, **values}
+        return {"negatives": (), "seed": 0, **values}
 
 
 class Reporter:
@@ -92,12 +94,19 @@ def extract_features(
         dataset = sounds.write_dataset(Path(SYNTHETIC), seed=request.seed)
     else:
         dataset = read_dataset(Path(request.path), esc10_only=request.esc10)
-    there = len(dataset.clips)
+    there = len(dataset.clips) - dataset.negatives
     whole = _KNOWN_CLIPS.get(dataset.name, there)
     if there != whole and not request.allow_incomplete:
         raise EarmarkError(
             f"{request.path}: has {there} of the {whole} clips of {dataset.name}; "
             "complete it, or accept this with --allow_incomplete"
+        )
+
+    dataset = with_negatives(dataset, map(Path, request.negatives))
+    if dataset.negatives:
+        reporter.tell(
+            f"{dataset.name}: {dataset.negatives} of {len(dataset.clips)} clips are of no class "
+            "(negatives)"
         )
 
     def watch(results: Iterable[object]) -> Iterable[object]:

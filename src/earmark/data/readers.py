@@ -1,19 +1,22 @@
 """Datasets on disk -> labelled clips, without conversion.
 
 `read_dataset` recognises the original layouts of ESC-10, ESC-50 and UrbanSound8K, a folder per
-class, and a table `path,label[,fold][,group]`. It opens no audio; it only says which file is
-which class, in which official fold, and from which source recording.
+class, and a table `path,label[,fold][,group]`; `read_negatives` a folder or a table of clips of no
+class. They open no audio; they only say which file is which class, in which official fold, and
+from which source recording.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from earmark.data.negatives import means_no_class
 from earmark.errors import DatasetError
 from earmark.io.decode import has_audio_suffix
 
@@ -31,13 +34,13 @@ class Clip:
 
     Attributes:
         path: the audio file.
-        label: the class name.
+        label: the class name; None for a clip of no class.
         group: the source recording; clips of one group never stand on both sides of a split.
-        fold: the official fold, or None where the dataset has none.
+        fold: the official fold, or None where it has none.
     """
 
     path: Path
-    label: str
+    label: str | None
     group: str
     fold: str | None = None
 
@@ -59,7 +62,12 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names in alphabetical order; a label's number is its place here."""
-        return tuple(sorted({clip.label for clip in self.clips}))
+        return tuple(sorted({clip.label for clip in self.clips if clip.label is not None}))
+
+    @property
+    def negatives(self) -> int:
+        """Number of clips of no class."""
+        return sum(clip.label is None for clip in self.clips)
 
 
 def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
@@ -94,11 +102,49 @@ def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
     return dataset
 
 
+def read_negatives(path: Path) -> tuple[Clip, ...]:
+    """List the clips of no class in a folder, at any depth, or in a table.
+
+    Args:
+        path: a folder of audio files, or a CSV table `path[,fold][,group]`; labels in it are not
+            looked at.
+
+    Raises:
+        DatasetError: there is no such folder or table, or it holds nothing.
+    """
+    if path.is_dir():
+        clips = [Clip(file, None, str(file)) for file in _audio_files(path)]
+    elif path.is_file() and path.suffix.lower() == ".csv":
+        clips = [_table_clip(path, row, None) for row in _rows(path, ("path",))]
+    else:
+        raise DatasetError(f"{path}: no such negatives; give a folder or a .csv table of clips")
+    if not clips:
+        raise DatasetError(f"{path}: holds no audio files to use as negatives")
+    return tuple(clips)
+
+
+def with_negatives(dataset: Dataset, paths: Iterable[Path]) -> Dataset:
+    """Return a dataset with the clips of no class in some folders and tables added.
+
+    Raises:
+        DatasetError: see `read_negatives`; or a file is listed twice.
+    """
+    more = [clip for path in paths for clip in read_negatives(path)]
+    if not more:
+        return dataset
+    together = dataclasses.replace(dataset, clips=(*dataset.clips, *more))
+    _refuse_twice(Path(dataset.name), together)
+    return together
+
+
 def _read_esc10(path: Path) -> Dataset:
     clips, odd = [], []
     for folder in _folders(path):
         name = _ESC10_FOLDER.fullmatch(folder.name)
         files = _audio_files(folder)
+        if files and means_no_class(folder.name):
+            clips += [Clip(file, None, str(file.relative_to(path))) for file in files]
+            continue
         if not name or not files:
             odd.append(f"{folder.name}/ ({len(files)} audio files)")
             continue
@@ -143,7 +189,8 @@ def _read_class_folders(path: Path) -> Dataset:
         files = _audio_files(folder)
         if not files:
             odd.append(f"{folder.name}/ (no audio file)")
-        clips += [Clip(file, folder.name, str(file.relative_to(path))) for file in files]
+        label = _class_or_none(folder.name)
+        clips += [Clip(file, label, str(file.relative_to(path))) for file in files]
     if clips:
         odd += [f.name for f in sorted(path.iterdir()) if f.is_file() and has_audio_suffix(f)]
         _refuse_odd(path, "one folder per class", odd)
@@ -153,15 +200,21 @@ def _read_class_folders(path: Path) -> Dataset:
 
 def _read_table(path: Path) -> Dataset:
     rows = _rows(path, ("path", "label"))
-    clips = []
-    for row in rows:
-        file = path.parent / row["path"]  # an absolute path stands as it is
-        fold = row.get("fold") or None
-        clips.append(Clip(file, row["label"], row.get("group") or str(file), fold))
-    without = sum(clip.fold is None for clip in clips)
-    if 0 < without < len(clips):
+    clips = [_table_clip(path, row, _class_or_none(row["label"])) for row in rows]
+    # Negatives may do without a fold where the classes have one, but not the other way round.
+    without = sum(clip.fold is None for clip in clips if clip.label is not None)
+    if without and any(clip.fold is not None for clip in clips):
         raise DatasetError(f"{path}: {without} of {len(clips)} rows have no fold; fill all or none")
     return Dataset(path.stem, tuple(clips), path.stem.startswith(SYNTHETIC))
+
+
+def _table_clip(table: Path, row: dict[str, str], label: str | None) -> Clip:
+    file = table.parent / row["path"]  # an absolute path stands as it is
+    return Clip(file, label, row.get("group") or str(file), row.get("fold") or None)
+
+
+def _class_or_none(name: str) -> str | None:
+    return None if means_no_class(name) else name
 
 
 def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
@@ -201,7 +254,12 @@ def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith((".", "__")))
+    """Return the folders in a folder; hidden ones and those like `__MACOSX` are no data."""
+    return sorted(
+        f
+        for f in path.iterdir()
+        if f.is_dir() and (means_no_class(f.name) or not f.name.startswith((".", "__")))
+    )
 
 
 def _audio_files(folder: Path) -> list[Path]:
@@ -234,9 +292,11 @@ def _check(path: Path, dataset: Dataset) -> None:
         raise DatasetError(
             f"{path}: has one class, {dataset.classes[0]!r}; telling sounds apart needs two"
         )
-    twice = [str(p) for p, n in Counter(clip.path for clip in dataset.clips).items() if n > 1]
-    if twice:
-        raise DatasetError(f"{path}: lists {twice[0]} more than once; keep one row for each file")
+    if not dataset.classes:
+        raise DatasetError(
+            f"{path}: has clips of no class only; telling sounds apart needs two classes"
+        )
+    _refuse_twice(path, dataset)
     for fold in {clip.fold for clip in dataset.clips if clip.fold}:
         if len(fold) > _LONGEST_FOLD or "/" in fold or "\\" in fold:
             raise DatasetError(
@@ -245,10 +305,6 @@ def _check(path: Path, dataset: Dataset) -> None:
             )
     spelling: dict[str, str] = {}
     for label in dataset.classes:
-        if " ".join(label.casefold().split()) == "none of these":
-            raise DatasetError(
-                f"{path}: {label!r} is what a sound of no class is called; rename that class"
-            )
         key = " ".join(label.casefold().replace("_", " ").split())
         if other := spelling.get(key):
             raise DatasetError(
@@ -256,3 +312,9 @@ def _check(path: Path, dataset: Dataset) -> None:
                 "give them one name"
             )
         spelling[key] = label
+
+
+def _refuse_twice(path: Path, dataset: Dataset) -> None:
+    twice = [str(p) for p, n in Counter(clip.path for clip in dataset.clips).items() if n > 1]
+    if twice:
+        raise DatasetError(f"{path}: lists {twice[0]} more than once; keep one row for each file")

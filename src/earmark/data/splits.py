@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings, from_json, to_json
+from earmark.data.negatives import NO_CLASS
 from earmark.data.pickles.foreign import read_foreign
 from earmark.data.pickles.inert import read_inert
 from earmark.errors import SettingsError, SplitError
@@ -36,7 +37,7 @@ class ClipSet:
     Attributes:
         features: all frames of all clips, one after the other, `(total frames, input_size)`.
         frames: frames of each clip, `(clips,)`, at least 1.
-        labels: class numbers, `(clips,)`.
+        labels: class numbers, `(clips,)`; `NO_CLASS`, -1, for clips of no class.
         paths: each clip's file, or a name where it has none.
         groups: each clip's source recording.
     """
@@ -49,6 +50,11 @@ class ClipSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def of_class(self) -> NDArray[np.bool_]:
+        """True for the clips that have a class, `(clips,)`; False for negatives."""
+        return self.labels != NO_CLASS
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -256,7 +262,9 @@ def _checked(split: Split) -> Split:
             raise SplitError(f"its {name} part is inconsistent: counts and frames do not add up")
         if part.frames.min() < 1:
             raise SplitError(f"its {name} part has a clip without frames")
-        if part.labels.min() < 0 or part.labels.max() >= len(split.classes):
+        if not part.of_class.any():
+            raise SplitError(f"its {name} part has clips of no class only")
+        if part.labels.min() < NO_CLASS or part.labels.max() >= len(split.classes):
             raise SplitError(f"its {name} part has labels outside its {len(split.classes)} classes")
         if not np.isfinite(part.features).all():
             raise SplitError(f"its {name} part has NaN or infinite features")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.config import Calibration
+from earmark.decision.policy import NO_CLASS
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -32,13 +33,19 @@ def with_temperature(scores: NDArray[np.floating], temperature: float) -> Scores
 
 
 def cross_entropy(labels: Labels, scores: Scores) -> float:
-    """Return the mean negative log probability of the true class, in nats."""
-    chosen = scores[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, _LOWEST)).mean())
+    """Return the mean negative log probability of the true class, in nats.
+
+    For a clip of no class every class is as right: the mean over all of them counts.
+    """
+    negative = labels == NO_CLASS
+    losses = -np.log(np.maximum(scores[np.arange(len(labels)), labels], _LOWEST))
+    if negative.any():
+        losses[negative] = -np.log(np.maximum(scores[negative], _LOWEST)).mean(axis=1)
+    return float(losses.mean())
 
 
 def fit_temperature(labels: Labels, scores: Scores) -> float:
-    """Return the most probable temperature, between 1/5 and 5.
+    """Return the most probable temperature, between 1/5 and 5, for clips that have a class.
 
     Its logarithm is expected around 0 with a spread of 0.5, so that a few dozen clips, all of them
     named rightly, do not make every score a certainty.
@@ -60,28 +67,35 @@ def fit_temperature(labels: Labels, scores: Scores) -> float:
 def fit_calibration(
     labels: Labels,
     scores: Scores,
-    negative_scores: Scores | None,
+    generated: Scores | None,
     rate: float = FALSE_ALARM_RATE,
 ) -> Calibration:
     """Fit temperature and thresholds.
 
+    The rate holds for recorded and for generated negatives each, so that many of one kind do not
+    drown few of the other.
+
     Args:
-        labels: class numbers of the validation clips `(clips,)`.
+        labels: class numbers of the validation clips `(clips,)`, `NO_CLASS` for recorded
+            negatives among them.
         scores: the model's probabilities for them `(clips, classes)`.
-        negative_scores: those for clips of no class `(negatives, classes)`; without them
-            nothing is ever rejected.
+        generated: those for generated negatives `(negatives, classes)`. Without negatives of
+            either kind nothing is ever rejected.
         rate: share of the negatives that may pass for some class, and of the validation clips
             of other classes that may reach a class's threshold.
 
     Returns:
         The calibration.
     """
+    recorded = scores[labels == NO_CLASS]
+    labels, scores = labels[labels != NO_CLASS], scores[labels != NO_CLASS]
     temperature = fit_temperature(labels, scores)
-    if negative_scores is None:
+    kinds = [kind for kind in (generated, recorded) if kind is not None and len(kind)]
+    if not kinds:
         return Calibration(temperature, (), 0.0, len(labels), 0)
     scores = with_temperature(scores, temperature)
-    negative = with_temperature(negative_scores, temperature).max(axis=1)
-    lowest = float(np.quantile(negative, 1 - rate, method="higher"))
+    highest = [with_temperature(kind, temperature).max(axis=1) for kind in kinds]
+    lowest = max(float(np.quantile(top, 1 - rate, method="higher")) for top in highest)
     thresholds = []
     for number in range(scores.shape[1]):
         others = scores[labels != number, number]
@@ -89,7 +103,7 @@ def fit_calibration(
         threshold = np.nextafter(np.float32(max(lowest, reached)), np.float32(1))
         above = math.ceil(1e6 * float(threshold)) / 1e6  # rounded down, it would let them pass
         thresholds.append(min(above, _HIGHEST_THRESHOLD))
-    return Calibration(temperature, tuple(thresholds), rate, len(labels), len(negative))
+    return Calibration(temperature, tuple(thresholds), rate, len(labels), sum(map(len, kinds)))
 
 
 def reliability(labels: Labels, scores: Scores, bins: int = BINS) -> list[dict[str, float]]:

@@ -17,6 +17,7 @@ from earmark.decision.calibration import (
 from earmark.errors import RunError
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
+from earmark.evaluation.report import decision_matrix
 from earmark.io.files import write_json, write_text
 from earmark.provenance import commit, installed_versions, machine, now
 
@@ -43,11 +44,12 @@ def summarise(
     seeds = list(dict.fromkeys(row["training"]["seed"] for row in rows))
     folds = list(dict.fromkeys(row["test_fold"] for row in rows))
     accuracy = np.array([row["accuracy"] for row in rows]).reshape(len(seeds), len(folds))
-    clips = [clip for row in rows for clip in row["clips"]]
+    tested = [[clip for clip in row["clips"] if clip["label"] in classes] for row in rows]
+    clips = [clip for of_run in tested for clip in of_run]
     labels = np.array([classes.index(clip["label"]) for clip in clips])
     scores = np.array([[clip["scores"][c] for c in classes] for clip in clips], np.float32)
     temperatures = np.repeat(
-        [row["calibration"]["temperature"] for row in rows], [len(row["clips"]) for row in rows]
+        [row["calibration"]["temperature"] for row in rows], [len(of_run) for of_run in tested]
     )
     raw = np.concatenate(
         [with_temperature(s[None], 1 / t) for s, t in zip(scores, temperatures, strict=True)]
@@ -75,6 +77,7 @@ def summarise(
             "reliability": reliability(labels, scores),
         },
         "none_of_these": _rejections(rows),
+        "recorded_negatives": _recorded_negatives(rows),
         "left_out": list(unknown),
         "parameters": first["model"]["parameters"],
         "seconds_per_run": float(np.mean([row["training"]["seconds"] for row in rows])),
@@ -94,6 +97,7 @@ def summarise(
                 "cross_entropy": row["calibration"]["cross_entropy"],
                 "calibration": row["calibration"],
                 "none_of_these": row["none_of_these"],
+                "recorded_negatives": row["recorded_negatives"],
                 "epochs": row["training"]["epochs"],
                 "seconds": seconds_trained(
                     row["training"], shared=row["training"]["seed"] != seeds[0]
@@ -114,19 +118,45 @@ def summarise(
     }
 
 
-def _rejections(rows: Rows) -> dict[str, float | None] | None:
+def _rejections(rows: Rows) -> dict[str, Any] | None:
+    """Sum up what the thresholds made of the clips."""
     found = [row["none_of_these"] for row in rows if row["none_of_these"]]
     if not found:
         return None
     clips = np.array([row["test_clips"] for row in rows if row["none_of_these"]])
-    named = clips * [one["coverage"] for one in found]
-    right = sum(n * (one["accuracy_of_accepted"] or 0) for n, one in zip(named, found, strict=True))
+    accepted = clips * [one["coverage"] for one in found]
+    pairs = zip(accepted, found, strict=True)
+    right = sum(count * (one["accuracy_of_accepted"] or 0) for count, one in pairs)
     return {
         "false_alarm_rate_asked": rows[0]["calibration"]["false_alarm_rate"],
-        "coverage": float(named.sum() / clips.sum()),
-        "accuracy_of_accepted": float(right / named.sum()) if named.any() else None,
+        "coverage": float(accepted.sum() / clips.sum()),
+        "accuracy_of_accepted": float(right / accepted.sum()) if accepted.any() else None,
+        "confusion_matrix": _sum_decisions(found),
         "negatives_accepted": float(np.mean([one["negatives_accepted"] for one in found])),
         "auroc_negatives": float(np.mean([one["auroc_negatives"] for one in found])),
+    }
+
+
+def _sum_decisions(found: Rows) -> list[list[int]] | None:
+    """Return the confusion of all decisions; None where a run of an earlier version lacks it."""
+    matrices = [one["confusion_matrix"] for one in found if one.get("confusion_matrix")]
+    if len(matrices) < len(found):
+        return None
+    total: list[list[int]] = np.sum(matrices, axis=0).tolist()
+    return total
+
+
+def _recorded_negatives(rows: Rows) -> dict[str, float] | None:
+    """Sum up how the recorded clips of no class fared in the runs that met some."""
+    found = [row["recorded_negatives"] for row in rows if row["recorded_negatives"]]
+    if not found:
+        return None
+    clips = np.array([one["clips"] for one in found])
+    accepted = clips @ np.array([one["accepted"] for one in found])
+    return {
+        "clips": int(clips.sum()),
+        "accepted": float(accepted / clips.sum()),
+        "auroc": float(np.mean([one["auroc"] for one in found])),
     }
 
 
@@ -212,10 +242,17 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         lines += [
             "Thresholds are set on validation clips and generated negatives for a false-alarm "
             f"rate of {100 * rejected['false_alarm_rate_asked']:.0f} %. On the test folds "
-            f"{100 * rejected['coverage']:.1f} % of the clips are named{shown}; the others "
+            f"{100 * rejected['coverage']:.1f} % of the clips are accepted{shown}; the others "
             "come out as none of these. Of generated negatives "
-            f"{100 * rejected['negatives_accepted']:.1f} % are named (AUROC of the highest score "
-            f"{rejected['auroc_negatives']:.3f}).",
+            f"{100 * rejected['negatives_accepted']:.1f} % are accepted (AUROC of the highest "
+            f"score {rejected['auroc_negatives']:.3f}).",
+            "",
+        ]
+    if negatives := summary["recorded_negatives"]:
+        lines += [
+            f"Of the recorded clips of no class {100 * negatives['accepted']:.1f} % are accepted "
+            f"as a class ({negatives['clips']} tests; AUROC of the highest score "
+            f"{negatives['auroc']:.3f}). They have no part in the accuracy.",
             "",
         ]
     if summary["left_out"]:
@@ -224,7 +261,7 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
             "unknown ones all clips of the classes left out. These models were trained without the "
             "validation clips.",
             "",
-            "| left out | AUROC | known named % | unknown named % | accuracy on known % |",
+            "| left out | AUROC | known accepted % | unknown accepted % | accuracy on known % |",
             "|---|---|---|---|---|",
         ]
         for row in summary["left_out"]:
@@ -273,7 +310,7 @@ def write_summary(out: Path, stem: str, summary: dict[str, Any], chosen_how: str
     """Write `STEM.json`, `STEM.md` and the two pictures into a folder; return the paths."""
     paths = [out / f"{stem}{end}" for end in (".json", ".md", "-confusion.png", "-reliability.png")]
     title = headline(summary)
-    draw_confusion(paths[2], summary["confusion_matrix"], summary["classes"], title)
+    draw_confusion(paths[2], *decision_matrix(summary), title)
     draw_reliability(paths[3], summary["calibration"]["reliability"], title)
     write_text(paths[1], markdown(summary, stem, chosen_how))
     write_json(paths[0], summary)

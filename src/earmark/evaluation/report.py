@@ -101,7 +101,8 @@ def evaluate(
     """Score a split's test part and return the content of `results.json`.
 
     Accuracy and the figures per class are those of the most likely class of every clip, as the
-    field counts them. What the thresholds make of the clips stands under `none_of_these`.
+    field counts them; clips of no class have no part in them. What the thresholds make of the
+    clips stands under `none_of_these`, how recorded negatives fared under `recorded_negatives`.
 
     Raises:
         SplitError: split and model do not fit.
@@ -111,7 +112,8 @@ def evaluate(
     raw = score_clips(trained.model, split.test, batch_size=batch_size)
     seconds = time.perf_counter() - begin
     scores = with_temperature(raw, trained.calibration.temperature)
-    metrics = classification_metrics(split.test.labels, scores, split.classes)
+    of_class = split.test.of_class
+    labels = split.test.labels[of_class]
     decided = Policy(trained.calibration.thresholds).decide(scores)
     names = (*split.classes, NONE)  # the last is also number NO_CLASS
     return {
@@ -120,16 +122,18 @@ def evaluate(
         "split_index": split.index,
         "test_fold": split.test_fold,
         "fingerprint": split.fingerprint,
-        "test_clips": len(split.test),
+        "test_clips": len(labels),
+        "test_negatives": len(split.test) - len(labels),
         "test_clips_seen_in_training": seen_in_training(trained.data, split),
         "classes": list(split.classes),
-        **metrics,
-        "calibration": calibration_metrics(split.test.labels, raw, trained.calibration),
+        **classification_metrics(labels, scores[of_class], split.classes),
+        "calibration": calibration_metrics(labels, raw[of_class], trained.calibration),
         "none_of_these": _rejection(trained, split, scores, batch_size),
+        "recorded_negatives": _recorded_negatives(scores, decided, of_class),
         "clips": [
             {
                 "path": path,
-                "label": split.classes[label],
+                "label": names[label],
                 "prediction": names[number],
                 "most_likely": split.classes[int(row.argmax())],
                 "scores": {n: round(float(s), 6) for n, s in zip(split.classes, row, strict=True)},
@@ -171,7 +175,7 @@ def calibration_metrics(
 def _rejection(
     trained: TrainedModel, split: Split, scores: NDArray[np.float32], batch_size: int
 ) -> dict[str, Any] | None:
-    """Say what the thresholds let through: test clips, and generated clips of no class."""
+    """Say what the thresholds make of test clips, and of generated clips of no class."""
     thresholds = trained.calibration.thresholds
     if not thresholds or trained.front_end is None:
         return None
@@ -179,12 +183,13 @@ def _rejection(
     negative = with_temperature(
         score_clips(trained.model, nothing, batch_size=batch_size), trained.calibration.temperature
     )
-    policy, labels = Policy(thresholds), split.test.labels
+    policy, labels, of_class = Policy(thresholds), split.test.labels, split.test.of_class
     decided = policy.decide(scores)
-    accepted = decided != NO_CLASS
-    # A row for each class, a column for each and, the last, for none of these.
-    confusion = np.zeros((len(split.classes), len(split.classes) + 1), np.int64)
+    # A row and a column for each class and, the last, which is also number -1, for none of these.
+    confusion = np.zeros((len(split.classes) + 1,) * 2, np.int64)
     np.add.at(confusion, (labels, decided), 1)
+    labels, decided, scores = labels[of_class], decided[of_class], scores[of_class]
+    accepted = decided != NO_CLASS
     return {
         "coverage": float(accepted.mean()),
         "accuracy_of_accepted": (
@@ -195,6 +200,35 @@ def _rejection(
         "negatives_accepted": float(policy.accepted(negative).mean()),
         "auroc_negatives": auroc(scores.max(axis=1), negative.max(axis=1)),
     }
+
+
+def _recorded_negatives(
+    scores: NDArray[np.float32], decided: NDArray[np.int64], of_class: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Say how many recorded clips of no class are accepted, and how they stand apart in score."""
+    if of_class.all():
+        return None
+    highest = scores.max(axis=1)
+    return {
+        "clips": int((~of_class).sum()),
+        "accepted": float((decided[~of_class] != NO_CLASS).mean()),
+        "auroc": auroc(highest[of_class], highest[~of_class]),
+    }
+
+
+def decision_matrix(figures: Mapping[str, Any]) -> tuple[list[list[int]], list[str]]:
+    """Return the confusion matrix to show, with the names of its rows and columns.
+
+    Where thresholds exist it is that of the decisions, and has a row and a column for none of
+    these; else that of the most likely class.
+
+    Args:
+        figures: the content of `results.json`, or the summary of a cross-validation.
+    """
+    classes, rejection = list(figures["classes"]), figures["none_of_these"]
+    if rejection and rejection.get("confusion_matrix"):
+        return rejection["confusion_matrix"], [*classes, NONE]
+    return figures["confusion_matrix"], classes
 
 
 def title(results: dict[str, Any]) -> str:
@@ -215,7 +249,7 @@ def write_results(path: Path, results: dict[str, Any]) -> list[Path]:
     picture = path.with_name(f"{path.stem}-confusion.png")
     alone = path.exists() and not path.is_file()
     if not alone:
-        draw_confusion(picture, results["confusion_matrix"], results["classes"], title(results))
+        draw_confusion(picture, *decision_matrix(results), title(results))
     write_json(path, results)
     return [path] if alone else [path, picture]
 
@@ -241,8 +275,13 @@ def summary(results: dict[str, Any]) -> str:
     )
     if rejection:
         lines.append(
-            f"named rather than none of these: {100 * rejection['coverage']:.1f} % of the "
+            f"accepted rather than none of these: {100 * rejection['coverage']:.1f} % of the "
             f"test clips, {100 * rejection['negatives_accepted']:.1f} % of generated negatives"
+        )
+    if negatives := results["recorded_negatives"]:
+        lines.append(
+            f"clips of no class: {100 * negatives['accepted']:.1f} % of {negatives['clips']} are "
+            f"accepted as a class; AUROC of the highest score {negatives['auroc']:.3f}"
         )
     if results["synthetic"]:
         lines.append("These clips are synthetic; the figures say nothing about real recordings.")

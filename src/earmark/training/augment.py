@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from earmark.config import FrontEndSettings, TrainingSettings, frames_per_step
 from earmark.data.dataset import generate_negative_frames
+from earmark.data.negatives import NO_CLASS
 from earmark.data.splits import ClipSet
 from earmark.nn.features import band_positions
 
@@ -45,7 +46,7 @@ class Batches:
     """Draws augmented crops of clips.
 
     Args:
-        clips: the training clips.
+        clips: the training clips, recorded negatives among them.
         settings: the recipe.
         front_end: how the features were made. Without it they are unknown features, and only what
             suits any sequence is applied: circular crops, tempo, masks, and linear mixing.
@@ -109,11 +110,16 @@ class Batches:
         shift = (uniform(0, 1, 1) * lengths).long()
         places = (shift + steps.long()) % lengths  # circular: short clips repeat
         x = self.features[self.starts[chosen, None] + places]
-        targets = torch.nn.functional.one_hot(self.labels[chosen], classes).float()
+        labels = self.labels[chosen]
+        # Every class is as right for a negative; none of them sounds in it.
+        even = torch.full((len(chosen), classes), 1 / classes, device=device)
+        targets = torch.nn.functional.one_hot(labels.clamp_min(0), classes).float()
+        targets = torch.where((labels == NO_CLASS)[:, None], even, targets)
         alone = torch.zeros(len(chosen), 1, 1, dtype=torch.bool, device=device)
         if self.negatives is not None:
             x, targets, alone = self._with_negatives(self.negatives, x, targets, uniform)
-        activity = (~alone * targets[:, None]).expand(-1, self.crop_frames, -1)
+        silent = alone | (labels == NO_CLASS)[:, None, None]
+        activity = (~silent * targets[:, None]).expand(-1, self.crop_frames, -1)
         if self.front_end:
             x = self._recoloured(x, uniform)
             power = x.exp().mean(2, keepdim=True)

@@ -39,7 +39,7 @@ def refuse_unvalidated(dataset: FeatureDataset) -> None:
     Raises:
         DatasetError: a class has a single source in a fold's training part; with both names.
     """
-    labels = np.array([dataset.classes.index(item.clip.label) for item in dataset.clips])
+    labels = dataset.labels
     for name in dataset.fold_names:
         inside = np.array([fold != name for fold in dataset.folds])
         groups = [group for group, kept in zip(dataset.groups, inside, strict=True) if kept]
@@ -200,11 +200,11 @@ def leave_classes_out(
             rest, unknown = dataset.without(left_out)
             split = rest.split(index)
             train_model(split, settings, accelerator, run, show_progress=False)
-            trained = load_model(run)
+            trained, tested = load_model(run), split.test.select(split.test.of_class)
             calibration = trained.calibration
             known, other = (
                 with_temperature(score_clips(trained.model, clips), calibration.temperature)
-                for clips in (split.test, unknown)
+                for clips in (tested, unknown)
             )
             policy = Policy(calibration.thresholds)
             row = {
@@ -212,7 +212,7 @@ def leave_classes_out(
                 "left_out": list(left_out),
                 "known_clips": len(known),
                 "unknown_clips": len(other),
-                "accuracy": float((known.argmax(axis=1) == split.test.labels).mean()),
+                "accuracy": float((known.argmax(axis=1) == tested.labels).mean()),
                 "auroc": auroc(known.max(axis=1), other.max(axis=1)),
                 "known_accepted": float(policy.accepted(known).mean()),
                 "unknown_accepted": float(policy.accepted(other).mean()),

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from earmark.config import FrontEndSettings, TrainingSettings, from_json, to_json
+from earmark.config import FrontEndSettings, TrainingSettings, to_json
 from earmark.config.recipes import Recipe
 from earmark.data.dataset import FeatureDataset
-from earmark.errors import RunError, SettingsError
+from earmark.errors import RunError
+from earmark.evaluation.upgrade import upgrade_results, upgrade_settings
 from earmark.io.files import sha256_of_json, write_json
 
 RECORD = "crossval.json"
@@ -96,23 +97,26 @@ def run_folder(folder: Path, fold: str, seed: int) -> Path:
 
 
 def read_finished(path: Path) -> dict[str, Any] | None:
-    """Return the content of a finished run's file, or None."""
+    """Return the content of a finished run's file, or None; of any version, under today's names.
+
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); remove {path.parent}") from None
-    return content if isinstance(content, dict) else None
+    return upgrade_results(content) if isinstance(content, dict) else None
 
 
 def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with settings that an earlier version wrote under their names of now."""
-    upgraded = dict(record)
-    for key, kind in (("front_end", FrontEndSettings), ("training", TrainingSettings)):
-        try:
-            settings = from_json(kind, record.get(key))
-        except SettingsError:
-            continue  # as it stands it differs, and is said to
-        upgraded[key] = json.loads(json.dumps(to_json(settings)))
-    return upgraded
+    upgraded = {
+        **record,
+        "front_end": upgrade_settings(FrontEndSettings, record.get("front_end")),
+        "training": upgrade_settings(TrainingSettings, record.get("training")),
+    }
+    comparable: dict[str, Any] = json.loads(json.dumps(upgraded))
+    return comparable

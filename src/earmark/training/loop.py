@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from earmark.config import Calibration, ModelSettings, TrainingSettings, to_json
-from earmark.data.splits import Split
+from earmark.data.splits import ClipSet, Split
 from earmark.errors import RunError
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
@@ -188,7 +188,7 @@ class Trainer:
         tested = f", {len(split.test)} for the test" if len(split.test) else ""
         return (
             (f"going on after epoch {done}: " if done else "")
-            + f"training on {split.title}: {len(self.parts.fitted)} clips, "
+            + f"training on {split.title}: {_count_clips(self.parts.fitted)}, "
             + f"{held_out}{tested}; device {self.accelerator.device.type}, "
             + f"{self.accelerator.num_processes} process(es)"
         )
@@ -205,7 +205,7 @@ class Trainer:
         begin = time.perf_counter()
         order = self.batches.order(generator)
         self.objective.train()
-        total = torch.zeros(2, device=self.accelerator.device)
+        total = torch.zeros(3, device=self.accelerator.device)
         for step in range(self.steps):
             chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
             crops = self.batches.draw(chosen, len(self.split.classes), generator)
@@ -213,8 +213,9 @@ class Trainer:
             if recorder:
                 recorder.bar.update()
                 if recorder.wants_figures(step):
-                    recorder.show_step(epoch, *(total / (step + 1)).tolist())
-        loss, accuracy = (self.accelerator.reduce(total, reduction="mean") / self.steps).tolist()
+                    recorder.show_step(epoch, *_average(total, step + 1))
+        total = self.accelerator.reduce(total, reduction="mean")
+        loss, accuracy = _average(total, self.steps)
         if not math.isfinite(loss):
             raise RunError(f"the loss became {loss} in epoch {epoch}; use a lower --learning_rate")
         return {
@@ -234,19 +235,19 @@ class Trainer:
         return crops._replace(targets=torch.lerp(crops.targets, scores, self.settings.teacher))
 
     def _train_step(self, step: int, crops: Crops) -> Tensor:
-        """Take one step of the optimizer; return loss and accuracy of this process's slice."""
+        """Take one step of the optimizer; return what `_average` takes, of this process's slice."""
         settings, accelerator = self.settings, self.accelerator
         rate = learning_rate_at(settings, step / (settings.num_epochs * self.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         mine = Crops(*(v[accelerator.process_index :: accelerator.num_processes] for v in crops))
-        loss, correct = self.objective(mine)
+        loss, correct, decided = self.objective(mine)
         self.prepared_optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(self.objective.parameters(), settings.max_grad_norm)
         self.prepared_optimizer.step()
         self.average.update(self.model, step)
-        return torch.stack([loss.detach(), correct])
+        return torch.stack([loss.detach(), correct, decided])
 
     def _validate(self, epoch: int) -> dict[str, float | None]:
         """Score the validation clips with the averaged weights: the rest of the history row.
@@ -313,3 +314,15 @@ class Trainer:
             describe_data(split, self.parts, self.start),
             created=now(),
         )
+
+
+def _average(total: Tensor, steps: int) -> tuple[float, float]:
+    """Return loss and accuracy from the sums over `steps`: loss, right crops, crops that count."""
+    loss, correct, decided = total.tolist()
+    return loss / steps, correct / max(1.0, decided)
+
+
+def _count_clips(clips: ClipSet) -> str:
+    """Say how many clips there are, and how many of no class."""
+    negatives = len(clips) - int(clips.of_class.sum())
+    return f"{len(clips)} clips" + (f" ({negatives} of no class)" if negatives else "")

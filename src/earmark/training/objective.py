@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from earmark.config import TrainingSettings
+from earmark.data.negatives import NO_CLASS
 from earmark.nn.classifier import LSTMClassifier, segment_stride
 from earmark.training.augment import Crops
 
@@ -31,8 +32,11 @@ class Objective(nn.Module):
         self.model, self.settings, self.window = model, settings, window
         self.loss = nn.CrossEntropyLoss(weight, label_smoothing=settings.label_smoothing)
 
-    def forward(self, crops: Crops) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the share of crops whose heaviest label wins."""
+    def forward(self, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean loss and, of crops with a heaviest label, where it wins and the number.
+
+        Where every class is as right, as for a negative, no label is the heaviest.
+        """
         x, targets, activity = crops
         recipe = self.settings
         if recipe.clips_per_sequence == 1 and recipe.segment_loss_weight == 0:
@@ -48,7 +52,9 @@ class Objective(nn.Module):
                 loss = loss + recipe.segment_loss_weight * self.loss(
                     segments.flatten(0, 1), wanted.flatten(0, 1)
                 )
-        return loss, (logits.argmax(1) == targets.argmax(1)).float().mean()
+        decided = targets.amax(1) > targets.amin(1)
+        correct = (logits.argmax(1) == targets.argmax(1)) & decided
+        return loss, correct.sum(), decided.sum()
 
 
 def segment_targets(activity: Tensor, frames_per_step: int, window: int) -> Tensor:
@@ -76,11 +82,12 @@ def class_weights(labels: NDArray[np.int64], classes: int, balance: float) -> Te
     """Return what a clip of each class weighs in the loss, `(classes,)`, 1 on average over clips.
 
     Args:
-        labels: class numbers of the training clips, before any are held out or repeated.
+        labels: class numbers of the training clips, before any are held out or repeated; negatives
+            among them are left out of the counts.
         classes: number of classes.
         balance: 0 weighs every clip alike, 1 every class.
     """
-    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    counts = np.bincount(labels[labels != NO_CLASS], minlength=classes).astype(np.float64)
     weights = np.maximum(counts, 1) ** -balance
     weights *= counts.sum() / (weights * counts).sum()
     return torch.from_numpy(weights).float()

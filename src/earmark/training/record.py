@@ -7,7 +7,7 @@ from typing import Any
 import accelerate
 
 from earmark.config import TrainingSettings, to_json
-from earmark.data.splits import Split
+from earmark.data.splits import ClipSet, Split
 from earmark.model_directory import TrainedModel
 from earmark.training.stopping import Progress
 from earmark.training.validation import TrainingParts
@@ -33,6 +33,8 @@ def describe_data(split: Split, parts: TrainingParts, start: TrainedModel | None
         "fingerprint": split.fingerprint,
         "training_clips": len(parts.fitted),
         "validation_clips": len(parts.validation or ()),
+        "training_negatives": _count_negatives(parts.fitted),
+        "validation_negatives": _count_negatives(parts.validation),
         **before,
     }
 
@@ -79,3 +81,7 @@ def describe_training(
         "seconds": round(sum(row["seconds"] for row in progress.history), 3),
         "validated": dict(validated.training) if validated else None,
     }
+
+
+def _count_negatives(clips: ClipSet | None) -> int:
+    return 0 if clips is None else len(clips) - int(clips.of_class.sum())

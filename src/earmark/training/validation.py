@@ -56,10 +56,13 @@ def hold_clips_out(split: Split, settings: TrainingSettings) -> TrainingParts:
 def validate_model(
     model: LSTMClassifier, validation: ClipSet, batch_size: int
 ) -> tuple[float, float]:
-    """Return loss and accuracy on clips held out."""
-    scores = score_clips(model, validation, batch_size=batch_size)
-    right = scores.argmax(1) == validation.labels
-    return cross_entropy(validation.labels, scores), float(right.mean())
+    """Return loss and accuracy on clips held out.
+
+    Clips of no class count in the loss, with every class as right, and not in the accuracy.
+    """
+    scores, labels = score_clips(model, validation, batch_size=batch_size), validation.labels
+    right = (scores.argmax(1) == labels)[validation.of_class]
+    return cross_entropy(labels, scores), float(right.mean())
 
 
 def calibrate_model(
@@ -70,12 +73,13 @@ def calibrate_model(
 ) -> Calibration:
     """Fit temperature and thresholds on the validation clips and on generated negatives.
 
-    Thresholds need a recipe that trained with negatives: a model that never met one is sure of
-    itself on any noise, and the thresholds that stop it would stop its classes too.
+    Thresholds need negatives of a kind that the model was trained with, recorded or generated: a
+    model that never met one is sure of itself on any noise, and the thresholds that stop it would
+    stop its classes too.
     """
     scores = score_clips(model, validation, batch_size=settings.batch_size)
-    negative = None
+    negatives = None
     if front_end and settings.negatives_probability:
         generated = generate_negatives(front_end, _NEGATIVES, _NEGATIVE_SEED)
-        negative = score_clips(model, generated, batch_size=settings.batch_size)
-    return fit_calibration(validation.labels, scores, negative)
+        negatives = score_clips(model, generated, batch_size=settings.batch_size)
+    return fit_calibration(validation.labels, scores, negatives)
