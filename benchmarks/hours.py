@@ -3,7 +3,7 @@
     python benchmarks/hours.py path/to/ESC-10 --runs models/crossval-causal --minutes 60
 
 For each fold, its test clips are laid into a long recording in random order, with gaps and
-overlaps, over generated noise at several levels; the model is the one of that fold, which has heard
+overlaps, over generated noise at several levels; the model is that of the fold, trained on
 none of them. Where a clip's sound begins and ends is read off its level. Each recording is scored
 in three ways: the LSTM's state carried on; reset every so often; and windows of five seconds, each
 computed anew every second.
@@ -21,7 +21,7 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ EDGE_SECONDS = 600.0  # what counts as the first and the last part
 
 @dataclass(frozen=True)
 class Scene:
-    """A long recording and what is recent in it: (onset, offset, label), in order."""
+    """A long recording and what was laid into it: (onset, offset, label), in order."""
 
     samples: Samples
     truth: list[tuple[float, float, str]]
@@ -73,6 +73,15 @@ def active(samples: Samples, sample_rate: int) -> tuple[int, int]:
     level = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
     loud = np.flatnonzero(level > level.max() - ACTIVE_DB)
     return int(loud[0]) * length, int(loud[-1] + 1) * length
+
+
+def read_clips(clips: Iterable[Clip], sample_rate: int) -> list[tuple[str, Samples]]:
+    """Return label and samples of the clips that have a class."""
+    return [
+        (clip.label, decode.read(clip.path, sample_rate))
+        for clip in clips
+        if clip.label is not None
+    ]
 
 
 def scene(
@@ -150,7 +159,7 @@ def found(engine: Engine, settings: EventSettings, rows: Samples) -> list[Event]
 
 
 def by_second(
-    engine: Engine, rows: Samples, step_seconds: float, recent: Scene, span: slice
+    engine: Engine, rows: Samples, step_seconds: float, recording: Scene, span: slice
 ) -> tuple[list[bool], list[bool]]:
     """Compare second by second; seconds of two classes, or half full, are left out.
 
@@ -159,7 +168,7 @@ def by_second(
     """
     seconds = int(len(rows) * step_seconds)
     inside: list[dict[str, float]] = [{} for _ in range(seconds)]
-    for onset, offset, label in recent.truth:
+    for onset, offset, label in recording.truth:
         for second in range(int(onset), min(seconds, int(offset) + 1)):
             share = min(offset, second + 1) - max(onset, second)
             inside[second][label] = inside[second].get(label, 0.0) + share
@@ -200,7 +209,7 @@ def event_scores(truth: Scene, events: Sequence[Event], collar: float, offsets: 
 
 
 def measures(
-    engine: Engine, settings: EventSettings, rows: Samples, recent: Scene
+    engine: Engine, settings: EventSettings, rows: Samples, recording: Scene
 ) -> dict[str, float]:
     """Return every figure of one way on one recording."""
     step_seconds = engine.info.step_seconds
@@ -209,7 +218,7 @@ def measures(
     edge = round(min(EDGE_SECONDS, seconds / 3))
     lag = settings.onset_lag_seconds + settings.smoothing_seconds / 2
     delays, onsets_late, offsets_late = [], [], []
-    for onset, offset, label in recent.truth:
+    for onset, offset, label in recording.truth:
         hits = [e for e in events if e.label == label and e.offset > onset and e.onset < offset]
         if hits:
             delays.append(max(0.0, hits[0].onset + lag + step_seconds - onset))
@@ -221,16 +230,16 @@ def measures(
             e
             for e in events
             if start <= e.onset < end
-            and not any(on < e.offset and off > e.onset for on, off, _ in recent.truth)
+            and not any(on < e.offset and off > e.onset for on, off, _ in recording.truth)
         ]
-        busy = sum(max(0.0, min(off, end) - max(on, start)) for on, off, _ in recent.truth)
+        busy = sum(max(0.0, min(off, end) - max(on, start)) for on, off, _ in recording.truth)
         return 3600 * len(alone) / max(1.0, end - start - busy)
 
     def mean(values: list[bool]) -> float:
         return sum(values) / len(values) if values else float("nan")
 
     def accuracy(span: slice) -> tuple[float, float]:
-        right, quiet = by_second(engine, rows, step_seconds, recent, span)
+        right, quiet = by_second(engine, rows, step_seconds, recording, span)
         return mean(right), mean(quiet)
 
     whole, first, last = accuracy(slice(None)), accuracy(slice(edge)), accuracy(slice(-edge, None))
@@ -239,10 +248,10 @@ def measures(
         "seconds_right_first": first[0],
         "seconds_right_last": last[0],
         "quiet_right": whole[1],
-        "f1_onset_half_second": event_scores(recent, events, 0.5, offsets=False),
-        "f1_onset_second": event_scores(recent, events, 1.0, offsets=False),
-        "f1_second": event_scores(recent, events, 1.0, offsets=True),
-        "found": len(delays) / max(1, len(recent.truth)),
+        "f1_onset_half_second": event_scores(recording, events, 0.5, offsets=False),
+        "f1_onset_second": event_scores(recording, events, 1.0, offsets=False),
+        "f1_second": event_scores(recording, events, 1.0, offsets=True),
+        "found": len(delays) / max(1, len(recording.truth)),
         "delay_seconds": float(np.median(delays or [np.nan])),
         "onset_late_seconds": float(np.median(onsets_late or [np.nan])),
         "offset_late_seconds": float(np.median(offsets_late or [np.nan])),
@@ -300,15 +309,15 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
         run = args.runs / f"fold-{fold}-seed-{args.seed}" / VALIDATED
         engine, part = exported(run), held_out(dataset, fold, load_model(run))
         sample_rate = engine.info.sample_rate
-        clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in part]
+        clips = read_clips(part, sample_rate)
         for snr in args.snr:
-            recent = scene(clips, sample_rate, args.minutes, snr, args.seed)
+            recording = scene(clips, sample_rate, args.minutes, snr, args.seed)
             scored: dict[float, Samples] = {}
             for values in grid:
                 settings = EventSettings(**dict(zip(names, values, strict=True)))
                 if values[0] not in scored:
-                    scored[values[0]] = carried(engine, settings, recent.samples)
-                rows[values].append(measures(engine, settings, scored[values[0]], recent))
+                    scored[values[0]] = carried(engine, settings, recording.samples)
+                rows[values].append(measures(engine, settings, scored[values[0]], recording))
         print(f"fold {fold} done", flush=True)
     means = {
         values: {key: float(np.nanmean([row[key] for row in some])) for key in COLUMNS}
@@ -325,13 +334,13 @@ def choose(args: argparse.Namespace, dataset: Dataset, folds: Sequence[str]) -> 
 
 
 def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
-    """Draw one minute of a fold's recording, the tenth, and what is recent in it."""
+    """Draw one minute of a fold's recording, the tenth, and what was laid into it."""
     engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
     sample_rate, settings = engine.info.sample_rate, EventSettings()
     inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
-    clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
-    recent = scene(clips, sample_rate, 12.0, args.snr[0], args.seed)
-    scores = carried(engine, settings, recent.samples)
+    clips = read_clips(inside, sample_rate)
+    recording = scene(clips, sample_rate, 12.0, args.snr[0], args.seed)
+    scores = carried(engine, settings, recording.samples)
     events = [(e.onset, e.offset, e.label) for e in found(engine, settings, scores)]
     start, end = 540.0, 600.0
 
@@ -339,7 +348,7 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         shown = [item for item in items if item[1] > start and item[0] < end]
         return [(onset - start, offset - start, label) for onset, offset, label in shown]
 
-    part = torch.from_numpy(recent.samples[int(start * sample_rate) : int(end * sample_rate)])
+    part = torch.from_numpy(recording.samples[int(start * sample_rate) : int(end * sample_rate)])
     step_seconds = engine.info.step_seconds
     draw_events(
         args.picture,
@@ -347,7 +356,7 @@ def draw_minute(args: argparse.Namespace, dataset: Dataset, fold: str) -> None:
         scores[int(start / step_seconds) : int(end / step_seconds)],
         end - start,
         engine.info.classes,
-        {"laid": within(recent.truth), "recent": within(events)},
+        {"laid": within(recording.truth), "found": within(events)},
         f"Test clips of fold {fold}, noise {args.snr[0]:g} dB below them, minute 10",
     )
 
@@ -387,9 +396,9 @@ def main() -> None:
         engine = exported(args.runs / f"fold-{fold}-seed-{args.seed}")
         sample_rate = engine.info.sample_rate
         inside = [clip for clip in dataset.clips if str(clip.fold) == fold]
-        clips = [(clip.label, decode.read(clip.path, sample_rate)) for clip in inside]
+        clips = read_clips(inside, sample_rate)
         for snr in args.snr:
-            recent = scene(clips, sample_rate, args.minutes, snr, args.seed)
+            recording = scene(clips, sample_rate, args.minutes, snr, args.seed)
             for window in args.windows:
                 settings = EventSettings(window_seconds=window)
                 ways: dict[str, Any] = {"carried": carried}
@@ -400,11 +409,11 @@ def main() -> None:
                 ways["sliding 5 s window"] = sliding
                 for name, way in ways.items():
                     begun = time.perf_counter()
-                    scores = way(engine, settings, recent.samples)
+                    scores = way(engine, settings, recording.samples)
                     took = time.perf_counter() - begun
                     row = {"fold": fold, "snr_db": snr, "window": window, "way": name}
-                    figures = measures(engine, settings, scores, recent)
-                    cost = 1000 * took / (len(recent.samples) / sample_rate)
+                    figures = measures(engine, settings, scores, recording)
+                    cost = 1000 * took / (len(recording.samples) / sample_rate)
                     rows.append({**row, **figures, "ms_per_second": cost})
                     print(
                         {k: v if isinstance(v, str) else round(v, 3) for k, v in rows[-1].items()}

@@ -348,6 +348,7 @@ def test_clips_of_no_class_are_cross_validated_as_themselves(dataset, tmp_path):
     assert np.sum(summary["confusion_matrix"]) == 18
     assert np.sum(summary["none_of_these"]["confusion_matrix"], axis=1).tolist() == [9, 9, 9]
     assert summary["recorded_negatives"]["clips"] == 9
+    assert all(clip["label"] in CLASSES for run in summary["runs"] for clip in run["wrong"])
     assert "Of the recorded clips of no class" in markdown(summary, "s", "")
     trained = load_model(tmp_path / "runs" / "fold-1-seed-0")
     assert trained.classes == ("dog", "rooster")

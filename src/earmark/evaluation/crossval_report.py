@@ -108,12 +108,12 @@ def summarise(
                         "label": clip["label"],
                         "prediction": most_likely,
                     }
-                    for clip in row["clips"]
+                    for clip in of_run
                     # Runs finished earlier have the most likely class as their prediction.
                     if (most_likely := clip.get("most_likely", clip["prediction"])) != clip["label"]
                 ],
             }
-            for row in rows
+            for row, of_run in zip(rows, tested, strict=True)
         ],
     }
 
