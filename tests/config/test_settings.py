@@ -41,6 +41,9 @@ WRONG_VALUES = [
     *[(FrontEndSettings(), "low_hz", value) for value in (-0.1,)],
     *[(FrontEndSettings(), "high_hz", value) for value in (20.0, 16_000.1, 0.0)],
     *[(FrontEndSettings(), "floor", value) for value in (0.0, -1e-6)],
+    *[(FrontEndSettings(), "win_length", value) for value in (1025, 639, -1)],
+    *[(FrontEndSettings(), "pre_emphasis", value) for value in (1.0, -0.1)],
+    *[(FrontEndSettings(), "mel_scale", value) for value in ("htk", "")],
     *[(MODEL, name, 0) for name in ("input_size", "num_classes")],
     *[(NETWORK, name, 0) for name in ("hidden_size", "num_layers", "stack")],
     *[(NETWORK, "dropout", value) for value in (-0.1, 1.0, 1.5)],
@@ -110,6 +113,20 @@ def change(settings, name, value):
 def test_settings_come_back_from_json_text_unchanged(settings):
     text = json.dumps(to_json(settings))
     assert from_json(type(settings), json.loads(text)) == settings
+
+
+def test_a_front_end_written_before_it_had_a_window_of_its_own_is_read():
+    values = to_json(FrontEndSettings(n_mels=64))
+    later = ("win_length", "symmetric_window", "pre_emphasis", "mel_scale")
+    before = {name: value for name, value in values.items() if name not in later}
+    assert from_json(FrontEndSettings, before) == FrontEndSettings(n_mels=64)
+
+
+def test_a_frame_reaches_back_to_the_rest_of_its_window():
+    settings = FrontEndSettings(16_000, 512, 160, high_hz=8_000)
+    assert (settings.window_samples, settings.context_samples) == (512, 352)
+    kaldi = dataclasses.replace(settings, win_length=400, pre_emphasis=0.97)
+    assert (kaldi.window_samples, kaldi.context_samples) == (400, 241)
 
 
 def test_json_keeps_the_order_of_the_fields():

@@ -1,5 +1,6 @@
 """One ONNX file: torch's scores from every kind of model, and clear words about other files."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -109,6 +110,24 @@ def test_a_window_as_long_as_its_hop_needs_no_samples_from_before(tmp_path):
     made = trained(front_end=front_end)
     assert export(made, tmp_path / "m.onnx", sounds())
     assert "front_end" not in OnnxEngine(tmp_path / "m.onnx").initial_state(2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"win_length": 200},
+        {"win_length": 160, "pre_emphasis": 0.9},
+        {"win_length": 200, "symmetric_window": True, "pre_emphasis": 0.97, "mel_scale": "kaldi"},
+    ],
+    ids=str,
+)
+def test_windows_pre_emphasis_and_kaldi_s_bands_are_torch_s(tmp_path, options):
+    front_end = dataclasses.replace(FRONT_END, **options)
+    difference = export(trained(front_end=front_end), tmp_path / "m.onnx", sounds())
+    assert difference is not None
+    assert 0 < difference < 2e-6
+    state = OnnxEngine(tmp_path / "m.onnx").initial_state(2)
+    assert state["front_end"].shape == (1, front_end.context_samples)
 
 
 def test_where_the_scores_differ_nothing_is_written(tmp_path, monkeypatch):

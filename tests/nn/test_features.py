@@ -16,6 +16,19 @@ SETTINGS = [
 ]
 ODD = FrontEndSettings(8_000, 201, 77, 12, 60.0, 3_900.0, 1e-9)
 NO_OVERLAP = FrontEndSettings(8_000, 256, 256, 12, 0.0, 4_000.0, 1e-6)
+KALDI = FrontEndSettings(
+    sample_rate=16_000,
+    n_fft=512,
+    hop_length=160,
+    n_mels=40,
+    low_hz=0.0,
+    high_hz=7_600.0,
+    floor=1e-5,
+    win_length=400,
+    symmetric_window=True,
+    pre_emphasis=0.97,
+    mel_scale="kaldi",
+)
 EVERY = pytest.mark.parametrize("settings", [*SETTINGS, ODD, NO_OVERLAP], ids=repr)
 
 
@@ -118,12 +131,12 @@ def test_a_frame_sees_its_own_last_sample_s_neighbourhood_and_no_more(settings):
     place = 3 * hop
     impulse[0, place] = 1.0
     frames = front_end(impulse)[0]
-    heard = (frames > np.log(settings.floor) + 0.01).any(dim=1)
+    seen = (frames > np.log(settings.floor) + 0.01).any(dim=1)
     ends = hop * torch.arange(1, 9)
     covered = (ends - window <= place) & (place < ends)
-    # The Hann window is zero at its first sample, so a frame that starts there hears nothing.
+    # The Hann window is zero at its first sample, so a frame that starts there does not see it.
     covered &= ends - window != place
-    assert torch.equal(heard, covered)
+    assert torch.equal(seen, covered)
 
 
 @EVERY
@@ -193,3 +206,72 @@ def test_the_front_end_has_nothing_to_train_or_save():
     front_end = LogMel(SETTINGS[0])
     assert not list(front_end.parameters())
     assert not front_end.state_dict()
+
+
+def kaldi_log_mel(samples, settings):
+    """Frames as Kaldi's `fbank` makes them, in double precision, one frame after the other."""
+    padded = np.concatenate([np.zeros(settings.win_length - settings.hop_length + 1), samples])
+    sharp = padded[1:] - settings.pre_emphasis * padded[:-1]
+    window = np.hanning(settings.win_length)
+    hz = np.arange(settings.n_fft // 2) * settings.sample_rate / settings.n_fft
+    mel = 1127 * np.log(1 + hz / 700)
+    top = 1127 * np.log(1 + settings.high_hz / 700)
+    width = top / (settings.n_mels + 1)
+    rows = []
+    for start in range(0, len(sharp) - settings.win_length + 1, settings.hop_length):
+        piece = sharp[start : start + settings.win_length] * window
+        power = np.abs(np.fft.rfft(piece, settings.n_fft))[:-1] ** 2
+        bands = [
+            (np.maximum(0, 1 - np.abs(mel - width * band) / width) * power).sum()
+            for band in range(1, settings.n_mels + 1)
+        ]
+        rows.append(np.log(np.array(bands) + settings.floor))
+    return np.array(rows)
+
+
+def test_frames_with_kaldi_s_settings_are_kaldi_s():
+    samples = sound(8_000)
+    frames = LogMel(KALDI)(samples)[0].numpy()
+    expected = kaldi_log_mel(samples[0].double().numpy(), KALDI)
+    assert frames.shape == expected.shape == (50, 40)
+    assert np.abs(frames - expected).max() < 1e-5
+
+
+def test_kaldi_s_mel_scale_is_librosa_s_htk_both_ways():
+    hz = np.array([0.0, 20.0, 1000.0, 15_000.0])
+    mel = hz_to_mel(hz, "kaldi")
+    assert np.allclose(mel, librosa.hz_to_mel(hz, htk=True), rtol=2e-4)  # its 2595 is rounded
+    assert np.allclose(mel_to_hz(mel, "kaldi"), hz, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("chunk", [1, 37, 160, 1_009])
+def test_a_stream_with_pre_emphasis_gives_the_frames_of_the_whole_clip(chunk):
+    front_end = LogMel(KALDI)
+    assert front_end.initial_state().shape == (1, 400 - 160 + 1)
+    samples = sound(2_013)
+    expected = front_end(samples)
+    assert expected.shape == (1, 12, 40)
+    given = streamed(front_end, samples, chunk)
+    assert (given - expected).abs().max() < 1e-5
+
+
+def test_a_window_may_be_shorter_than_the_transform():
+    settings = FrontEndSettings(8_000, 256, 100, 12, 0.0, 4_000.0, 1e-6, win_length=200)
+    samples = sound(2_000)
+    frames = LogMel(settings)(samples)[0].numpy()
+    expected = np.log(
+        settings.floor
+        + librosa.feature.melspectrogram(
+            y=np.concatenate([np.zeros(100 + 28), samples[0].double().numpy(), np.zeros(28)]),
+            sr=8_000,
+            n_fft=256,
+            win_length=200,  # in the middle of the transform, 28 zeros on both sides
+            hop_length=100,
+            center=False,
+            n_mels=12,
+            fmin=0.0,
+            fmax=4_000.0,
+        ).T
+    )
+    assert frames.shape == expected.shape
+    assert np.abs(frames - expected).max() < 1e-5

@@ -10,12 +10,14 @@ from earmark.config.codec import check, check_types, rename_keys
 
 LOWEST_SAMPLE_RATE = 4_000
 HIGHEST_SAMPLE_RATE = 384_000
+MEL_SCALES = ("slaney", "kaldi")
 _EARLIER_NAMES = {
     "rate_hz": "sample_rate",
     "window_samples": "n_fft",
     "hop_samples": "hop_length",
     "mels": "n_mels",
 }
+_LATER = {"win_length": 0, "symmetric_window": False, "pre_emphasis": 0.0, "mel_scale": "slaney"}
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,17 @@ class FrontEndSettings:
 
     Attributes:
         sample_rate: of the model, in hertz; audio of other rates is resampled to it.
-        n_fft: length of the Hann window and of the Fourier transform, in samples.
+        n_fft: length of the Fourier transform, in samples.
         hop_length: samples from one frame to the next, at most the window.
         n_mels: mel bands per frame, the `input_size` of the documented model.
         low_hz: lower edge of the first mel band.
         high_hz: upper edge of the last mel band, at most half of `sample_rate`.
         floor: power added before the logarithm; it hides quantisation noise and digital silence.
+        win_length: length of the Hann window, in samples; zeros fill it up to `n_fft`. 0: `n_fft`.
+        symmetric_window: the window ends with the zero that it begins with; else it is periodic.
+        pre_emphasis: so much of the sample before is taken from each sample, 0 to below 1.
+        mel_scale: `slaney`, with triangles of unit area in hertz, or `kaldi`, with triangles of
+            height 1 in mel.
     """
 
     sample_rate: int = 32_000
@@ -39,6 +46,10 @@ class FrontEndSettings:
     low_hz: float = 20.0
     high_hz: float = 16_000.0
     floor: float = 1e-6
+    win_length: int = 0
+    symmetric_window: bool = False
+    pre_emphasis: float = 0.0
+    mel_scale: str = "slaney"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -52,11 +63,26 @@ class FrontEndSettings:
         rule = "above low_hz and at most half of sample_rate"
         check(self.low_hz < self.high_hz <= self.sample_rate / 2, "high_hz", rule, self.high_hz)
         check(self.floor > 0, "floor", "above 0", self.floor)
+        inside = self.hop_length <= self.window_samples <= self.n_fft
+        check(inside, "win_length", "0, or hop_length to n_fft", self.win_length)
+        check(0 <= self.pre_emphasis < 1, "pre_emphasis", "0 to below 1", self.pre_emphasis)
+        rule = f"one of {', '.join(MEL_SCALES)}"
+        check(self.mel_scale in MEL_SCALES, "mel_scale", rule, self.mel_scale)
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what earlier versions wrote under the names of now."""
-        return rename_keys(values, _EARLIER_NAMES)
+        """Return what earlier versions wrote under the names of now, with what came later."""
+        return {**_LATER, **rename_keys(values, _EARLIER_NAMES)}
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a frame is computed from."""
+        return self.win_length or self.n_fft
+
+    @property
+    def context_samples(self) -> int:
+        """Samples before its own hop that a frame reaches back to: the state of a stream."""
+        return self.window_samples - self.hop_length + (1 if self.pre_emphasis else 0)
 
     @property
     def frames_per_second(self) -> float:

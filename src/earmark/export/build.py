@@ -5,7 +5,7 @@ documented under (docs/onnx.md). Samples come in whole steps (`step_samples` in 
 state is a handful of tensors that start as zeros, go in, and come out changed.
 
     inputs   samples (batch, samples)              float32, -1 to 1, at the model's rate
-             front_end (batch, n_fft - hop_length) samples the next frame reaches back to
+             front_end (batch, context)            samples the next frame reaches back to
              context_N (batch, channels, kept, bands)  what convolution N still needs
              past (batch, delta, mels)             frames that differences look back to
              hidden, cell (batch, layers, hidden)  the LSTM's h and c

@@ -1,6 +1,6 @@
 """Samples -> log-mel frames, node by node.
 
-    samples     (batch, samples)                with the last `n_fft - hop` of the call before
+    samples     (batch, samples)                with the last `context_samples` of the call before
     windows     (batch, frames, P, Q)           n_fft = P Q samples each, times the Hann window
     spectrum    (batch, frames, K1, Q) twice    real and imaginary parts
     mel         (batch, frames, n_mels)
@@ -17,8 +17,8 @@ import math
 import numpy as np
 
 from earmark.config import FrontEndSettings
-from earmark.export.graph import END, Array, Graph
-from earmark.nn.features import mel_filters
+from earmark.export.graph import END, Array, Graph, to_array
+from earmark.nn.features import hann_window, mel_filters
 
 
 def find_factors(length: int) -> tuple[int, int]:
@@ -60,7 +60,7 @@ def build_spectrum_matrices(settings: FrontEndSettings) -> tuple[Array, Array, A
 
 
 def write_front_end(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
-    """Write the front end; its state is `front_end (batch, n_fft - hop_length)`, if any.
+    """Write the front end; its state is `front_end (batch, context_samples)`, if any.
 
     Args:
         graph: where to.
@@ -92,15 +92,12 @@ def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> st
 
     A frame is its last hop and what of the hops before it lies in the window.
     """
-    length, hop = settings.n_fft, settings.hop_length
-    kept, rows = length - hop, -(-length // hop)  # hops that a window touches
-    joined, outside = samples, rows * hop - length
-    if kept:
-        before = graph.declare_state("front_end", ["batch", kept])
-        if outside:
-            before = graph.add("Pad", before, graph.integers(0, outside, 0, 0))
-        joined = graph.add("Concat", before, samples, axis=1)
-        graph.keep_last(joined, kept, axis=1, name="next_front_end")
+    length, hop = settings.window_samples, settings.hop_length
+    rows = -(-length // hop)  # hops that a window touches
+    outside = rows * hop - length
+    joined = _write_context(graph, settings, samples)
+    if outside:
+        joined = graph.add("Pad", joined, graph.integers(0, outside, 0, 0))
     hops = graph.reshape(joined, 0, -1, hop)
     parts = []
     for row in range(rows):  # of every frame its hop number `row`
@@ -114,5 +111,24 @@ def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> st
                 graph.integers(1, 2),
             )
         )
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
-    return graph.add("Mul", graph.concat(parts, axis=2), graph.constant(window))
+    window = graph.constant(to_array(hann_window(settings)))
+    windows = graph.add("Mul", graph.concat(parts, axis=2), window)
+    if length == settings.n_fft:
+        return windows
+    behind = graph.integers(0, 0, 0, 0, 0, settings.n_fft - length)
+    return graph.add("Pad", windows, behind)
+
+
+def _write_context(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
+    """Return the samples, emphasised where asked for, with those that frames reach back to."""
+    context = settings.context_samples
+    joined = samples
+    if context:
+        before = graph.declare_state("front_end", ["batch", context])
+        joined = graph.add("Concat", before, samples, axis=1)
+        graph.keep_last(joined, context, axis=1, name="next_front_end")
+    if not settings.pre_emphasis:
+        return joined
+    now, earlier = graph.slice(joined, 1, END, axis=1), graph.slice(joined, 0, -1, axis=1)
+    taken = graph.add("Mul", earlier, graph.constant(settings.pre_emphasis))
+    return graph.add("Sub", now, taken)
