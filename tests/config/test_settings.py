@@ -12,6 +12,7 @@ from earmark.config import (
     ModelSettings,
     NetworkSettings,
     TrainingSettings,
+    frames_per_step,
     from_json,
     to_json,
 )
@@ -20,6 +21,7 @@ from earmark.errors import SettingsError
 NETWORK = NetworkSettings(stack=1, delta=0)
 MODEL = ModelSettings(64, 10, NETWORK)
 CONVOLUTIONS = ((4, 3, 3, 2, 2), (5, 3, 5, 1, 2))
+BLOCKS = ((3, 3, 3, 1, 0, 0, 1), (6, 4, 5, 2, 2, 1, 0))
 EXAMPLES = [
     FrontEndSettings(),
     FrontEndSettings(44_100, 2048, 882, 128, 0.0, 22_050.0, 1e-10),
@@ -28,6 +30,7 @@ EXAMPLES = [
     ModelSettings(1, 1, NetworkSettings(1, 1, 0.0, True, 3, 2, "last")),
     ModelSettings(40, 3, NetworkSettings(8, 1, stack=1, delta=0, convolutions=CONVOLUTIONS)),
     ModelSettings(40, 3, NetworkSettings(8, 1, stack=4, frequency_lstm=(8, 40, 1))),
+    ModelSettings(40, 3, NetworkSettings(stack=1, delta=0, blocks=BLOCKS, residual=True)),
     Calibration(),
     Calibration(1.5, (0.25, 0.5), 0.02, 40, 240),
     TrainingSettings(),
@@ -84,6 +87,23 @@ WRONG_VALUES = [
     ],
     *[(NETWORK, "frequency_lstm", value) for value in ((8, 16), (8, 0, 4), (8, 16, 8, 1))],
     (NetworkSettings(stack=1, delta=0, convolutions=CONVOLUTIONS), "frequency_lstm", (8, 16, 8)),
+    *[
+        (NETWORK, "blocks", (block,))
+        for block in (
+            (3, 3, 3, 1, 0, 0),
+            (0, 3, 3, 1, 0, 0, 0),
+            (3, 3, 4, 1, 0, 0, 0),
+            (3, 3, 3, 5, 0, 0, 0),
+            (3, 3, 3, 1, -1, 0, 0),
+            (3, 3, 3, 1, 0, 2, 0),
+        )
+    ],
+    (NetworkSettings(), "blocks", BLOCKS),
+    (NetworkSettings(stack=1, delta=0, convolutions=CONVOLUTIONS), "blocks", BLOCKS),
+    (NetworkSettings(stack=1, delta=0, frequency_lstm=(8, 16, 8)), "blocks", BLOCKS),
+    *[(NETWORK, name, 0) for name in ("block_features", "block_memory")],
+    (NetworkSettings(pooling="max"), "residual", True),
+    (NetworkSettings(bidirectional=True), "residual", True),
     (TrainingSettings(), "clips_per_sequence", 5),  # does not divide the batch of 32
     (TrainingSettings(network=NetworkSettings(bidirectional=True)), "clips_per_sequence", 2),
     (TrainingSettings(network=NetworkSettings(bidirectional=True)), "segment_loss_weight", 0.5),
@@ -113,6 +133,19 @@ def change(settings, name, value):
 def test_settings_come_back_from_json_text_unchanged(settings):
     text = json.dumps(to_json(settings))
     assert from_json(type(settings), json.loads(text)) == settings
+
+
+def test_a_network_written_before_it_had_blocks_is_read():
+    values = to_json(NETWORK)
+    later = ("blocks", "block_features", "block_memory", "residual")
+    before = {name: value for name, value in values.items() if name not in later}
+    assert from_json(NetworkSettings, before) == NETWORK
+
+
+def test_a_step_takes_the_stem_s_stride_and_those_of_the_blocks():
+    assert frames_per_step(NetworkSettings(stack=1, delta=0, blocks=BLOCKS)) == 4
+    assert frames_per_step(NetworkSettings(stack=1, delta=0, convolutions=CONVOLUTIONS)) == 2
+    assert frames_per_step(NetworkSettings(stack=3)) == 3
 
 
 def test_a_front_end_written_before_it_had_a_window_of_its_own_is_read():

@@ -18,6 +18,7 @@ from earmark.errors import ModelError
 from earmark.export.build import build, export
 from earmark.model_directory import TrainedModel
 from earmark.nn.classifier import LSTMClassifier
+from earmark.nn.lstm import ResidualLSTM
 from earmark.runtime.engine import joined
 from earmark.runtime.onnx_engine import FIELDS, IDENTITY, OnnxEngine
 from earmark.runtime.torch_engine import TorchEngine
@@ -25,12 +26,20 @@ from tests.builders import CLASSES, FRONT_END
 from tests.processes import call, call_here
 
 CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1), (5, 2, 1, 2, 1))
+BLOCKS = (
+    (3, 3, 3, 1, 0, 0, 1),
+    (6, 4, 3, 2, 0, 0, 0),
+    (8, 4, 5, 1, 2, 1, 2),
+    (8, 4, 3, 1, 3, 0, 0),
+)
 SHAPES: list[dict[str, Any]] = [
     *({"pooling": pooling} for pooling in POOLINGS),
     *({"pooling": pooling, "convolutions": CONVOLUTIONS} for pooling in ("attention", "max")),
     {"stack": 3, "delta": 2},
     {"stack": 3, "delta": 2, "frequency_lstm": (4, 4, 2), "pooling": "attention"},
     {"stack": 1, "delta": 5, "num_layers": 1},
+    {"blocks": BLOCKS, "block_features": 7, "block_memory": 40, "num_layers": 1, "residual": True},
+    {"blocks": BLOCKS[:2], "block_features": 7, "pooling": "meanmax"},
 ]
 
 
@@ -41,6 +50,8 @@ def trained(*, front_end=FRONT_END, num_layers=2, **options):
     model.scale.uniform_(0.5, 2)
     with torch.no_grad():
         model.head[-1].weight.mul_(10)  # type: ignore[operator]
+    if isinstance(model.lstm, ResidualLSTM):  # it begins at zero
+        torch.nn.init.normal_(model.lstm.mend.weight)
     for part in model.encoder.modules():
         if isinstance(part, torch.nn.BatchNorm2d):  # after training they are not 0 and 1
             part.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]

@@ -83,6 +83,7 @@ def test_input_of_another_shape_is_refused(shape):
 
 
 CONVOLUTIONS = ((4, 5, 3, 2, 2), (6, 3, 3, 2, 1), (7, 3, 1, 1, 2))
+BLOCKS = ((3, 3, 3, 1, 0, 0, 1), (6, 4, 3, 2, 2, 1, 0))
 OPTIONS: list[dict[str, Any]] = [
     {"pooling": pooling, "stack": stack, "delta": delta, "bidirectional": both}
     for pooling, (stack, delta), both in itertools.product(
@@ -94,6 +95,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"},
     {"frequency_lstm": (3, 3, 2), "stack": 3},
     {"frequency_lstm": (3, 5, 1), "stack": 3, "delta": 4, "pooling": "attention"},
+    {"blocks": BLOCKS, "block_features": 6, "block_memory": 9, "residual": True},
+    {"stack": 2, "residual": True, "pooling": "attention"},
 ]
 
 
@@ -148,6 +151,8 @@ def pooled_by_hand(model, outputs):
 def test_every_step_has_the_scores_of_the_window_that_ends_with_it(options, chunk, window):
     model = small_model(**options)
     kept = []
+    if options.get("residual"):
+        torch.nn.init.normal_(model.lstm.mend.weight)
     model.lstm.register_forward_hook(lambda _module, _given, result: kept.append(result[0]))
     x = torch.randn(2, 50, 5)
     model.logits(x)
@@ -348,3 +353,23 @@ def test_a_copied_model_saves_and_loads_its_own_weights():
 def test_a_bidirectional_model_does_not_train_on_sequences():
     with pytest.raises(ModelError, match="bidirectional"):
         small_model(bidirectional=True).logits_of_sequences(torch.randn(4, 8, 5), 2, 3)
+
+
+@torch.no_grad()
+def test_a_residual_lstm_begins_as_the_steps_it_reads_and_adds_what_it_learns():
+    model = small_model(stack=2, residual=True)
+    x = torch.randn(2, 8, 5)
+    steps = model.encoder(x)
+    torch.testing.assert_close(model.lstm(steps)[0], steps, atol=0, rtol=0)
+    torch.nn.init.normal_(model.lstm.mend.weight)
+    outputs, _ = model.lstm(steps)
+    plain, _ = torch.nn.LSTM.forward(model.lstm, steps)
+    torch.testing.assert_close(outputs, steps + model.lstm.mend(plain))
+
+
+@pytest.mark.parametrize(
+    "options", [{"pooling": "max"}, {"pooling": "last"}, {"bidirectional": True}]
+)
+def test_a_residual_lstm_needs_a_mean_and_one_direction(options):
+    with pytest.raises(SettingsError, match="residual must be"):
+        small_model(residual=True, **options)

@@ -12,18 +12,28 @@ from earmark.nn.encoders import (
     CausalConvolution,
     ConvolutionalEncoder,
     FrequencyEncoder,
+    MobileEncoder,
     StackedEncoder,
     build_encoder,
 )
+from earmark.nn.encoders.mobile import Block, InvertedResidual, RunningExcitation
 
 MELS = 6
 LAYERS = ((4, 5, 3, 2, 2), (3, 2, 1, 2, 1), (5, 3, 3, 1, 2))
+# Expanded channels, channels, kernel, stride, squeezed units, hard swish, delay of the skip.
+BLOCKS = (
+    (3, 3, 3, 1, 0, 0, 1),
+    (6, 4, 3, 2, 0, 0, 0),
+    (8, 4, 5, 1, 2, 1, 2),
+    (8, 4, 3, 1, 3, 0, 0),
+)
 ENCODERS = {
     "frames": lambda: StackedEncoder(MELS),
     "stacked": lambda: StackedEncoder(MELS, stack=3),
     "changes": lambda: StackedEncoder(MELS, stack=3, delta=4),
     "frequency": lambda: FrequencyEncoder(MELS, units=2, width=4, stride=1, stack=2, delta=3),
     "convolutional": lambda: ConvolutionalEncoder(MELS, LAYERS, dropout=0.5),
+    "mobile": lambda: MobileEncoder(MELS, BLOCKS, features=5, memory=9, dropout=0.5),
 }
 EVERY = pytest.mark.parametrize("name", ENCODERS)
 
@@ -158,12 +168,56 @@ def test_a_batch_norm_without_statistics_cannot_be_folded():
         layer.fold_norm()
 
 
+@torch.no_grad()
+def test_a_running_excitation_weighs_the_channels_by_a_mean_that_forgets():
+    torch.manual_seed(0)
+    layer = RunningExcitation(3, 2, decay=0.8)
+    x = torch.randn(1, 3, 600, 2)
+    y, sums = layer.step(x, torch.zeros(1, 4))
+    for step in (0, 1, 299, 599):
+        weights = 0.8 ** torch.arange(step, -1, -1.0)
+        mean = (x[0, :, : step + 1].mean(2) * weights).sum(1) / weights.sum()
+        scale = torch.sigmoid(layer.fc2(torch.relu(layer.fc1(mean))))
+        torch.testing.assert_close(y[0, :, step], x[0, :, step] * scale[:, None])
+    torch.testing.assert_close(sums[0, 3], torch.tensor(5.0))  # 1 / (1 - 0.8)
+
+
+@torch.no_grad()
+def test_the_input_that_a_block_adds_is_held_back():
+    block = InvertedResidual(2, Block(4, 2, 3, 1, 0, 0, 3), bands=4, decay=0.5).eval()
+    block.project.convolution.weight.zero_()
+    assert block.project.convolution.bias is not None
+    block.project.convolution.bias.zero_()
+    x = torch.randn(1, 2, 8, 4)
+    state = {name: torch.zeros(1, *shape) for name, shape in block.state_shapes().items()}
+    y, state = block.step(x, state)
+    torch.testing.assert_close(y, torch.cat([torch.zeros(1, 2, 3, 4), x[:, :, :5]], 2))
+    torch.testing.assert_close(state["skipped"], x[:, :, 5:])
+
+
+@torch.no_grad()
+def test_centred_blocks_come_out_later_where_the_skip_is_as_late():
+    """Blocks of kernel 3 and a skip one step late are the centred network's, one step later."""
+    torch.manual_seed(0)
+    block = InvertedResidual(2, Block(4, 2, 3, 1, 0, 1, 1), bands=4, decay=0.5).eval()
+    x = torch.randn(1, 2, 9, 4)
+    state = {name: torch.zeros(1, *shape) for name, shape in block.state_shapes().items()}
+    y, _ = block.step(x, state)
+    assert block.expand is not None
+    middle = block.expand(x)
+    own = block.depthwise.convolution
+    centred = torch.nn.functional.conv2d(middle, own.weight, own.bias, padding=1, groups=4)
+    wanted = x + block.project(torch.nn.functional.hardswish(centred))
+    torch.testing.assert_close(y[:, :, 2:], wanted[:, :, 1:-1], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
         ({"stack": 2, "delta": 1}, StackedEncoder),
         ({"stack": 2, "delta": 1, "frequency_lstm": (2, 4, 2)}, FrequencyEncoder),
         ({"stack": 1, "delta": 0, "convolutions": LAYERS}, ConvolutionalEncoder),
+        ({"stack": 1, "delta": 0, "blocks": BLOCKS}, MobileEncoder),
     ],
 )
 def test_settings_choose_the_encoder(options, kind):

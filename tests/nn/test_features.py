@@ -208,8 +208,8 @@ def test_the_front_end_has_nothing_to_train_or_save():
     assert not front_end.state_dict()
 
 
-def kaldi_log_mel(samples, settings):
-    """Frames as Kaldi's `fbank` makes them, in double precision, one frame after the other."""
+def plain_kaldi_log_mel(samples, settings):
+    """The frames in double precision and the plainest way, one after the other."""
     padded = np.concatenate([np.zeros(settings.win_length - settings.hop_length + 1), samples])
     sharp = padded[1:] - settings.pre_emphasis * padded[:-1]
     window = np.hanning(settings.win_length)
@@ -229,10 +229,10 @@ def kaldi_log_mel(samples, settings):
     return np.array(rows)
 
 
-def test_frames_with_kaldi_s_settings_are_kaldi_s():
+def test_frames_have_pre_emphasis_a_symmetric_window_and_kaldi_s_bands():
     samples = sound(8_000)
     frames = LogMel(KALDI)(samples)[0].numpy()
-    expected = kaldi_log_mel(samples[0].double().numpy(), KALDI)
+    expected = plain_kaldi_log_mel(samples[0].double().numpy(), KALDI)
     assert frames.shape == expected.shape == (50, 40)
     assert np.abs(frames - expected).max() < 1e-5
 

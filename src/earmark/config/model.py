@@ -14,6 +14,12 @@ POOLINGS = ("mean", "max", "meanmax", "last", "attention")
 Convolutions = tuple[tuple[int, ...], ...]  # each channels, frames, mels, frame and mel stride
 FrequencyLSTM = tuple[int, ...]  # none, or units, mels and stride
 _LARGEST = 2**24  # of what gives weights their shape
+_LATER: dict[str, Any] = {  # settings that earlier versions did not have
+    "blocks": (),
+    "block_features": 384,
+    "block_memory": 500,
+    "residual": False,
+}
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,38 @@ class NetworkSettings:
         "[units, mels it reads at a time, mels from place to place], whose places cover all mels; "
         "not with convolutions",
     )
+    blocks: Convolutions = setting(
+        (),
+        "causal inverted residual blocks before the LSTM (MobileNetV3), as [[expanded channels, "
+        "channels, kernel, stride, squeezed units, hard swish, delay of the skip], ...]; they need "
+        "stack 1 and delta 0, and neither convolutions nor frequency_lstm",
+    )
+    block_features: int = setting(384, "features of a step after the blocks")
+    block_memory: int = setting(500, "frames over which the blocks' squeeze-and-excitation forgets")
+    residual: bool = setting(
+        False,
+        "add the LSTM's outputs, through a linear map, to its inputs; with pooling mean or "
+        "attention, not bidirectional",
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("hidden_size", "num_layers", "stack"):
+        for name in ("hidden_size", "num_layers", "stack", "block_features", "block_memory"):
             _check_size(name, getattr(self, name))
         check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         check(0 <= self.delta <= _LARGEST, "delta", f"0 to {_LARGEST}", self.delta)
         check(self.pooling in POOLINGS, "pooling", f"one of {', '.join(POOLINGS)}", self.pooling)
         self._check_convolutions()
         self._check_frequency_lstm()
+        self._check_blocks()
+        fits = self.pooling in ("mean", "attention") and not self.bidirectional
+        rule = "false, or the pooling mean or attention and the model not bidirectional"
+        check(not self.residual or fits, "residual", rule, self.residual)
+
+    @staticmethod
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what earlier versions wrote, with what came later."""
+        return {**_LATER, **values}
 
     def _check_convolutions(self) -> None:
         rule = "a list of [channels, frames, mels, frame stride, mel stride]"
@@ -74,6 +102,22 @@ class NetworkSettings:
         rule = f"three whole numbers from 1 to {_LARGEST}, without convolutions, or an empty list"
         whole = len(scan) == 3 and min(scan) >= 1 and max(scan) <= _LARGEST
         check(not scan or (whole and not self.convolutions), "frequency_lstm", rule, scan)
+
+    def _check_blocks(self) -> None:
+        if not self.blocks:
+            return
+        rule = (
+            "seven whole numbers: expanded channels, channels, kernel (odd) and stride (at most "
+            "the kernel) from 1, squeezed units, hard swish (0 or 1) and delay from 0"
+        )
+        for block in self.blocks:
+            fits = len(block) == 7 and min(block[:4]) >= 1 and min(block) >= 0
+            fits = fits and max(block) <= _LARGEST and block[5] <= 1
+            fits = fits and block[2] % 2 == 1 and block[3] <= block[2]
+            check(fits, "blocks", f"a list of {rule}", self.blocks)
+        rule = "used with stack 1 and delta 0, without convolutions and frequency_lstm"
+        alone = not self.convolutions and not self.frequency_lstm
+        check(alone and (self.stack, self.delta) == (1, 0), "blocks", rule, self.blocks)
 
 
 @dataclass(frozen=True)
@@ -123,7 +167,9 @@ def separate_network(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def frames_per_step(network: NetworkSettings) -> int:
     """Return how many frames the network needs for each step of its LSTM."""
-    return network.stack * math.prod(layer[3] for layer in network.convolutions)
+    convolved = math.prod(layer[3] for layer in network.convolutions)
+    blocks = math.prod(block[3] for block in network.blocks) * (2 if network.blocks else 1)
+    return network.stack * convolved * blocks
 
 
 def _check_size(name: str, value: int) -> None:

@@ -7,6 +7,7 @@ state is a handful of tensors that start as zeros, go in, and come out changed.
     inputs   samples (batch, samples)              float32, -1 to 1, at the model's rate
              front_end (batch, context)            samples the next frame reaches back to
              context_N (batch, channels, kept, bands)  what convolution N still needs
+             excited_N, skipped_N                  what block N averages, and holds back
              past (batch, delta, mels)             frames that differences look back to
              hidden, cell (batch, layers, hidden)  the LSTM's h and c
              recent (batch, window - 1, statistics)

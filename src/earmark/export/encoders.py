@@ -10,7 +10,14 @@ import numpy as np
 from earmark.errors import ModelError
 from earmark.export.graph import END, Graph, to_array
 from earmark.export.lstm import keep_lstm_weights
-from earmark.nn.encoders import ConvolutionalEncoder, Encoder, FrequencyEncoder, StackedEncoder
+from earmark.export.mobile import write_mobile
+from earmark.nn.encoders import (
+    ConvolutionalEncoder,
+    Encoder,
+    FrequencyEncoder,
+    MobileEncoder,
+    StackedEncoder,
+)
 
 
 def write_encoder(graph: Graph, encoder: Encoder, frames: str) -> str:
@@ -30,6 +37,7 @@ def write_encoder(graph: Graph, encoder: Encoder, frames: str) -> str:
     writers: dict[type[Encoder], Callable[[Graph, Any, str], str]] = {
         ConvolutionalEncoder: _write_convolutional,
         FrequencyEncoder: _write_frequency,
+        MobileEncoder: _write_mobile,
         StackedEncoder: _write_stacked,
     }
     kind = type(encoder)
@@ -73,6 +81,11 @@ def _write_convolutional(graph: Graph, encoder: ConvolutionalEncoder, frames: st
         )
         x = graph.add("Relu", x)
     return graph.reshape(graph.add("Transpose", x, perm=[2, 0, 1, 3]), 0, 0, -1)
+
+
+def _write_mobile(graph: Graph, encoder: MobileEncoder, frames: str) -> str:
+    states = _declare_states(graph, encoder)
+    return write_mobile(graph, encoder, _normalise(graph, encoder, frames), states)
 
 
 def _write_stacked(graph: Graph, encoder: StackedEncoder, frames: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from earmark.export.graph import Array, Graph, to_array
+from earmark.nn.lstm import ResidualLSTM
 
 
 def keep_lstm_weights(graph: Graph, lstm: nn.LSTM, directions: Sequence[str]) -> list[str]:
@@ -39,8 +40,10 @@ def write_lstm(graph: Graph, lstm: nn.LSTM, steps: str) -> str:
         steps: its inputs, `(steps, batch, features)`.
 
     Returns:
-        The last layer's outputs, `(batch, steps, units)`.
+        The last layer's outputs, `(batch, steps, units)`; of a `ResidualLSTM` its inputs with the
+        mapped outputs added, `(batch, steps, features)`.
     """
+    inputs = steps
     layers, units = lstm.num_layers, lstm.hidden_size
     before = {}
     for name in ("hidden", "cell"):
@@ -61,7 +64,11 @@ def write_lstm(graph: Graph, lstm: nn.LSTM, steps: str) -> str:
     for name, parts in after.items():
         whole = graph.concat(parts, axis=0)
         graph.add("Transpose", whole, perm=[1, 0, 2], name=f"next_{name}")
-    return graph.add("Transpose", steps, perm=[1, 0, 2])
+    outputs = graph.add("Transpose", steps, perm=[1, 0, 2])
+    if not isinstance(lstm, ResidualLSTM):
+        return outputs
+    inputs = graph.add("Transpose", inputs, perm=[1, 0, 2])
+    return graph.add("Add", inputs, graph.linear(outputs, lstm.mend))
 
 
 def _order_gates(weights: Array) -> Array:

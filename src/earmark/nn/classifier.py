@@ -2,7 +2,7 @@
 
     frames      (batch, frames, input_size)
     encoder     (batch, steps, features)        `earmark.nn.encoders`; it normalises too
-    LSTM        (batch, steps, hidden_size)     Hochreiter and Schmidhuber 1997
+    LSTM        (batch, steps, outputs)         `earmark.nn.lstm`
     pooling     (batch, pooled)                 `earmark.nn.pooling`, over the steps so far
     head        (batch, num_classes)            fully connected, ReLU, dropout, fully connected
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from earmark.config import Convolutions, FrequencyLSTM, ModelSettings, NetworkSettings
 from earmark.errors import ModelError, SettingsError
 from earmark.nn.encoders import EncoderState, build_encoder
+from earmark.nn.lstm import build_lstm
 from earmark.nn.pooling import build_pooling
 
 # Weights are saved under the names they have had since all this was one class.
@@ -96,6 +97,12 @@ class LSTMClassifier(nn.Module):
             stride, mel stride), with `stack` 1 and `delta` 0.
         frequency_lstm: an LSTM over the frequencies of each step, (units in each direction, mels
             it sees at a time, mels from one place to the next); not with convolutions.
+        blocks: inverted residual blocks before the LSTM, each as `nn.encoders.mobile.Block`, with
+            `stack` 1 and `delta` 0 and neither of the two above.
+        block_features: features of a step after the blocks.
+        block_memory: frames over which the blocks' squeeze-and-excitation forgets.
+        residual: the LSTM's outputs are added, through a linear map, to what it reads; with
+            pooling `mean` or `attention`.
 
     Raises:
         SettingsError: a size is below 1 or dropout outside 0 to 1.
@@ -120,6 +127,10 @@ class LSTMClassifier(nn.Module):
         pooling: str = "mean",
         convolutions: Convolutions = (),
         frequency_lstm: FrequencyLSTM = (),
+        blocks: Convolutions = (),
+        block_features: int = 384,
+        block_memory: int = 500,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         network = NetworkSettings(
@@ -132,18 +143,17 @@ class LSTMClassifier(nn.Module):
             pooling=pooling,
             convolutions=convolutions,
             frequency_lstm=frequency_lstm,
+            blocks=blocks,
+            block_features=block_features,
+            block_memory=block_memory,
+            residual=residual,
         )
         self.settings = ModelSettings(input_size, num_classes, network)
         self.encoder = build_encoder(self.settings.input_size, network)
-        self.lstm = nn.LSTM(
-            self.encoder.output_size,
-            network.hidden_size,
-            network.num_layers,
-            batch_first=True,
-            dropout=network.dropout if network.num_layers > 1 else 0.0,
-            bidirectional=network.bidirectional,
-        )
+        self.lstm = build_lstm(self.encoder.output_size, network)
         outputs = network.hidden_size * (2 if network.bidirectional else 1)
+        if network.residual:
+            outputs = self.encoder.output_size
         self.pooling = build_pooling(network.pooling, outputs)
         self.head = Head(
             self.pooling.output_size,
@@ -213,7 +223,7 @@ class LSTMClassifier(nn.Module):
         """
         steps = self.encoder(self._fill_one_step(x))  # (batch, steps, features)
         if lengths is None:
-            outputs, _ = self.lstm(steps)  # (batch, steps, hidden)
+            outputs, _ = self.lstm(steps)  # (batch, steps, outputs)
             return self._classify(self.pooling(outputs))
         counts = (lengths // self.frames_per_step).clamp(1, steps.shape[1])
         outputs = self._read_padded(steps, counts)
@@ -240,7 +250,7 @@ class LSTMClassifier(nn.Module):
         self._refuse_bidirectional()
         streams = x.reshape(len(x) // clips_per_sequence, -1, x.shape[2])
         outputs, _ = self.lstm(self.encoder(streams))
-        outputs = outputs.reshape(len(x), -1, outputs.shape[2])  # (batch, steps, hidden)
+        outputs = outputs.reshape(len(x), -1, outputs.shape[2])  # (batch, steps, outputs)
         whole, segments = self.pooling.cut(outputs, window, segment_stride(window))
         return self._classify(whole), self._classify(segments)
 
@@ -319,7 +329,7 @@ class LSTMClassifier(nn.Module):
         if state.steps == 0:
             beginning = torch.cat([beginning, frames], dim=1)[:, : self.frames_per_step]
         if count == 0:
-            none = state.hidden.new_zeros(len(frames), 0, self.lstm.hidden_size)
+            none = state.hidden.new_zeros(len(frames), 0, self.pooling.size)
             return none, state._replace(beginning=beginning, encoder=encoder)
         outputs, (hidden, cell) = self.lstm(steps, (state.hidden, state.cell))
         return outputs, state._replace(

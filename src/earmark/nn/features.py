@@ -65,7 +65,7 @@ def mel_filters(settings: FrontEndSettings) -> NDArray[np.float32]:
     straight over hertz, and each is divided by half its width; on Kaldi's they are straight over
     mel, the height is 1 and the last bin is not used.
     """
-    bins_hz = np.fft.rfftfreq(settings.n_fft, 1.0 / settings.sample_rate)
+    bins_hz = np.fft.rfftfreq(settings.n_fft, 1.0 / settings.sample_rate).astype(np.float64)
     scale = settings.mel_scale
     ends = hz_to_mel(np.array([settings.low_hz, settings.high_hz]), scale)
     edges_mel = np.linspace(ends[0], ends[1], settings.n_mels + 2)

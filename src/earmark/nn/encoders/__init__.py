@@ -10,6 +10,7 @@ from earmark.config import NetworkSettings
 from earmark.nn.encoders.base import Encoder, EncoderState
 from earmark.nn.encoders.convolutional import CausalConvolution, ConvolutionalEncoder
 from earmark.nn.encoders.frequency import FrequencyEncoder
+from earmark.nn.encoders.mobile import MobileEncoder
 from earmark.nn.encoders.stacked import StackedEncoder
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Encoder",
     "EncoderState",
     "FrequencyEncoder",
+    "MobileEncoder",
     "StackedEncoder",
     "build_encoder",
 ]
@@ -30,6 +32,14 @@ def build_encoder(input_size: int, network: NetworkSettings) -> Encoder:
         input_size: mel bands of a frame.
         network: the settings.
     """
+    if network.blocks:
+        return MobileEncoder(
+            input_size,
+            network.blocks,
+            features=network.block_features,
+            memory=network.block_memory,
+            dropout=network.dropout,
+        )
     if network.convolutions:
         return ConvolutionalEncoder(input_size, network.convolutions, dropout=network.dropout)
     if network.frequency_lstm:
