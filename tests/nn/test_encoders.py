@@ -16,7 +16,7 @@ from earmark.nn.encoders import (
     StackedEncoder,
     build_encoder,
 )
-from earmark.nn.encoders.mobile import Block, InvertedResidual, RunningExcitation
+from earmark.nn.encoders.inverted_residual import Block, InvertedResidual, RunningExcitation
 
 MELS = 6
 LAYERS = ((4, 5, 3, 2, 2), (3, 2, 1, 2, 1), (5, 3, 3, 1, 2))

@@ -46,7 +46,7 @@ from earmark.export.pooling import write_pooling
 from earmark.export.verify import MOST_DIFFERENCE, measure_difference
 from earmark.io.files import write_bytes
 from earmark.model_directory import TrainedModel
-from earmark.nn.classifier import Head
+from earmark.nn.head import Head
 from earmark.runtime.onnx_engine import IDENTITY, PREFIX, SCHEMA, OnnxEngine
 from earmark.runtime.torch_engine import TorchEngine
 

@@ -1,4 +1,4 @@
-"""The blocks of `earmark.nn.encoders.mobile`, node by node."""
+"""A mobile encoder, node by node: stem, inverted residual blocks, last convolution."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from onnx import TensorProto
 from torch import nn
 
 from earmark.export.graph import END, Graph, to_array
-from earmark.nn.encoders.mobile import (
+from earmark.nn.encoders import MobileEncoder
+from earmark.nn.encoders.inverted_residual import (
     FoldedConvolution,
     InvertedResidual,
-    MobileEncoder,
     RunningExcitation,
 )
 

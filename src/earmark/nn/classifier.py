@@ -13,7 +13,7 @@ after every chunk what one pass over all frames so far would give.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from earmark.config import Convolutions, FrequencyLSTM, ModelSettings, NetworkSettings
 from earmark.errors import ModelError, SettingsError
 from earmark.nn.encoders import EncoderState, build_encoder
+from earmark.nn.head import Head
 from earmark.nn.lstm import build_lstm
 from earmark.nn.pooling import build_pooling
-
-# Weights are saved under the names they have had since all this was one class.
-_LEFT_OUT_OF_NAMES = ("encoder.", "pooling.")
+from earmark.nn.saved_names import keep_saved_names
 
 
 def segment_stride(window: int) -> int:
@@ -57,25 +56,6 @@ class ModelState(NamedTuple):
     steps: int
 
 
-class Head(nn.Sequential):
-    """Fully connected layers with ReLU and dropout: pooled vectors to logits.
-
-    Args:
-        size: features of a pooled vector.
-        hidden_size: units between the two layers.
-        num_classes: classes.
-        dropout: share of units dropped while training, before each layer.
-    """
-
-    def __init__(self, size: int, hidden_size: int, num_classes: int, dropout: float) -> None:
-        hidden, output = nn.Linear(size, hidden_size), nn.Linear(hidden_size, num_classes)
-        super().__init__(nn.Dropout(dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
-
-    def linear_layers(self) -> list[nn.Linear]:
-        """Return the fully connected layers in order."""
-        return [layer for layer in self if isinstance(layer, nn.Linear)]
-
-
 class LSTMClassifier(nn.Module):
     """LSTM layers, then fully connected layers with ReLU and dropout.
 
@@ -97,8 +77,9 @@ class LSTMClassifier(nn.Module):
             stride, mel stride), with `stack` 1 and `delta` 0.
         frequency_lstm: an LSTM over the frequencies of each step, (units in each direction, mels
             it sees at a time, mels from one place to the next); not with convolutions.
-        blocks: inverted residual blocks before the LSTM, each as `nn.encoders.mobile.Block`, with
-            `stack` 1 and `delta` 0 and neither of the two above.
+        blocks: inverted residual blocks before the LSTM, each as `Block` in
+            `nn.encoders.inverted_residual`, with `stack` 1 and `delta` 0 and neither of the two
+            above.
         block_features: features of a step after the blocks.
         block_memory: frames over which the blocks' squeeze-and-excitation forgets.
         residual: the LSTM's outputs are added, through a linear map, to what it reads; with
@@ -161,8 +142,7 @@ class LSTMClassifier(nn.Module):
             self.settings.num_classes,
             network.dropout,
         )
-        self.register_state_dict_post_hook(_shorten_names)
-        self.register_load_state_dict_pre_hook(_lengthen_names)
+        keep_saved_names(self)
 
     @classmethod
     def from_settings(cls, settings: ModelSettings) -> LSTMClassifier:
@@ -376,26 +356,3 @@ class LSTMClassifier(nn.Module):
     def _refuse_bidirectional(self) -> None:
         if self.settings.network.bidirectional:
             raise ModelError("a bidirectional model cannot stream: it reads from the end backwards")
-
-
-def _shorten_names(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-    """Rename weights as they are saved: a hook of `state_dict`."""
-    items = list(state.items())
-    state.clear()
-    for name, tensor in items:
-        own = name.removeprefix(prefix)
-        state[(prefix if name.startswith(prefix) else "") + _short(own)] = tensor
-
-
-def _lengthen_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename weights as they lie in the parts: a hook of `load_state_dict`."""
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    for name in (name for name, _ in tensors):
-        if _short(name) != name and prefix + _short(name) in state:
-            state[prefix + name] = state.pop(prefix + _short(name))
-
-
-def _short(name: str) -> str:
-    for part in _LEFT_OUT_OF_NAMES:
-        name = name.removeprefix(part)
-    return name

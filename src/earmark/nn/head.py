@@ -1,0 +1,29 @@
+"""Pooled vectors -> logits.
+
+pooled      (..., size)
+hidden      (..., hidden_size)      dropout, fully connected, ReLU
+logits      (..., num_classes)      dropout, fully connected
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Head(nn.Sequential):
+    """Fully connected layers with ReLU and dropout: pooled vectors to logits.
+
+    Args:
+        size: features of a pooled vector.
+        hidden_size: units between the two layers.
+        num_classes: classes.
+        dropout: share of units dropped while training, before each layer.
+    """
+
+    def __init__(self, size: int, hidden_size: int, num_classes: int, dropout: float) -> None:
+        hidden, output = nn.Linear(size, hidden_size), nn.Linear(hidden_size, num_classes)
+        super().__init__(nn.Dropout(dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return the fully connected layers in order."""
+        return [layer for layer in self if isinstance(layer, nn.Linear)]
