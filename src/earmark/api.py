@@ -73,14 +73,14 @@ def train(
         SettingsError: a setting or a recipe that there is not, or out of range.
         OSError: `out` cannot be written.
     """
-    from earmark.training.run import end, fit
+    from earmark.training.run import remove_checkpoints, train_model
 
     folder = Path(out)
     refuse_unwritable(folder / ".run")
     chosen = _recipe(recipe, settings)
-    clips = _read(dataset, chosen, folds=1, allow_incomplete=allow_incomplete)
-    fit(clips.whole(), chosen.training, _accelerator(device), folder, show_progress=False)
-    end(folder)
+    clips = _read(dataset, chosen, folds=None, allow_incomplete=allow_incomplete)
+    train_model(clips.whole(), chosen.training, _accelerator(device), folder, show_progress=False)
+    remove_checkpoints(folder)
     return Classifier.load(folder, device)
 
 
@@ -117,7 +117,9 @@ def cross_validate(
         RunError: `out` holds a cross-validation of other data or settings.
     """
     from earmark.evaluation.crossval_report import summarise
-    from earmark.training import crossval
+    from earmark.training.crossval import cross_validate as run_folds
+    from earmark.training.crossval import refuse_unvalidated
+    from earmark.training.crossval_record import open_runs
 
     if seeds < 1 or folds < 2:
         raise SettingsError(
@@ -125,13 +127,11 @@ def cross_validate(
         )
     chosen = _recipe(recipe, settings)
     clips = _read(dataset, chosen, folds=folds, allow_incomplete=allow_incomplete)
-    crossval.refuse_unvalidated(clips)
+    refuse_unvalidated(clips)
     with tempfile.TemporaryDirectory() as thrown_away:
         runs = Path(thrown_away if out is None else out)
-        crossval.open_runs(runs, clips, chosen)
-        rows = crossval.cross_validate(
-            clips, chosen, range(seeds), runs, _accelerator(device), lambda _: None
-        )
+        open_runs(runs, clips, chosen)
+        rows = run_folds(clips, chosen, range(seeds), runs, _accelerator(device), lambda _: None)
         return summarise(rows, [], name=chosen.name, command="")
 
 
@@ -154,17 +154,17 @@ def _recipe(recipe: str | Recipe, settings: dict[str, Any]) -> Recipe:
 
 
 def _read(
-    dataset: str | Path, recipe: Recipe, *, folds: int, allow_incomplete: bool
+    dataset: str | Path, recipe: Recipe, *, folds: int | None, allow_incomplete: bool
 ) -> FeatureDataset:
-    """Read and decode a dataset.
+    """Read and decode a dataset; without `folds`, for training on all of it.
 
     Raises:
-        DatasetError: there is no such dataset, or files cannot be read and may not be left out.
+        EarmarkError: there is no such dataset, or files cannot be read and may not be left out.
     """
-    from earmark.data.dataset import build_dataset
-    from earmark.data.readers import read_dataset
+    from earmark.data.prepare import DatasetRequest, extract_features
 
-    clips = build_dataset(read_dataset(Path(dataset)), recipe.front_end, folds=folds)
+    request = DatasetRequest(str(dataset), folds=folds, allow_incomplete=allow_incomplete)
+    clips = extract_features(request, recipe.front_end, tested=folds is not None)
     if clips.failures and not allow_incomplete:
         raise DatasetError(
             f"{dataset}: {len(clips.failures)} files cannot be read, the first: "
