@@ -1,6 +1,9 @@
-"""Small splits and recipes that several test modules share."""
+"""Small splits, sounds and recipes that several test modules share."""
+
+import shutil
 
 import numpy as np
+import soundfile
 
 from earmark.config import FrontEndSettings, TrainingSettings
 from earmark.config.recipes import replace_settings
@@ -55,3 +58,33 @@ def small_recipe(**changes):
         "ema_decay": 0.9,
     }
     return replace_settings(TrainingSettings(), {**values, **changes})
+
+
+def write_sounds(folder, clips=10, seconds=0.4):
+    """Write a folder for each of three classes; a class is a pitch, with noise."""
+    for label, hz in {"high": 2400.0, "low": 300.0, "middle": 900.0}.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(clips):
+            rng = np.random.default_rng((number, round(hz)))
+            time_s = np.arange(round(seconds * 8_000)) / 8_000
+            tone = np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time_s)
+            sound = 0.3 * tone + 0.05 * rng.standard_normal(len(time_s))
+            soundfile.write(folder / label / f"{number}.wav", sound, 8_000)
+
+
+def damage_sounds(folder, what):
+    """Make of `write_sounds` a dataset that cannot be trained on."""
+    if what == "one class":
+        shutil.rmtree(folder / "low")
+        shutil.rmtree(folder / "high")
+    elif what == "few clips":
+        for number in range(3, 10):
+            (folder / "low" / f"{number}.wav").unlink()
+    elif what == "labels alike":
+        shutil.copytree(folder / "low", folder / "Low ")
+    elif what == "same audio twice":
+        shutil.copy(folder / "low" / "1.wav", folder / "high" / "x.wav")
+    elif what == "an unreadable file":
+        (folder / "low" / "1.wav").write_bytes(b"RIFF not really")
+    else:
+        raise ValueError(what)

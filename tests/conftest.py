@@ -1,11 +1,133 @@
-"""Fixtures that all tests share: the real ESC-10 recordings and small made-up sounds."""
+"""Fixtures that all tests share: real recordings, made-up sounds, and what a training leaves.
+
+Runs that many tests only read are made once, also where several workers run the tests.
+"""
 
 import os
+
+# Before numpy and torch are loaded: workers side by side need no more threads than they are.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
+
+from earmark.data.splits import write_split
+from tests.builders import small_split, write_sounds
+from tests.processes import call_here
+
+QUICK = ("--num_epochs", "2", "--batch_size", "8", "--hidden_size", "8", "--num_layers", "1")
+OWN_RECIPE = """
+[front_end]
+sample_rate = 8000
+n_fft = 256
+hop_length = 160
+n_mels = 16
+high_hz = 4000.0
+
+[training]
+num_epochs = 10
+crops_per_clip = 4
+batch_size = 8
+learning_rate = 0.02
+dropout = 0.1
+hidden_size = 12
+num_layers = 1
+stack = 1
+delta = 0
+convolutions = [[6, 3, 3, 2, 2]]
+clip_seconds = 0.5
+ema_decay = 0.9
+mel_mask = 2
+negatives_probability = 0.1
+"""
+
+
+@pytest.fixture(scope="session")
+def documented(tmp_path_factory):
+    """A folder with five splits, `sounds/`, and in `models/` a finished run of the script."""
+
+    def make(folder):
+        for index in range(5):
+            write_split(folder / "splits", small_split(index=index))
+        done = call_here("lstm_classifier_train.py", *QUICK, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "sounds").mkdir()
+        for name in ("b.wav", "a.WAV"):
+            noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8_000)
+            soundfile.write(folder / "sounds" / name, noise, 8_000, format="WAV")
+
+    yield from _made_once(tmp_path_factory, "documented", make)
+
+
+@pytest.fixture(scope="session")
+def documented_run(documented):
+    """The finished run of `documented`."""
+    return next((documented / "models").iterdir())
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory):
+    """A folder with sounds of one's own in `sounds/`, and a recipe in `small.toml`."""
+
+    def make(folder):
+        write_sounds(folder / "sounds")
+        (folder / "small.toml").write_text(OWN_RECIPE, encoding="utf-8")
+
+    yield from _made_once(tmp_path_factory, "own", make)
+
+
+@pytest.fixture(scope="session")
+def own_run(tmp_path_factory, own):
+    """A finished run on all sounds of `own`."""
+
+    def make(folder):
+        words = ("train", own / "sounds", "--recipe", own / "small.toml", "--all_clips")
+        done = call_here("earmark", *words, "--output_dir", folder, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    for folder in _made_once(tmp_path_factory, "own-run", make):
+        yield next(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def own_crossval(tmp_path_factory, own):
+    """A folder with a cross-validation of `own`: two seeds, three folds, each class left out."""
+
+    def make(folder):
+        words = ("crossval", own / "sounds", "--recipe", own / "small.toml", "--folds", 3)
+        more = ("--num_epochs", 6, "--name", "small", "--seeds", 2, "--leave_out")
+        places = ("--out", "results", "--runs", "runs")
+        done = call_here("earmark", *words, *more, *places, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+
+    yield from _made_once(tmp_path_factory, "own-crossval", make)
+
+
+def _made_once(factory, name, make):
+    """Yield a folder that `make` has filled, one for all workers; a test must not change it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder of its own below
+        root = root.parent
+    folder, done = root / f"shared-{name}", root / f"shared-{name}.done"
+    with FileLock(root / f"shared-{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # an attempt that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    before = _content(folder)
+    yield folder
+    assert _content(folder) == before, f"a test has changed what others read in {folder}"
+
+
+def _content(folder):
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.fixture(scope="session")

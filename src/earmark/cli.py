@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from earmark import __version__
 from earmark.commands import crossval, evaluate, export, predict, prepare, stream, train
+from earmark.config import EventSettings, TrainingSettings
 from earmark.errors import EarmarkError
 
 _FREE_SPACE = "; free space or choose another place"
@@ -27,6 +28,12 @@ _REMEDIES = {
     ),
 }
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
+_EARLIER_FLAGS = {
+    **TrainingSettings.EARLIER_NAMES,
+    **EventSettings.EARLIER_NAMES,
+    "rate_hz": "sample_rate",
+}
+_EARLIER_BUNDLED = "box"  # what --init called the bundled model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,7 +96,10 @@ def inference_main(argv: Sequence[str] | None = None, *, beside: Path | None = N
 
 
 class _Parser(argparse.ArgumentParser):
-    """Accepts hyphens for the underscores in flags, and reports a wrong flag in one line."""
+    """Accepts hyphens for the underscores in flags, and reports a wrong flag in one line.
+
+    A flag that had another name in an earlier version is refused with its name of now.
+    """
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
@@ -99,10 +109,20 @@ class _Parser(argparse.ArgumentParser):
             if word.startswith("--"):
                 flag, equals, value = word.partition("=")
                 words[place] = "--" + flag[2:].replace("-", "_") + equals + value
+                self._refuse_earlier(words[place].partition("=")[0])
         known, unknown = super().parse_known_args(words, namespace)
         if unknown:  # said by the command that was given them, whose help tells what there is
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if getattr(known, "init", None) == _EARLIER_BUNDLED and not Path(_EARLIER_BUNDLED).exists():
+            self.error(f"--init {_EARLIER_BUNDLED} is now --init bundled")
         return known, unknown
+
+    def _refuse_earlier(self, flag: str) -> None:
+        """Refuse a flag of an earlier version, if this command has what it is called now."""
+        new = "--" + _EARLIER_FLAGS.get(flag[2:], "")
+        flags = self._option_string_actions
+        if flag not in flags and new in flags:
+            self.error(f"{flag} is now {new}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
