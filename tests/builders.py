@@ -88,3 +88,13 @@ def damage_sounds(folder, what):
         (folder / "low" / "1.wav").write_bytes(b"RIFF not really")
     else:
         raise ValueError(what)
+
+
+def bursts(seconds=12.0, sample_rate=44_100):
+    """Noise whose level changes every half second."""
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(0, 10 ** rng.uniform(-3, -0.7), sample_rate // 2)
+        for _ in range(round(2 * seconds))
+    ]
+    return np.clip(np.concatenate(parts), -1, 1)

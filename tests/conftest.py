@@ -8,8 +8,11 @@ import os
 # Before numpy and torch are loaded: workers side by side need no more threads than they are.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
+import gc
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ import soundfile
 from filelock import FileLock
 
 from earmark.data.splits import write_split
+from earmark.io.files import write_bytes
 from tests.builders import small_split, write_sounds
 from tests.processes import call_here
 
@@ -47,9 +51,30 @@ negatives_probability = 0.1
 """
 
 
+def pytest_collection_finish():
+    """Spare the collections of garbage that training asks for all that importing has left."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def pictures(request):
+    """Draw no picture, which costs more than a small training, but where a test is marked so."""
+    with contextlib.nullcontext() if request.node.get_closest_marker("draws") else undrawn():
+        yield
+
+
+def undrawn():
+    """Return a context in which pictures are written without being drawn."""
+    name = "earmark.evaluation.pictures._save"
+    return mock.patch(name, lambda _, path: write_bytes(path, b"\x89PNG" + bytes(1_000)))
+
+
 @pytest.fixture(scope="session")
 def documented(tmp_path_factory):
-    """A folder with five splits, `sounds/`, and in `models/` a finished run of the script."""
+    """A folder with five splits, `sounds/`, and in `models/` a finished run of the script.
+
+    Its pictures are drawn.
+    """
 
     def make(folder):
         for index in range(5):
@@ -87,7 +112,8 @@ def own_run(tmp_path_factory, own):
 
     def make(folder):
         words = ("train", own / "sounds", "--recipe", own / "small.toml", "--all_clips")
-        done = call_here("earmark", *words, "--output_dir", folder, cwd=folder)
+        with undrawn():
+            done = call_here("earmark", *words, "--output_dir", folder, cwd=folder)
         assert done.returncode == 0, done.stderr
 
     for folder in _made_once(tmp_path_factory, "own-run", make):
@@ -102,7 +128,8 @@ def own_crossval(tmp_path_factory, own):
         words = ("crossval", own / "sounds", "--recipe", own / "small.toml", "--folds", 3)
         more = ("--num_epochs", 6, "--name", "small", "--seeds", 2, "--leave_out")
         places = ("--out", "results", "--runs", "runs")
-        done = call_here("earmark", *words, *more, *places, cwd=folder)
+        with undrawn():
+            done = call_here("earmark", *words, *more, *places, cwd=folder)
         assert done.returncode == 0, done.stderr
         (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
 

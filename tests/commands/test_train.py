@@ -32,7 +32,8 @@ def test_the_documented_folder_is_written(documented_run):
     assert re.fullmatch(r"lstm-8-1-\d{10}", documented_run.name)
     names = {path.name for path in documented_run.iterdir()}
     assert {"model.json", "history.csv", "curves.png", "results.json"} <= names
-    assert "results-confusion.png" in names
+    for name in ("curves.png", "results-confusion.png"):
+        assert (documented_run / name).read_bytes().endswith(b"IEND\xaeB`\x82")
     assert not (documented_run / "resume").exists()
     trained = load_model(documented_run)
     assert trained.training["finished"] is True

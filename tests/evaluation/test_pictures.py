@@ -11,6 +11,8 @@ from earmark.evaluation.pictures import (
     draw_reliability,
 )
 
+pytestmark = pytest.mark.draws
+
 
 @pytest.mark.parametrize("count", [2, 10, 60])
 def test_confusion_matrices_have_ink_on_the_diagonal(tmp_path, count):

@@ -1,0 +1,39 @@
+"""`earmark prepare`: a dataset becomes split files."""
+
+from earmark.data.splits import read_split
+from tests.builders import damage_sounds, write_sounds
+from tests.processes import call_here
+
+
+def test_every_fold_becomes_a_split_and_is_reported(own, tmp_path):
+    words = ("prepare", own / "sounds", "--folds", 3, "--out", "mine", "--recipe", own / "small.toml")
+    done = call_here("earmark", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 classes, 30 clips, 3 folds" in done.stdout
+    assert "wrote mine/split_0.pkl to split_2.pkl" in done.stdout
+    splits = [read_split(tmp_path / "mine", index) for index in range(3)]
+    assert sum(len(split.test) for split in splits) == 30
+    assert splits[0].front_end.n_mels == 16  # of the recipe
+    again = call_here("earmark", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr  # its own splits may be replaced
+
+
+def test_the_splits_hold_the_others_when_a_file_cannot_be_read(tmp_path):
+    write_sounds(tmp_path / "sounds")
+    damage_sounds(tmp_path / "sounds", "an unreadable file")
+    done = call_here("earmark", "prepare", "sounds", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 30 files were left out; the splits hold the others" in done.stderr
+    split = read_split(tmp_path / "splits", 0)
+    assert len(split.train) + len(split.test) == 29
+
+
+def test_every_file_is_named_though_none_can_be_read(tmp_path):
+    for label in ("dog", "rain"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        (tmp_path / "sounds" / label / "a.wav").write_bytes(b"not audio")
+    done = call_here("earmark", "prepare", "sounds", cwd=tmp_path)
+    assert done.returncode == 1
+    *named, last = done.stderr.splitlines()
+    assert [line.split(":")[1].split("/")[-2] for line in named] == ["dog", "rain"]
+    assert "none of its 2 files can be read" in last
