@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATASET := $(if $(EARMARK_ESC10),$(EARMARK_ESC10),synthetic)
 SOUNDS := $(if $(EARMARK_ESC10),$(EARMARK_ESC10),synthetic-sounds)
 
-.PHONY: demo test clean
+.PHONY: demo test coverage clean
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,14 +25,22 @@ demo: $(VENV)/installed
 	python lstm_inference.py --model_dir "$$run" --split_index 0 --output_file results.json; \
 	python lstm_inference.py --model_dir "$$run" --audio_file "$$clip"
 
-# The Node example is tested where there is npm.
+# The Node example is tested where there is npm. Two workers, each with one thread: torch and numpy
+# would else start as many threads as there are processors, in every worker.
+WORKERS ?= 2
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed
 	@if command -v npm >/dev/null; then \
 	npm ci --prefix examples --ignore-scripts --no-audit --no-fund --silent || echo "npm failed: the Node example is not tested"; fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# What of src/ the tests run, processes that they start included.
+coverage: export OMP_NUM_THREADS = 1
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report term
 
 clean:
-	rm -rf $(VENV) examples/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) examples/node_modules .mypy_cache .ruff_cache .pytest_cache .coverage*

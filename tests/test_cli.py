@@ -35,9 +35,9 @@ def earlier_flags():
             yield ["earmark", command, "sounds"], old, new
     for old, new in TrainingSettings.EARLIER_NAMES.items():
         yield ["lstm_classifier_train.py"], old, new
-    for command in (["predict", "a.wav"], ["stream"]):
+    for words in (["predict", "a.wav"], ["stream"]):
         for old, new in EventSettings.EARLIER_NAMES.items():
-            yield ["earmark", *command], old, new
+            yield ["earmark", *words], old, new
     yield ["earmark", "stream", "-"], "rate_hz", "sample_rate"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.builders import damage_sounds, write_sounds
+from tests.builders import write_sounds
 from tests.processes import assert_one_line, call_here, stopped_after
 
 

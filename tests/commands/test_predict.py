@@ -66,9 +66,7 @@ def test_the_others_are_finished_when_a_file_is_bad(documented, documented_run, 
 def test_a_model_names_its_sounds_and_rejects_silence(own, own_run, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(8_000), 8_000)
     words = ("predict", "--model_dir", own_run, own / "sounds" / "low" / "1.wav")
-    done = call_here(
-        "earmark", *words, tmp_path / "silence.wav", "--format", "json", cwd=tmp_path
-    )
+    done = call_here("earmark", *words, tmp_path / "silence.wav", "--format", "json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     low, silence = json.loads(done.stdout)["predictions"]
     assert low["most_likely"] == "low"

@@ -1,19 +1,21 @@
 """`earmark prepare`: a dataset becomes split files."""
 
+from earmark.config.recipes import read_recipe
 from earmark.data.splits import read_split
 from tests.builders import damage_sounds, write_sounds
 from tests.processes import call_here
 
 
 def test_every_fold_becomes_a_split_and_is_reported(own, tmp_path):
-    words = ("prepare", own / "sounds", "--folds", 3, "--out", "mine", "--recipe", own / "small.toml")
+    recipe = ("--recipe", own / "small.toml")
+    words = ("prepare", own / "sounds", "--folds", 3, "--out", "mine", *recipe)
     done = call_here("earmark", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "3 classes, 30 clips, 3 folds" in done.stdout
     assert "wrote mine/split_0.pkl to split_2.pkl" in done.stdout
     splits = [read_split(tmp_path / "mine", index) for index in range(3)]
     assert sum(len(split.test) for split in splits) == 30
-    assert splits[0].front_end.n_mels == 16  # of the recipe
+    assert splits[0].front_end == read_recipe(str(own / "small.toml")).front_end
     again = call_here("earmark", *words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr  # its own splits may be replaced
 
