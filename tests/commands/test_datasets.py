@@ -1,43 +1,37 @@
 """Reading a dataset as `prepare`, `train` and `crossval` do: what cannot be is one line."""
 
-import argparse
 import shutil
 
 import pytest
 
-from earmark.commands.datasets import hear, refuse_failures
-from earmark.errors import EarmarkError, SettingsError
-from tests.builders import FRONT_END, damage_sounds, write_sounds
+from tests.builders import damage_sounds, write_sounds
 from tests.processes import assert_one_line, call_here
 
 
-def read(path, *, folds=None, allow_incomplete=False, seed=0, **options):
-    flags = argparse.Namespace(folds=folds, esc10=False, allow_incomplete=allow_incomplete)
-    return hear(str(path), flags, FRONT_END, seed, **options), flags
+@pytest.mark.parametrize("command", ["prepare", "train", "crossval"])
+def test_folds_that_cannot_be_are_refused(own, tmp_path, command):
+    done = call_here("earmark", command, own / "sounds", "--folds", 1, cwd=tmp_path)
+    assert_one_line(done, "--folds must be at least 2, got 1")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_classes_and_folds_are_those_of_the_folder(own):
-    dataset, _ = read(own / "sounds", folds=3)
-    assert dataset.classes == ("high", "low", "middle")
-    assert len(dataset.fold_names) == 3
+def test_a_seed_that_cannot_be_is_refused(own, tmp_path):
+    done = call_here("earmark", "prepare", own / "sounds", "--seed", -1, cwd=tmp_path)
+    assert_one_line(done, "--seed must be at least 0, got -1")
 
 
-def test_folds_and_seeds_that_cannot_be_are_refused(own):
-    with pytest.raises(SettingsError, match="--folds must be at least 2, got 1"):
-        read(own / "sounds", folds=1)
-    with pytest.raises(SettingsError, match="--seed must be at least 0, got -1"):
-        read(own / "sounds", seed=-1)
-
-
-def test_a_file_left_out_is_named_and_ends_the_command_unless_that_was_allowed(tmp_path, capsys):
-    write_sounds(tmp_path)
-    damage_sounds(tmp_path, "an unreadable file")
-    dataset, flags = read(tmp_path, folds=3)
-    assert "1.wav" in capsys.readouterr().err
-    with pytest.raises(EarmarkError, match="1 of 30 files were left out; nothing was done; mend"):
-        refuse_failures(dataset, flags, "nothing was done")
-    flags.allow_incomplete = True
-    refuse_failures(dataset, flags, "nothing was done")
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [("train", "nothing was trained"), ("prepare", "the splits hold the others")],
+)
+def test_a_file_left_out_is_named_and_what_was_done_is_said(tmp_path, command, what):
+    write_sounds(tmp_path / "sounds")
+    damage_sounds(tmp_path / "sounds", "an unreadable file")
+    done = call_here("earmark", command, "sounds", cwd=tmp_path)
+    assert done.returncode == 1
+    named, fault = done.stderr.splitlines()
+    assert "low/1.wav" in named
+    assert f"1 of 30 files were left out; {what}; mend the files, or accept this with" in fault
 
 
 FAULTS = {
