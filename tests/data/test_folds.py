@@ -7,6 +7,7 @@ import pytest
 
 from earmark.data.folds import (
     assign_folds,
+    find_leaks,
     grouped_folds,
     merged_groups,
     natural_order,
@@ -302,3 +303,13 @@ def test_a_validation_part_takes_its_share_of_negatives_and_asks_nothing_of_thei
     labels[25:] = 0
     mask = validation_mask(labels, groups, 0.25, 0)
     assert not mask[labels == -1].any()  # the only negative stays in training
+
+
+def test_published_folds_stand_though_they_leak_and_the_leak_is_found():
+    rows = [("dog", "s1", "1"), ("dog", "s1", "2"), ("rain", "s2", "1"), ("rain", "s3", "2")]
+    clips, digests = clips_of(rows)
+    with pytest.raises(DatasetError, match="the folds leak"):
+        assign_folds(clips, digests, folds=5, seed=0)
+    assert assign_folds(clips, digests, folds=5, seed=0, published=True) == ["1", "2", "1", "2"]
+    leaks = find_leaks(clips, [clip.group for clip in clips], ["1", "2", "1", "2"])
+    assert leaks == {"s1": {"1": clips[0], "2": clips[1]}}

@@ -1,10 +1,12 @@
 """Every dataset layout is recognised, and every way it can be wrong is one clear line."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from earmark.data.dataset import describe_leaks
 from earmark.data.readers import Clip, Dataset, read_dataset, read_negatives, with_negatives
 from earmark.errors import DatasetError
 
@@ -234,6 +236,59 @@ def test_a_folder_without_classes_says_what_is_expected(touch, names):
     assert "holds no labelled clips; expected ESC-10, ESC-50, UrbanSound8K, a folder" in message
 
 
+@pytest.fixture
+def real_esc50():
+    """The folder of the real ESC-50."""
+    folder = os.environ.get("EARMARK_ESC50")
+    if not folder:
+        pytest.skip("EARMARK_ESC50 does not name the folder of ESC-50")
+    return Path(folder)
+
+
+def published(dataset):
+    """What a published dataset says of each clip, whatever its layout."""
+    return sorted((clip.path.stem, clip.group, clip.fold) for clip in dataset.clips)
+
+
+def test_the_real_esc50_is_read_alike_in_its_three_layouts(real_esc50, tmp_path):
+    by_table = read_dataset(real_esc50)
+    assert (by_table.name, by_table.published, by_table.remarks) == ("ESC-50", True, ())
+    assert (len(by_table.clips), len(by_table.classes)) == (2000, 50)
+    assert read_dataset(real_esc50 / "esc50.csv") == by_table
+    # as people download it: meta/esc50.csv and audio/
+    audio, rows = tmp_path / "downloaded" / "audio", [ESC50_HEADER]
+    (tmp_path / "downloaded" / "meta").mkdir(parents=True)
+    for number, clip in enumerate(by_table.clips):
+        esc10 = "esc10/" in str(clip.path)
+        row = (clip.path.name, clip.fold, 0, clip.label, esc10, clip.group, "A")
+        rows.append(",".join(map(str, row)))
+        assert number < 2000
+    (tmp_path / "downloaded" / "meta" / "esc50.csv").write_text("\n".join(rows))
+    downloaded = read_dataset(tmp_path / "downloaded")
+    assert published(downloaded) == published(by_table)
+    assert downloaded.clips[0].path.parent == audio
+    # its original folders, those of ESC-10 among them
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    for folder in (*real_esc50.iterdir(), *(real_esc50.parent / "esc10").iterdir()):
+        if folder.is_dir():
+            (folders / folder.name).symlink_to(folder)
+    original = read_dataset(folders)
+    assert original.name == "ESC-50"
+    assert published(original) == published(by_table)
+    for esc50 in (by_table, downloaded, original):
+        assert len(esc50.classes) == 50
+    assert len(read_dataset(real_esc50, esc10_only=True).clips) == 400
+    assert len(read_dataset(folders, esc10_only=True).clips) == 400
+
+
+def test_the_real_esc50_leaks_by_four_sources_which_are_named(real_esc50):
+    (remark,) = describe_leaks(read_dataset(real_esc50))
+    assert "4 source recordings stand in two folds" in remark
+    for source in ("134049", "234879", "131943", "209698"):
+        assert source in remark
+
+
 # --- a table ------------------------------------------------------------------------------------
 
 
@@ -252,7 +307,61 @@ def test_a_table_with_folds_and_groups_is_read(table, tmp_path, encoding):
             Clip(tmp_path / "b.wav", "Regen", "s2", "2"),
             Clip(tmp_path / "c, d.wav", "Füße", "s1", "10"),
         ),
+        remarks=(
+            f"{path}: columns not used: remark; whole files are read, and only path, label, fold "
+            "and group count",
+        ),
     )
+
+
+def test_columns_are_known_in_capitals_too(table):
+    rows = ("clips/a.wav,dog,s1,1", "clips/b.wav,rain,s2,2")
+    capitals = read_dataset(table("Path,LABEL,Group,Fold", *rows))
+    assert capitals == read_dataset(table("path,label,group,fold", *rows))
+    assert [(clip.group, clip.fold) for clip in capitals.clips] == [("s1", "1"), ("s2", "2")]
+
+
+def test_blanks_before_a_quoted_value_are_skipped(table):
+    dataset = read_dataset(table("path, label", 'a.wav, "dog loud"', 'b.wav, "rain"'))
+    assert dataset.classes == ("dog loud", "rain")
+
+
+def test_paths_written_with_backslashes_are_found_where_no_file_is_called_so(table, touch):
+    folder = touch("clips/a.wav", "clips/b.wav")
+    dataset = read_dataset(table("path,label", "clips\\a.wav,dog", "clips\\b.wav,rain"))
+    assert [clip.path for clip in dataset.clips] == [
+        folder / "clips" / "a.wav",
+        folder / "clips" / "b.wav",
+    ]
+
+
+def test_labels_that_look_like_several_are_remarked_on(table):
+    (remark,) = read_dataset(table("path,label", 'a.wav,"dog,outdoor"', "b.wav,rain")).remarks
+    assert "'dog,outdoor' is taken as one class" in remark
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train/Dog/a.wav", "test/Dog/b.wav", "train/Rain/c.wav", "test/Rain/d.wav"],
+        ["Training/a.wav", "Testing/b.wav"],
+        ["fold1/a.wav", "fold2/b.wav", "fold3/c.wav"],
+        ["mine/Dog/a.wav", "yours/Dog/b.wav", "mine/Rain/c.wav"],
+    ],
+)
+def test_parts_of_a_dataset_are_not_taken_for_classes(touch, names):
+    message = fault_of(touch(*names))
+    assert "look like parts of a dataset, not like classes" in message
+    assert "CLASS/CLIP" in message
+
+
+def test_one_class_may_be_called_like_a_part(touch):
+    assert read_dataset(touch("test/a.wav", "dog/b.wav")).classes == ("dog", "test")
+
+
+def test_names_that_differ_only_in_how_an_accent_is_written_are_refused(table):
+    path = table("path,label", "a.wav,caf\u00e9", "b.wav,cafe\u0301")
+    assert "differ only in case or space, or in how an accent is written" in fault_of(path)
 
 
 def test_a_table_of_paths_and_labels_alone_makes_each_file_its_own_source(table, tmp_path):

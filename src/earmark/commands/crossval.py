@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.data.prepare import extract_features, refuse_failures
     from earmark.evaluation.crossval_report import (
         headline,
+        leak_line,
         refuse_results_of_other_data,
         summarise,
         table,
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
     summary = summarise(rows, unknown, name=name, command=command)
     paths = write_summary(out, name, summary, _describe_choice(recipe.training.refit))
-    print("\n".join([headline(summary), *table(summary)]))
+    print("\n".join(filter(None, [headline(summary), *table(summary), leak_line(summary)])))
     print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
     return 0
 

@@ -69,6 +69,9 @@ def terminal_reporter() -> Reporter:
         def tell(self, line: str) -> None:
             print(line, flush=True)
 
+        def remark(self, line: str) -> None:
+            print(line, file=sys.stderr)
+
         def tell_fault(self, line: str) -> None:
             print(f"unreadable: {line}", file=sys.stderr)
 

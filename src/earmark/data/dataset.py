@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings
-from earmark.data.folds import assign_folds, merged_groups, natural_order
+from earmark.data.folds import assign_folds, find_leaks, merged_groups, natural_order
 from earmark.data.negatives import NO_CLASS, NONE
 from earmark.data.pickles.inert import read_inert
 from earmark.data.readers import Clip, Dataset
@@ -251,6 +251,7 @@ def build_dataset(
     Raises:
         DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
     """
+    _check_table(dataset, folds=folds, seed=seed)
     readable, failures = extract_clips(dataset.clips, settings, progress)
     for failure in failures:
         tell_fault(failure)
@@ -267,7 +268,7 @@ def build_dataset(
         )
     digests = [item.digest for item in readable]
     try:
-        assigned = assign_folds(clips, digests, folds=folds, seed=seed)
+        assigned = assign_folds(clips, digests, folds=folds, seed=seed, published=dataset.published)
     except DatasetError as error:
         raise DatasetError(f"{dataset.name}: {error}") from None
     fingerprint = sha256_of_json(
@@ -284,6 +285,42 @@ def build_dataset(
         settings,
         fingerprint,
     )
+
+
+def _check_table(dataset: Dataset, *, folds: int, seed: int) -> None:
+    """Find out before anything is decoded what the list of clips alone shows of the folds.
+
+    Raises:
+        DatasetError: see `assign_folds`.
+    """
+    try:
+        assign_folds(
+            dataset.clips,
+            [str(clip.path) for clip in dataset.clips],
+            folds=folds,
+            seed=seed,
+            published=dataset.published,
+        )
+    except DatasetError as error:
+        raise DatasetError(f"{dataset.name}: {error}") from None
+
+
+def describe_leaks(dataset: Dataset) -> list[str]:
+    """Say which source recordings stand in two of a published dataset's folds, with their clips."""
+    if not dataset.published:
+        return []
+    folds = [str(clip.fold) for clip in dataset.clips]
+    leaks = find_leaks(dataset.clips, [clip.group for clip in dataset.clips], folds)
+    if not leaks:
+        return []
+    named = [
+        f"{group} ({', '.join(f'{clip.path.name} in fold {f}' for f, clip in found.items())})"
+        for group, found in leaks.items()
+    ]
+    return [
+        f"{dataset.name}: the published folds leak: {len(leaks)} source recordings stand in two "
+        f"folds: {'; '.join(named)}; results say what they are without these clips"
+    ]
 
 
 def replaceable_splits(out: Path) -> list[Path]:

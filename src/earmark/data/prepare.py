@@ -12,7 +12,7 @@ from typing import Any
 
 from earmark.config import FrontEndSettings
 from earmark.config.codec import check_types
-from earmark.data.dataset import FeatureDataset, build_dataset
+from earmark.data.dataset import FeatureDataset, build_dataset, describe_leaks
 from earmark.data.readers import SYNTHETIC, read_dataset, with_negatives
 from earmark.data.synthetic import sounds
 from earmark.errors import EarmarkError, SettingsError
@@ -61,6 +61,9 @@ class Reporter:
     def tell(self, line: str) -> None:
         """Take a line about what is done."""
 
+    def remark(self, line: str) -> None:
+        """Take a line about what is legal but may be meant otherwise."""
+
     def tell_fault(self, line: str) -> None:
         """Take a line about a file that cannot be read."""
 
@@ -103,6 +106,8 @@ def extract_features(
         )
 
     dataset = with_negatives(dataset, map(Path, request.negatives))
+    for remark in (*dataset.remarks, *describe_leaks(dataset)):
+        reporter.remark(remark)
     if dataset.negatives:
         reporter.tell(
             f"{dataset.name}: {dataset.negatives} of {len(dataset.clips)} clips are of no class "

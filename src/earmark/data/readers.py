@@ -8,15 +8,16 @@ from which source recording.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earmark.data.negatives import means_no_class
+from earmark.data.tables import find_file, read_table
 from earmark.errors import DatasetError
 from earmark.io.decode import has_audio_suffix
 
@@ -24,8 +25,32 @@ SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the n
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
 _ESC10_FOLDER = re.compile(r"\d{3} - (.+)")
 _ESC10_FILE = re.compile(r"(\d)-(\d+)-[A-Z]\d*\.\w+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_FOLD = 60  # characters
+_ESC50_TABLE = "esc50.csv"
+_ESC50_CLASSES = 50
+# The classes of ESC-10 as ESC-10 itself, ESC-50's folders and ESC-50's table call them.
+_ESC10_LABELS = frozenset(
+    [
+        "dog bark",
+        "dog",
+        "rain",
+        "sea waves",
+        "baby cry",
+        "crying baby",
+        "clock tick",
+        "person sneeze",
+        "sneezing",
+        "helicopter",
+        "chainsaw",
+        "rooster",
+        "fire crackling",
+        "crackling fire",
+    ]
+)
+_SEVERAL = re.compile(r"[,;|]")
+_PARTS = re.compile(
+    r"(train|training|test|testing|val|valid|validation|dev|eval|fold[ _-]?\d+)", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +78,15 @@ class Dataset:
         name: the dataset's name, as it stands in results.
         clips: all clips, sorted as the dataset lists them.
         synthetic: the clips are generated, not recorded.
+        published: its folds are official and used as published, even where they leak.
+        remarks: what was read otherwise than one may think, a line each.
     """
 
     name: str
     clips: tuple[Clip, ...]
     synthetic: bool = False
+    published: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,15 +114,17 @@ def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
     if path.is_file():
         if path.suffix.lower() != ".csv":
             raise DatasetError(f"{path}: is neither a folder nor a .csv table of clips")
-        dataset = _read_table(path)
+        dataset = _read_esc50_table(path, esc10_only) if _is_esc50(path) else _read_table(path)
     elif not path.is_dir():
         raise DatasetError(f"{path}: no such dataset; give a folder or a .csv table")
     elif (path / "meta" / "esc50.csv").is_file():
         dataset = _read_esc50(path, esc10_only)
     elif (path / "metadata" / "UrbanSound8K.csv").is_file():
         dataset = _read_urbansound(path)
+    elif (path / _ESC50_TABLE).is_file():
+        dataset = _read_esc50_table(path / _ESC50_TABLE, esc10_only)
     elif any(_ESC10_FOLDER.fullmatch(folder.name) for folder in _folders(path)):
-        dataset = _read_esc10(path)
+        dataset = _read_numbered_folders(path, esc10_only)
     else:
         dataset = _read_class_folders(path)
     if esc10_only and not dataset.name.startswith("ESC-50"):
@@ -115,7 +146,8 @@ def read_negatives(path: Path) -> tuple[Clip, ...]:
     if path.is_dir():
         clips = [Clip(file, None, str(file)) for file in _audio_files(path)]
     elif path.is_file() and path.suffix.lower() == ".csv":
-        clips = [_table_clip(path, row, None) for row in _rows(path, ("path",))]
+        table = read_table(path, required=("path",), optional=("label", "fold", "group"))
+        clips = [_table_clip(path, row, None) for row in table.rows]
     else:
         raise DatasetError(f"{path}: no such negatives; give a folder or a .csv table of clips")
     if not clips:
@@ -137,7 +169,8 @@ def with_negatives(dataset: Dataset, paths: Iterable[Path]) -> Dataset:
     return together
 
 
-def _read_esc10(path: Path) -> Dataset:
+def _read_numbered_folders(path: Path, esc10_only: bool) -> Dataset:
+    """Read the original folders of ESC-10 and ESC-50, which have them alike."""
     clips, odd = [], []
     for folder in _folders(path):
         name = _ESC10_FOLDER.fullmatch(folder.name)
@@ -156,35 +189,108 @@ def _read_esc10(path: Path) -> Dataset:
                 odd.append(f"{folder.name}/{file.name}")
     ours = "; if these are sounds of your own, name the folders without numbers"
     _refuse_odd(path, "ESC-10", odd, ours)
-    return Dataset("ESC-10", tuple(clips))
+    labels = {_plain(clip.label) for clip in clips if clip.label is not None}
+    dataset_name = "ESC-10" if labels <= _ESC10_LABELS else "ESC-50"
+    return _choose_esc10(Dataset(dataset_name, tuple(clips), published=True), esc10_only)
 
 
 def _read_esc50(path: Path, esc10_only: bool) -> Dataset:
-    table = path / "meta" / "esc50.csv"
-    rows = _rows(table, ("filename", "fold", "category", "esc10", "src_file"))
+    table = read_table(
+        path / "meta" / "esc50.csv",
+        required=("filename", "fold", "category", "esc10", "src_file"),
+        optional=("target", "take"),
+    )
     clips = [
         Clip(path / "audio" / row["filename"], row["category"], row["src_file"], row["fold"])
-        for row in rows
+        for row in table.rows
         if not esc10_only or row["esc10"].lower() == "true"
     ]
-    return Dataset("ESC-50 (esc10 rows)" if esc10_only else "ESC-50", tuple(clips))
+    name = "ESC-50 (esc10 rows)" if esc10_only else "ESC-50"
+    return Dataset(name, tuple(clips), published=True)
+
+
+def _read_esc50_table(path: Path, esc10_only: bool) -> Dataset:
+    """Read ESC-50 from a table `path,label,fold,group` of that name."""
+    dataset = _read_table(path)
+    labels = {_plain(label) for label in dataset.classes}
+    if len(labels) != _ESC50_CLASSES or any(clip.fold is None for clip in dataset.clips):
+        return dataset  # of that name only
+    published = Dataset(
+        "ESC-50", dataset.clips, published=True, remarks=_without_licence(dataset.remarks)
+    )
+    return _choose_esc10(published, esc10_only)
+
+
+def _choose_esc10(dataset: Dataset, esc10_only: bool) -> Dataset:
+    """Return ESC-50's clips of the classes of ESC-10, where only these are wanted."""
+    if not esc10_only or dataset.name != "ESC-50":
+        return dataset
+    clips = tuple(
+        clip
+        for clip in dataset.clips
+        if clip.label is not None and _plain(clip.label) in _ESC10_LABELS
+    )
+    return dataclasses.replace(dataset, name="ESC-50 (esc10 rows)", clips=clips)
 
 
 def _read_urbansound(path: Path) -> Dataset:
-    table = path / "metadata" / "UrbanSound8K.csv"
-    rows = _rows(table, ("slice_file_name", "fsID", "fold", "class"))
+    table = read_table(
+        path / "metadata" / "UrbanSound8K.csv",
+        required=("slice_file_name", "fsID", "fold", "class"),
+        optional=("start", "end", "salience", "classID"),
+    )
     clips = [
         Clip(
-            path / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
-            *(row["class"], row["fsID"], row["fold"]),
+            path=path / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
+            label=row["class"],
+            group=row["fsID"],
+            fold=row["fold"],
         )
-        for row in rows
+        for row in table.rows
     ]
-    return Dataset("UrbanSound8K", tuple(clips))
+    return Dataset("UrbanSound8K", tuple(clips), published=True)
+
+
+def _plain(label: str) -> str:
+    """Return a label without case and with blanks alike."""
+    return " ".join(label.casefold().replace("_", " ").split())
+
+
+def _is_esc50(table: Path) -> bool:
+    return table.name.casefold() == _ESC50_TABLE
+
+
+def _without_licence(remarks: Iterable[str]) -> tuple[str, ...]:
+    """Leave out the remark about columns: those of a dataset known by name are no surprise."""
+    return tuple(remark for remark in remarks if "columns not used" not in remark)
+
+
+def _refuse_parts(path: Path, folders: Sequence[Path]) -> None:
+    """Refuse folders that are parts of a dataset, not its classes.
+
+    Raises:
+        DatasetError: two or more are called like parts, or hold folders of the same names.
+    """
+    named = [folder.name for folder in folders if _PARTS.fullmatch(folder.name)]
+    inside = [{below.name for below in _folders(folder)} for folder in folders]
+    shared = [
+        folder.name
+        for folder, names in zip(folders, inside, strict=True)
+        if names and not any(file.is_file() for file in folder.iterdir())
+        if sum(bool(names & others) for others in inside) > 1
+    ]
+    parts = named if len(named) > 1 else shared if len(shared) > 1 else []
+    if parts:
+        raise DatasetError(
+            f"{path}: {parts[0]} and {parts[1]} look like parts of a dataset, not like classes; "
+            "give one folder per class, CLASS/CLIP, or a table path,label,fold that says which "
+            "clip is in which fold"
+        )
 
 
 def _read_class_folders(path: Path) -> Dataset:
     clips, odd = [], []
+    _refuse_parts(path, _folders(path))
     for folder in _folders(path):
         files = _audio_files(folder)
         if not files:
@@ -199,58 +305,35 @@ def _read_class_folders(path: Path) -> Dataset:
 
 
 def _read_table(path: Path) -> Dataset:
-    rows = _rows(path, ("path", "label"))
-    clips = [_table_clip(path, row, _class_or_none(row["label"])) for row in rows]
+    table = read_table(path, required=("path", "label"), optional=("fold", "group"))
+    clips = [_table_clip(path, row, _class_or_none(row["label"])) for row in table.rows]
     # Negatives may do without a fold where the classes have one, but not the other way round.
     without = sum(clip.fold is None for clip in clips if clip.label is not None)
     if without and any(clip.fold is not None for clip in clips):
         raise DatasetError(f"{path}: {without} of {len(clips)} rows have no fold; fill all or none")
-    return Dataset(path.stem, tuple(clips), path.stem.startswith(SYNTHETIC))
+    remarks = []
+    if table.unused:
+        remarks.append(
+            f"{path}: columns not used: {', '.join(table.unused)}; whole files are read, and only "
+            "path, label, fold and group count"
+        )
+    several = {clip.label for clip in clips if clip.label and _SEVERAL.search(clip.label)}
+    if several:
+        remarks.append(
+            f"{path}: {min(several)!r} is taken as one class; a clip has one label, so give a "
+            "clip of several classes its main one"
+        )
+    synthetic = path.stem.startswith(SYNTHETIC)
+    return Dataset(path.stem, tuple(clips), synthetic, remarks=tuple(remarks))
 
 
 def _table_clip(table: Path, row: dict[str, str], label: str | None) -> Clip:
-    file = table.parent / row["path"]  # an absolute path stands as it is
+    file = find_file(table.parent, row["path"])
     return Clip(file, label, row.get("group") or str(file), row.get("fold") or None)
 
 
 def _class_or_none(name: str) -> str | None:
     return None if means_no_class(name) else name
-
-
-def _rows(table: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read a CSV table, which must have `columns`, with the white space around values removed."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = [str(name).strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
-            if missing := [column for column in columns if column not in names]:
-                raise DatasetError(
-                    f"{table}: has no column {', '.join(missing)}; begin it with a line that names "
-                    f"the columns, with commas between (its first line is {','.join(names)!r})"
-                )
-            if twice := [name for name, count in Counter(names).items() if name and count > 1]:
-                raise DatasetError(f"{table}: has two columns {twice[0]!r}; keep one")
-            rows = []
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DatasetError(
-                        f"{table}: line {reader.line_num} has not {len(names)} values; "
-                        "quote values that hold commas"
-                    )
-                rows.append({key: value.strip() for key, value in row.items()})
-                if odd := [key for key, text in rows[-1].items() if _CONTROL.search(text)]:
-                    raise DatasetError(
-                        f"{table}: line {reader.line_num} has a line break or another control "
-                        f"character in its {odd[0]}; remove it"
-                    )
-                if empty := [column for column in columns if not rows[-1][column]]:
-                    raise DatasetError(f"{table}: line {reader.line_num} has no {empty[0]}")
-    except UnicodeDecodeError:
-        raise DatasetError(f"{table}: is not UTF-8 text; save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise DatasetError(f"{table}: is not a CSV table ({error})") from None
-    return rows
 
 
 def _folders(path: Path) -> list[Path]:
@@ -305,11 +388,11 @@ def _check(path: Path, dataset: Dataset) -> None:
             )
     spelling: dict[str, str] = {}
     for label in dataset.classes:
-        key = " ".join(label.casefold().replace("_", " ").split())
+        key = unicodedata.normalize("NFKC", _plain(label))
         if other := spelling.get(key):
             raise DatasetError(
-                f"{path}: classes {other!r} and {label!r} differ only in case or space; "
-                "give them one name"
+                f"{path}: classes {other!r} and {label!r} differ only in case or space, "
+                "or in how an accent is written; give them one name"
             )
         spelling[key] = label
 
