@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from earmark import bundled
 from earmark.config import Calibration, EventSettings
-from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 from earmark.decision.calibration_file import read_calibration
 from earmark.decision.policy import Policy
 from earmark.decision.prediction import Prediction
 from earmark.errors import AudioError, ModelError
-from earmark.io import decode
+from earmark.io import decode, waveform
 from earmark.io.channels import channels_last
 from earmark.runtime.engine import Engine
 from earmark.runtime.events import Event
@@ -301,13 +300,12 @@ class Classifier:
 
     def _mono(self, samples: NDArray[Any], sample_rate: int, name: str) -> NDArray[np.float32]:
         """Return a clip's samples at the model's rate."""
-        mono = decode.mono(channels_last(samples, name), name)
+        clip = channels_last(samples, name)
+        mono = waveform.mono_recording(clip, sample_rate, name, needed=self.sample_rate)
         if mono.size == 0:
             raise AudioError(f"{name}: holds no samples")
         if not mono.any() and not self.rejects:
             raise AudioError(f"{name}: is silent, every sample is zero")
-        if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
-            raise AudioError(f"{name}: has an unsupported sample rate of {sample_rate} Hz")
         if sample_rate != self.sample_rate:
             mono = soxr.resample(mono, sample_rate, self.sample_rate, quality="HQ")
         return mono

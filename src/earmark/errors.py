@@ -31,3 +31,16 @@ class ModelError(EarmarkError):
 
 class RunError(EarmarkError):
     """A training run cannot start or go on."""
+
+
+class AudioWarning(UserWarning):
+    """An audio file is legal but suspicious: it was used, and the line says what to look at.
+
+    Args:
+        name: the file.
+        note: what is suspicious.
+    """
+
+    def __init__(self, name: str, note: str) -> None:
+        super().__init__(f"{name}: {note}")
+        self.name, self.note = name, note

@@ -19,7 +19,7 @@ from pathlib import Path
 from earmark.data.negatives import means_no_class
 from earmark.data.tables import find_file, read_table
 from earmark.errors import DatasetError
-from earmark.io.decode import has_audio_suffix
+from earmark.io.paths import has_audio_suffix
 
 SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the name is their mark
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.

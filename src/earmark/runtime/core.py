@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from earmark.config import EventSettings
 from earmark.config.front_end import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
 from earmark.errors import AudioError
-from earmark.io import decode
+from earmark.io import waveform
 from earmark.io.resample import Resampler
 from earmark.runtime.engine import Floats
 from earmark.runtime.events import Event, EventFinder
@@ -117,7 +117,7 @@ class StreamCore:
         """
         if self._ended:
             raise AudioError(f"{self.source}: has ended; begin another stream")
-        mono = decode.mono(samples, f"{self.source}, after {self.seconds:.1f} s")
+        mono = waveform.mono(samples, f"{self.source}, after {self.seconds:.1f} s")
         if sample_rate is not None and sample_rate != self.sample_rate:
             following = self._resampler_from(sample_rate)
             self._wait(self._resampler.finish())

@@ -1,0 +1,1 @@
+"""What a file of sound is and what it holds, by its bytes."""
