@@ -5,7 +5,7 @@ import pytest
 
 from earmark.errors import AudioError
 from earmark.live.capture import Capture, Notice, Reconnecting, pace, read_chunks
-from earmark.live.sources import Chunk, StalledError
+from earmark.live.chunk import Chunk, StalledError
 from tests.runtime.builders import SETTINGS, classifier, sound, times
 
 RATE = 8_000

@@ -1,9 +1,6 @@
-"""Pipes and microphones: every form of samples, stalls, ends, drops."""
+"""Microphones: rates, stalls, drops."""
 
-import os
-import struct
 import sys
-import threading
 import types
 from typing import Any
 
@@ -11,103 +8,8 @@ import numpy as np
 import pytest
 
 from earmark.errors import AudioError
-from earmark.live import sources
-from earmark.live.sources import Microphone, Pipe, StalledError
-
-SAMPLES = np.array([[0, 1], [-32768, 32767], [5, 6]], "<i2")
-
-
-def wav(samples=SAMPLES, tag=1, bits=16, sample_rate=22_050, length=0xFFFFFFFF, before=b""):
-    channels = samples.shape[1]
-    form = struct.pack("<HHIIHH", tag, channels, sample_rate, 0, 0, bits)
-    return (
-        *(b"RIFF", struct.pack("<I", length), b"WAVE", before, b"fmt ", struct.pack("<I", 16)),
-        *(form, b"data", struct.pack("<I", length), samples.tobytes()),
-    )
-
-
-def piped(*parts, end=True, **options):
-    """Return a pipe into which these bytes were written, part by part."""
-    read, write = os.pipe()
-
-    def give():
-        for part in parts:
-            os.write(write, part)
-        if end:
-            os.close(write)
-
-    threading.Thread(target=give, daemon=True).start()
-    return Pipe(read, **options)
-
-
-def taken(pipe):
-    """Return all samples and the rate they came with."""
-    chunks = []
-    while chunk := pipe.next(5.0):
-        chunks.append(chunk)
-    return np.concatenate([chunk.samples for chunk in chunks]), chunks[0].sample_rate
-
-
-@pytest.mark.parametrize("encoding", sources.ENCODINGS)
-def test_raw_samples_come_as_they_are_described(encoding):
-    kind = np.dtype(sources.ENCODINGS[encoding])
-    samples = np.arange(20).astype(kind).reshape(-1, 2)
-    data = samples.tobytes()
-    cut = [data[:3], data[3:11], data[11:]]  # within samples
-    heard, sample_rate = taken(piped(*cut, sample_rate=8_000, channels=2, encoding=encoding))
-    np.testing.assert_array_equal(heard, samples)
-    assert (heard.dtype, sample_rate) == (kind, 8_000)
-
-
-@pytest.mark.parametrize("before", [b"", b"LIST\x03\x00\x00\x00abc\x00"])
-def test_a_wav_stream_says_itself_how_it_comes(before):
-    heard, sample_rate = taken(piped(*wav(before=before), sample_rate=8_000))
-    np.testing.assert_array_equal(heard, SAMPLES)
-    assert sample_rate == 22_050
-
-
-@pytest.mark.parametrize(("kind", "tag", "bits"), [("<i4", 1, 32), ("<f4", 3, 32)])
-def test_a_wav_stream_of_32_bits_is_heard(kind, tag, bits):
-    heard, _ = taken(piped(*wav(SAMPLES.astype(kind), tag, bits)))
-    np.testing.assert_array_equal(heard, SAMPLES.astype(kind))
-
-
-def test_an_extensible_wav_stream_is_known_by_its_sub_format():
-    form = struct.pack("<HHIIHHHHI", 0xFFFE, 2, 8_000, 0, 0, 32, 22, 32, 3) + struct.pack("<H", 3)
-    form += bytes(14)
-    data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", len(form)) + form + b"data\0\0\0\0"
-    heard, _ = taken(piped(data, SAMPLES.astype("<f4").tobytes()))
-    np.testing.assert_array_equal(heard, SAMPLES.astype("<f4"))
-
-
-@pytest.mark.parametrize(
-    ("parts", "reason"),
-    [
-        ((b"",), "ended before a sample came"),
-        ((b"abcdefgh",), "is no WAV stream; say how raw samples come"),
-        ((b"RIFF\0\0\0\0AVI ",), "is RIFF, but not WAV"),
-        ((b"RIFF\0\0",), "ends within the header"),
-        (wav(tag=1, bits=24), "24 bits, format 1"),
-        ((b"RIFF\0\0\0\0WAVEdata\0\0\0\0",), "does not say its format"),
-    ],
-)
-def test_a_pipe_that_cannot_be_heard_is_refused(parts, reason):
-    with pytest.raises(AudioError, match=f"stdin: .*{reason}"):
-        piped(*parts).next(5.0)
-
-
-def test_a_pipe_that_stalls_can_be_waited_for():
-    read, write = os.pipe()
-    pipe = Pipe(read, sample_rate=8_000)
-    with pytest.raises(StalledError, match=r"stdin: nothing came for 0\.05 s"):
-        pipe.next(0.05)
-    os.write(write, b"\1\0\2\0")
-    chunk = pipe.next(5.0)
-    assert chunk
-    assert chunk.samples[:, 0].tolist() == [1, 2]
-    os.close(write)
-    assert pipe.next(5.0) is None
-    os.close(read)
+from earmark.live.chunk import StalledError
+from earmark.live.sources import Microphone
 
 
 class PortAudioError(Exception):

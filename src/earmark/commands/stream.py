@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.printing import print_line, synthetic_note
 from earmark.errors import SettingsError
+from earmark.io.pcm import WIDTHS
 from earmark.live.capture import Capture, Notice, Reconnecting, Source, pace, read_chunks
-from earmark.live.sources import ENCODINGS, STALL_SECONDS, Microphone, Pipe, devices
+from earmark.live.chunk import Chunk
+from earmark.live.pipe import Pipe
+from earmark.live.sources import STALL_SECONDS, Microphone, devices
+from earmark.live.watch import Watch
 from earmark.output.events import FORMATS, TEXT, event_writer
 from earmark.runtime.events import Event
 
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("-",),
         metavar="-",
-        help="read samples from standard input: a WAV stream, or raw ones with --sample_rate; "
+        help="read standard input: audio in any format, or raw samples with --sample_rate; "
         "without it, the microphone",
     )
     parser.add_argument("--file", metavar="FILE", help="read a file, as fast as it goes")
@@ -51,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", type=int, default=1, metavar="INT", help="channels of raw samples (1)"
     )
     parser.add_argument(
-        "--encoding", choices=tuple(ENCODINGS), default="s16le", help="of raw samples (s16le)"
+        "--encoding",
+        choices=tuple(WIDTHS),
+        default="s16le",
+        metavar="NAME",
+        help=f"of raw samples: {', '.join(WIDTHS)} (%(default)s)",
     )
     parser.add_argument(
         "--model_dir",
@@ -185,8 +193,22 @@ def _live(session: Session, display: _Display, args: argparse.Namespace) -> Iter
         reconnecting=reconnecting,
         report=display.report,
     )
-    display.capture = capture = Capture(session, display.report)
-    return capture.detect(chunks, after_chunk=lambda: display.bars(session))
+    watch = Watch(session.source, session.scorer.sample_rate)
+
+    def mix(chunk: Chunk) -> NDArray[np.float32]:
+        if chunk.note:
+            display.note(chunk.note)
+        samples = watch.mix(chunk)
+        for line in watch.notes():
+            display.note(f"warning: {line}")
+        return samples
+
+    display.capture = capture = Capture(session, display.report, mix=mix)
+    try:
+        yield from capture.detect(chunks, after_chunk=lambda: display.bars(session))
+    finally:
+        for line in watch.end():
+            display.note(f"warning: {line}")
 
 
 class _Display:

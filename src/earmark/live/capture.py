@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.errors import AudioError
-from earmark.live.sources import Chunk, StalledError
+from earmark.live.chunk import Chunk, StalledError
 from earmark.runtime.events import Event
 from earmark.runtime.session import Session
 
