@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from earmark import __version__
 from earmark.commands import crossval, evaluate, export, predict, prepare, stream, train
+from earmark.commands.printing import show_audio_warnings
 from earmark.config import EventSettings, TrainingSettings
 from earmark.errors import EarmarkError
 
@@ -135,7 +136,8 @@ def _guarded(parser: _Parser, argv: Sequence[str] | None) -> int:
             output.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     try:
-        return int(args.run(args))
+        with show_audio_warnings():
+            return int(args.run(args))
     except EarmarkError as error:
         message = str(error)
     except BrokenPipeError:  # the reader of our output went away; nobody is left to tell

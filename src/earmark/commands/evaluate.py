@@ -42,15 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score a split or one file, print and write the results; return the exit code."""
     from earmark.classifier import Classifier
-    from earmark.data.splits import read_split
+    from earmark.data.splits import read_split, split_path
     from earmark.evaluation.report import evaluate, summary, write_results
-    from earmark.io.files import refuse_unwritable, write_json
+    from earmark.io.files import write_json
+    from earmark.io.outputs import files_of, refuse_output
     from earmark.model_directory import load_model
 
     if args.batch_size < 1:
         raise SettingsError(f"batch_size must be at least 1, got {args.batch_size}")
     if args.output_file:
-        refuse_unwritable(Path(args.output_file))
+        split_file = split_path(splits_folder(args.splits_dir, args.beside), args.split_index)
+        inputs = [split_file if args.audio_file is None else args.audio_file]
+        refuse_output(Path(args.output_file), [*inputs, *files_of(args.model_dir)])
     model_dir = Path(args.model_dir)
     if args.audio_file is not None:
         classifier = Classifier.load(model_dir, choose_device(args.cuda))

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.errors import ModelError
     from earmark.export.build import OPSET, export
     from earmark.io import decode
-    from earmark.io.files import refuse_unwritable
+    from earmark.io.outputs import files_of, refuse_output
     from earmark.model_directory import load_model, model_folder
 
     out = Path(args.out)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("--clips are for verifying; leave out --no_verify")
     if args.dataset and not args.quantize:
         raise SettingsError("--dataset says what --quantize loses; add --quantize int8")
-    refuse_unwritable(out)
+    refuse_output(out, [*args.clips, *files_of(args.model_dir)])
     folder = model_folder(args.model_dir)
     trained = load_model(folder)
     if trained.front_end is None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import glob
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.printing import model_json, print_line, synthetic_note
+from earmark.commands.printing import model_json, print_found, print_line, synthetic_note
 from earmark.config import EventSettings
 from earmark.errors import AudioError, EarmarkError, SettingsError
-from earmark.io.decode import has_audio_suffix
 from earmark.output.events import FORMATS as EVENT_FORMATS
 from earmark.output.events import event_writer
 from earmark.output.predictions import FORMATS, prediction_writer
@@ -68,15 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
     from earmark.classifier import Classifier
-    from earmark.io.files import refuse_unwritable, write_text
+    from earmark.io.files import write_text
+    from earmark.io.outputs import files_of, refuse_output
+    from earmark.io.paths import expand
 
     if args.top < 1:
         raise SettingsError(f"--top must be at least 1, got {args.top}")
-    paths = _audio_paths(args.files)
-    if not paths:
-        raise EarmarkError("no audio files among what was given")
+    found = expand(args.files)
     if args.output_file:
-        refuse_unwritable(Path(args.output_file))
+        refuse_output(Path(args.output_file), [*found.files, *files_of(args.model_dir)])
     format = args.format or ("jsonl" if args.events else "table")
     if format not in (EVENT_FORMATS if args.events else FORMATS):
         raise SettingsError(
@@ -117,7 +115,10 @@ def run(args: argparse.Namespace) -> int:
     writer.open()
     failures: list[str] = []
     try:
-        for path in paths:
+        for fault in found.faults:
+            failures.append(fault)
+            print(f"unreadable: {fault}", file=sys.stderr)
+        for path in found.files:
             try:
                 process(path)
             except AudioError as error:
@@ -127,8 +128,10 @@ def run(args: argparse.Namespace) -> int:
         writer.close(failures)
         if args.output_file:
             write_text(Path(args.output_file), "".join(line + "\n" for line in text))
+        print_found(found)
     if failures:
-        raise EarmarkError(f"{len(failures)} of {len(paths)} files could not be predicted")
+        asked = len(found.files) + len(found.faults)
+        raise EarmarkError(f"{len(failures)} of {asked} files could not be predicted")
     return 0
 
 
@@ -149,32 +152,3 @@ def _write_events(
             writer.write(event)
     finally:
         writer.next_file(session.seconds)
-
-
-def _audio_paths(arguments: Sequence[str]) -> list[Path]:
-    """Expand folders and globs into files, each once, in order."""
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            inside = _files_below(path)
-            if not inside:
-                raise EarmarkError(f"{argument}: holds no audio files")
-            found.update(dict.fromkeys(inside))
-        elif path.exists() or not glob.has_magic(argument):
-            found[path] = None  # a missing file is reported with the others
-        else:
-            matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
-            if not matches:
-                raise EarmarkError(f"{argument}: no file matches")
-            for match in matches:  # a folder that matches stands for the files in it
-                found.update(dict.fromkeys(_files_below(match) if match.is_dir() else [match]))
-    return list(found)
-
-
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if has_audio_suffix(file) and file.is_file() and not file.name.startswith(".")
-    )

@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
     from earmark.data.dataset import replaceable_splits, report, write_splits
     from earmark.data.prepare import extract_features, refuse_failures
     from earmark.data.splits import split_path
-    from earmark.io.files import refuse_unwritable
+    from earmark.io.outputs import refuse_output
 
     out = Path(args.out)
-    refuse_unwritable(split_path(out, 0))
+    refuse_output(split_path(out, 0), [args.dataset])
     replaceable_splits(out)
     request = dataset_request(args, seed=args.seed)
     front_end = read_recipe(args.recipe).front_end
