@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from earmark.errors import AudioError
-from earmark.io import decode
+from earmark.io import decode, recording
+from earmark.io.formats.splice import Splice
 from tests.io.encoded import RATE, encoded, mp3_frames, noise, ogg_flac, variable_mp3
 
 UNCODED = {
@@ -99,22 +100,32 @@ def test_bw64_is_read_like_rf64(tmp_path):
 
 
 def test_a_wav_above_4_gib_is_read_to_its_end(tmp_path):
-    path, begin = tmp_path / "a.wav", (noise(0.01) * 32767).astype("<i2").tobytes()
+    path, begin = tmp_path / "a.wav", noise(0.01)[:, 0].astype("<f8").tobytes()
     total = (1 << 32) + len(begin)  # the size wraps to that of the begin
-    head = struct.pack("<IHHIIHH", 16, 1, 1, 192_000, 384_000, 2, 16)
+    form = struct.pack("<IHHIIHH", 16, 3, 1, 384_000, 8 * 384_000, 8, 64)
     with path.open("wb") as file:  # takes no room on the disk
-        file.write(b"RIFF" + struct.pack("<I", (36 + total) % 2**32) + b"WAVEfmt " + head)
-        file.write(b"data" + struct.pack("<I", total % 2**32) + begin)
+        file.write(b"RIFF" + struct.pack("<I", (36 + total) % 2**32) + b"WAVEfmt " + form)
+        file.write(b"data" + struct.pack("<I", total % 2**32) + 2 * begin)
         file.truncate(44 + total)
         file.seek(44 + total - len(begin))
         file.write(begin)
-    blocks = decode.read_blocks(path, 192_000, block_seconds=60.0, warn=lambda line: None)
-    last, count = np.zeros(0, np.float32), 0
-    for block in blocks:
-        last, count = block, count + len(block)
-    assert count == total // 2
-    expected = np.frombuffer(begin, "<i2") / np.float32(32768)
-    np.testing.assert_array_equal(last[-len(expected) :], expected)
+    raw, size = recording.open_file(path)
+    with raw:
+        found = recording.inspect(raw, size, path)
+        assert found.notes == [
+            "its header declares 0.0 of 1398.1 s that are there; all of it was read"
+        ]
+        (part,) = found.parts
+        assert part.frames == total // 8
+        assert part.pieces is not None
+        with soundfile.SoundFile(Splice(raw, part.pieces)) as file:  # not all of it, for the time
+            assert file.frames == part.frames
+            file.seek(-len(begin) // 8, 2)
+            np.testing.assert_array_equal(file.read(), np.frombuffer(begin, "<f8"))
+    blocks = decode.read_blocks(path, 384_000, warn=lambda line: None)
+    np.testing.assert_array_equal(
+        next(blocks)[: len(begin) // 8], np.frombuffer(begin, "<f8").astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("format", SIZES)

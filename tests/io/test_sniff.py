@@ -2,6 +2,7 @@
 
 import io
 
+import av
 import numpy as np
 import pytest
 
@@ -85,6 +86,14 @@ def test_random_bytes_pass_for_nothing():
     """Marks of two bytes would be found in every hundredth file of something else."""
     rng = np.random.default_rng(0)
     assert [sniff.sniff(rng.bytes(4096)).key for _ in range(2_000)] == [""] * 2_000
+
+
+def test_ffmpeg_has_a_decoder_of_every_name():
+    kinds = [kind for _, _, kind in sniff._STARTS if kind.role == MEDIA]
+    kinds += [sniff.MP4, sniff.AVI, sniff.MPEGTS]
+    assert len(kinds) > 15
+    for kind in kinds:
+        assert av.format.ContainerFormat(kind.key, "r").is_input
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.txt", "a.m4a", "a"])

@@ -27,6 +27,8 @@ SUBTYPES: dict[str, list[str | None]] = {
     "AIFF": ["PCM_16", "PCM_24"],
     "CAF": ["PCM_16"],
     "W64": ["PCM_16"],
+    "NIST": ["PCM_16"],
+    "VOC": ["PCM_16"],
 }
 CASES = [(format, subtype) for format, subtypes in SUBTYPES.items() for subtype in subtypes]
 
@@ -102,7 +104,7 @@ def test_a_pipe_hears_what_a_file_may_hold(tmp_path, format, subtype, sample_rat
         given = given[::3]
     else:
         assert rates == [RATE]
-    exact = format in ("WAV", "WAVEX", "RF64", "AU", "FLAC", "AIFF", "CAF", "W64")
+    exact = format in ("NIST", "VOC", "WAV", "WAVEX", "RF64", "AU", "FLAC", "AIFF", "CAF", "W64")
     if exact and subtype != "IMA_ADPCM":
         np.testing.assert_allclose(given, expected, atol=1e-7)
     else:

@@ -24,6 +24,7 @@ _LONGEST_CHUNK = 1 << 24  # behind samples
 _FIRST_BYTES = frozenset(
     bytes([value]) for value in b"RFBOIf.drcACN P2wMTDVt/G#\x00\x0b\x1a\x30\x7f\xff"
 )
+_DEMUXERS = {"nist": "nistsphere", "svx": "iff"}  # where FFmpeg has another name
 _FORMS = {
     **dict.fromkeys((sniff.WAV, sniff.RIFX, sniff.RF64, sniff.BW64), pcm.wav_form),
     sniff.AU: pcm.au_form,
@@ -103,7 +104,7 @@ class Pipe:
                 refuse_rate(self.name, form.sample_rate)
                 return _Samples(source, form, following=True), note
             source.held = header + source.held
-        demuxer = "wav" if _FORMS.get(kind) is pcm.wav_form else kind.key
+        demuxer = "wav" if _FORMS.get(kind) is pcm.wav_form else _DEMUXERS.get(kind.key, kind.key)
         return Coded(source, kind, demuxer, self.name), note
 
     def _kind(self, timeout: float) -> sniff.Kind:

@@ -63,19 +63,18 @@ class Splice(io.RawIOBase):
                 at = bisect_right(self._ends, self._place)
                 if at == len(self._ends):
                     break
-                piece = self._pieces[at]
-                inside = self._place - (self._ends[at] - _length(piece))
-                most = min(len(view) - done, _length(piece) - inside)
+                piece, left = self._pieces[at], self._ends[at] - self._place
+                part = view[done : done + left]
                 if isinstance(piece, bytes):
-                    data = piece[inside : inside + most]
+                    part[:] = piece[len(piece) - left :][: len(part)]
+                    count = len(part)
                 else:
-                    self._raw.seek(piece[0] + inside)
-                    data = self._raw.read(most)
-                if not data:  # the file has become shorter since it was looked at
+                    self._raw.seek(piece[1] - left)
+                    count = self._raw.readinto(part)  # type: ignore[attr-defined]
+                if not count:  # the file has become shorter since it was looked at
                     break
-                view[done : done + len(data)] = data
-                done += len(data)
-                self._place += len(data)
+                done += count
+                self._place += count
         except OSError as error:
             self.fault = self.fault or error
         return done
