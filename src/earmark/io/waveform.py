@@ -28,7 +28,8 @@ def mono(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
 
     Args:
         samples: `(samples,)` or `(samples, channels)` with at most `MOST_CHANNELS`; floats with
-            full scale at -1 to 1, or signed whole numbers with full scale at the ends of their type, as int16.
+            full scale at -1 to 1, or signed whole numbers with full scale at the ends of their
+            type, as int16.
         name: where they come from, for the message.
 
     Raises:
