@@ -33,9 +33,10 @@ def test_the_splits_hold_the_others_when_a_file_cannot_be_read(tmp_path):
 def test_every_file_is_named_though_none_can_be_read(tmp_path):
     for label in ("dog", "rain"):
         (tmp_path / "sounds" / label).mkdir(parents=True)
-        (tmp_path / "sounds" / label / "a.wav").write_bytes(b"not audio")
+        for number in range(5):
+            (tmp_path / "sounds" / label / f"{number}.wav").write_bytes(b"not audio")
     done = call_here("earmark", "prepare", "sounds", cwd=tmp_path)
     assert done.returncode == 1
     *named, last = done.stderr.splitlines()
-    assert [line.split(":")[1].split("/")[-2] for line in named] == ["dog", "rain"]
-    assert "none of its 2 files can be read" in last
+    assert [line.split(":")[1].split("/")[-2] for line in named] == ["dog"] * 5 + ["rain"] * 5
+    assert "none of its 10 files can be read" in last
