@@ -1,9 +1,11 @@
 """Cross-validation: every fold and seed once, going on after a kill, stopping at a fault."""
 
+import copy
 import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import accelerate
 import numpy as np
@@ -35,13 +37,16 @@ from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe
 RECIPE = Recipe("small", FRONT_END, small_recipe(num_epochs=2, negatives_probability=0.2))
 
 
-@pytest.fixture
-def dataset(tmp_path):
+REFIT = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
+
+
+@pytest.fixture(scope="module")
+def dataset():
     """27 clips of three classes in three folds."""
     clips = clip_set(9, 0)
     items, folds = [], []
     for number, label in enumerate(clips.labels):
-        clip = Clip(tmp_path / f"{number}.wav", CLASSES[label], str(number))
+        clip = Clip(Path("d") / f"{number}.wav", CLASSES[label], str(number))
         items.append(FeatureClip(clip, clips.clip(number), 0.5, str(number)))
         folds.append(str(number % 3 + 1))
     groups = [item.clip.group for item in items]
@@ -56,22 +61,54 @@ def cross(dataset, folder, seeds=(0, 1), recipe=RECIPE, **options):
     return rows, lines
 
 
+class Finished(NamedTuple):
+    """A cross-validation of two seeds, which tests read; they change copies."""
+
+    folder: Path
+    lines: list[str]
+    results: list[dict[str, Any]]
+
+    @property
+    def rows(self):
+        return copy.deepcopy(self.results)
+
+    def copied(self, folder):
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    rows, lines = cross(dataset, folder)
+    return Finished(folder, lines, rows)
+
+
+@pytest.fixture(scope="module")
+def refitted(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refitted")
+    rows, lines = cross(dataset, folder, recipe=REFIT)
+    return Finished(folder, lines, rows)
+
+
 def runs_of(folder):
     return sorted(folder.glob("fold-*/results.json"))
 
 
-def test_every_fold_is_tested_once_for_every_seed(dataset, tmp_path):
-    rows, lines = cross(dataset, tmp_path / "runs")
+def test_every_fold_is_tested_once_for_every_seed(dataset, finished):
+    rows = finished.rows
     where = [(row["training"]["seed"], row["test_fold"]) for row in rows]
     assert where == [(seed, fold) for seed in (0, 1) for fold in "123"]
-    assert len(lines) == 6
+    assert len(finished.lines) == 6
     for seed in (0, 1):
         tested = [c["path"] for r in rows if r["training"]["seed"] == seed for c in r["clips"]]
         assert sorted(tested) == sorted(str(item.clip.path) for item in dataset.clips)
 
 
-def test_the_same_call_goes_on_after_a_kill_and_ends_alike(dataset, tmp_path, monkeypatch):
-    whole, _ = cross(dataset, tmp_path / "whole", seeds=(0,))
+def test_the_same_call_goes_on_after_a_kill_and_ends_alike(
+    dataset, finished, tmp_path, monkeypatch
+):
+    whole = finished.rows[:3]
     calls: list[int] = []
 
     def counted(*args, **options):
@@ -90,18 +127,15 @@ def test_the_same_call_goes_on_after_a_kill_and_ends_alike(dataset, tmp_path, mo
         assert [c["scores"] for c in one["clips"]] == [c["scores"] for c in other["clips"]]
 
 
-def test_with_a_refit_clips_are_held_out_once_for_each_fold(dataset, tmp_path):
-    refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    rows, _ = cross(dataset, tmp_path / "runs", recipe=refit)
-    held_out = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/validated"))
+def test_with_a_refit_clips_are_held_out_once_for_each_fold(refitted):
+    held_out = sorted(path.parent.name for path in refitted.folder.glob("*/validated"))
     assert held_out == ["fold-1-seed-0", "fold-2-seed-0", "fold-3-seed-0"]
-    calibrations = [load_model(path.parent).calibration for path in runs_of(tmp_path / "runs")]
+    calibrations = [load_model(path.parent).calibration for path in runs_of(refitted.folder)]
     assert calibrations[0::2] == calibrations[1::2]  # of a fold's two seeds
-    assert len(rows) == 6
+    assert len(refitted.rows) == 6
 
 
-def test_all_models_of_a_fold_teach_it(dataset, tmp_path, monkeypatch):
-    cross(dataset, tmp_path / "first")
+def test_all_models_of_a_fold_teach_it(dataset, finished, tmp_path, monkeypatch):
     taught = dataclasses.replace(RECIPE.training, teacher=0.5)
     lessons = []
 
@@ -111,26 +145,27 @@ def test_all_models_of_a_fold_teach_it(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(crossval_module, "train_model", counted)
     recipe = dataclasses.replace(RECIPE, training=taught)
-    cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
+    cross(dataset, tmp_path / "second", (0,), recipe, teachers=finished.folder)
     assert lessons == [[f"fold-{n}-seed-0", f"fold-{n}-seed-1"] for n in (1, 2, 3)]
     cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "gone")  # all finished
 
 
-def test_a_fold_without_a_teacher_is_found_before_the_first(dataset, tmp_path):
-    cross(dataset, tmp_path / "first", (0,))
+def test_a_fold_without_a_teacher_is_found_before_the_first(dataset, finished, tmp_path):
+    finished.copied(tmp_path / "first")
     recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
-    shutil.rmtree(tmp_path / "first" / "fold-3-seed-0")
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "first" / f"fold-3-seed-{seed}")
     with pytest.raises(RunError, match="holds no finished run of fold 3"):
         cross(dataset, tmp_path / "second", (0,), recipe, teachers=tmp_path / "first")
     assert not list((tmp_path / "second").glob("*/*"))
 
 
-def test_a_seed_whose_teachers_know_all_clips_is_found_before_the_first_fold(dataset, tmp_path):
-    refit = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    cross(dataset, tmp_path / "first", (0, 1), refit)
+def test_a_seed_whose_teachers_know_all_clips_is_found_before_the_first_fold(
+    dataset, refitted, tmp_path
+):
     recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, teacher=0.5))
     with pytest.raises(RunError, match="fold 1, seed 1: no teacher held out the same clips"):
-        cross(dataset, tmp_path / "second", (0, 1), recipe, teachers=tmp_path / "first")
+        cross(dataset, tmp_path / "second", (0, 1), recipe, teachers=refitted.folder)
     assert not list((tmp_path / "second").glob("*/*"))
 
 
@@ -199,8 +234,8 @@ def test_classes_that_fill_a_fold_cannot_be_left_out(dataset):
         select_left_out(alone)
 
 
-def test_a_kill_after_the_result_leaves_no_checkpoint_for_ever(dataset, tmp_path):
-    cross(dataset, tmp_path, seeds=(0,))
+def test_a_kill_after_the_result_leaves_no_checkpoint_for_ever(dataset, finished, tmp_path):
+    finished.copied(tmp_path)
     run = tmp_path / "fold-1-seed-0"
     (run / "resume").mkdir()
     (run / "resume" / "state.safetensors").write_bytes(b"left by a kill")
@@ -222,8 +257,8 @@ def test_left_out_classes_are_not_trained_on_and_each_is_left_out_once(dataset, 
         leave_classes_out(two, RECIPE, tmp_path / "two", accelerator, lambda _: None)
 
 
-def test_the_summary_says_what_the_runs_hold(dataset, tmp_path):
-    rows, _ = cross(dataset, tmp_path / "runs")
+def test_the_summary_says_what_the_runs_hold(finished, tmp_path):
+    rows = finished.rows
     unknown = [
         {
             **{"left_out": ["dog"], "auroc": 0.9, "known_accepted": 0.8, "unknown_accepted": 0.1},
@@ -244,9 +279,8 @@ def test_the_summary_says_what_the_runs_hold(dataset, tmp_path):
     assert json.loads(paths[0].read_text())["folds"] == ["1", "2", "3"]
 
 
-def test_the_first_run_of_a_fold_is_counted_once(dataset, tmp_path):
-    recipe = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, refit=True))
-    rows, _ = cross(dataset, tmp_path, recipe=recipe)
+def test_the_first_run_of_a_fold_is_counted_once(refitted):
+    rows = refitted.rows
     first = [row["training"]["validated"]["seconds"] for row in rows[:3]]
     for row, own, held_out in zip(rows, (10.0, 20.0) * 3, first * 2, strict=True):
         row["training"] |= {"seconds": own}
@@ -259,8 +293,8 @@ def test_the_first_run_of_a_fold_is_counted_once(dataset, tmp_path):
     assert "15 s of training a run, and " in markdown(summary, "s", "")
 
 
-def test_coverage_counts_clips_and_accuracy_is_unknown_where_none_is_accepted(dataset, tmp_path):
-    rows, _ = cross(dataset, tmp_path / "runs", seeds=(0,))
+def test_coverage_counts_clips_and_accuracy_is_unknown_where_none_is_accepted(finished):
+    rows = finished.rows[:3]
     shares = zip((0.0, 0.5, 1.0), (None, 1.0, 0.5), rows, strict=True)
     for named, right, row in shares:
         row["none_of_these"] |= {"coverage": named, "accuracy_of_accepted": right}
@@ -288,8 +322,8 @@ def test_figures_of_other_data_are_not_replaced(tmp_path):
             refuse_results_of_other_data(path, "f" * 64)
 
 
-def test_runs_are_not_mixed_with_those_of_other_source_recordings(dataset, tmp_path):
-    cross(dataset, tmp_path, seeds=(0,))
+def test_runs_are_not_mixed_with_those_of_other_source_recordings(dataset, finished, tmp_path):
+    finished.copied(tmp_path)
     renamed = dataclasses.replace(dataset, groups=[f"take {group}" for group in dataset.groups])
     open_runs(tmp_path, renamed, RECIPE)  # the same division under other names
     paired = dataclasses.replace(dataset, groups=[str(n // 2) for n in range(len(dataset.groups))])

@@ -35,6 +35,18 @@ def train(folder, settings=REFIT, split=None, **options):
     )
 
 
+def head_weight(trained):
+    return trained.model.state_dict()["head.1.weight"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run of `REFIT`, which tests read."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(folder)
+    return folder
+
+
 def test_a_refit_trains_on_all_clips_with_the_calibration_of_the_validated_run(tmp_path):
     trained = train(tmp_path)
     validated = load_model(tmp_path / VALIDATED)
@@ -49,8 +61,10 @@ def test_a_refit_trains_on_all_clips_with_the_calibration_of_the_validated_run(t
 
 
 @pytest.mark.parametrize("deadly", [1, 4, 5, 8])
-def test_a_kill_after_any_epoch_of_either_run_changes_no_weight(tmp_path, deadly, monkeypatch):
-    whole = train(tmp_path / "whole")
+def test_a_kill_after_any_epoch_of_either_run_changes_no_weight(
+    finished, tmp_path, deadly, monkeypatch
+):
+    whole = load_model(finished)
     record, epochs = Recorder.write_epoch, []
 
     def die(self, *written):
@@ -107,22 +121,21 @@ def test_the_first_of_two_runs_is_not_resumed_without_the_second(tmp_path, monke
     assert read_resumable(tmp_path)[0] == REFIT
 
 
-def test_a_run_on_all_clips_takes_the_calibration_of_a_run_on_a_fold_of_them(tmp_path):
+def test_a_run_on_all_clips_takes_the_calibration_of_a_run_on_a_fold_of_them(finished, tmp_path):
     """As the bundled model does."""
-    first = train(tmp_path / "fold")
+    first = load_model(finished)
     split = small_split()
     whole = dataclasses.replace(split, index=-1, test=split.test.select(split.test.labels < 0))
-    trained = train(tmp_path / "all", split=whole, validated=tmp_path / "fold" / VALIDATED)
+    trained = train(tmp_path / "all", split=whole, validated=finished / VALIDATED)
     assert trained.data["split_index"] == -1
     assert trained.calibration == first.calibration
     other = dataclasses.replace(whole, fingerprint="0" * 64)
     with pytest.raises(RunError, match="other data"):
-        train(tmp_path / "other", split=other, validated=tmp_path / "fold" / VALIDATED)
+        train(tmp_path / "other", split=other, validated=finished / VALIDATED)
 
 
-def test_the_test_part_is_scored_with_calibration_and_rejection(tmp_path):
-    train(tmp_path)
-    results = score_test_part(tmp_path, small_split())
+def test_the_test_part_is_scored_with_calibration_and_rejection(finished):
+    results = score_test_part(finished, small_split())
     assert results["calibration"]["temperature"] > 0
     assert 0 <= results["none_of_these"]["negatives_accepted"] <= 1
     assert results["accuracy"] > 0.5
@@ -151,17 +164,17 @@ def test_a_balanced_recipe_trains(tmp_path):
     assert train(tmp_path, dataclasses.replace(REFIT, refit=False, balance=1.0)).calibration
 
 
-def test_a_teacher_of_the_same_split_has_its_part_in_the_target(tmp_path):
-    train(tmp_path / "teacher")
+def test_a_teacher_of_the_same_split_has_its_part_in_the_target(finished, tmp_path):
     recipe = dataclasses.replace(REFIT, teacher=0.7)
-    taught = train(tmp_path / "taught", recipe, teachers=[tmp_path / "teacher"])
-    alone = train(tmp_path / "alone")
-    assert not torch.equal(taught.model.head[1].weight, alone.model.head[1].weight)
+    taught = train(tmp_path / "taught", recipe, teachers=[finished])
+    alone = load_model(finished)
+    assert not torch.equal(head_weight(taught), head_weight(alone))
     assert score_test_part(tmp_path / "taught", small_split())["accuracy"] > 0.5
 
 
-def test_the_teacher_of_a_run_with_clips_held_out_was_not_trained_on_them(tmp_path, monkeypatch):
-    train(tmp_path / "teacher")
+def test_the_teacher_of_a_run_with_clips_held_out_was_not_trained_on_them(
+    finished, tmp_path, monkeypatch
+):
     loaded = []
 
     def counted(path):
@@ -170,14 +183,15 @@ def test_the_teacher_of_a_run_with_clips_held_out_was_not_trained_on_them(tmp_pa
 
     monkeypatch.setattr(run_module, "load_model", counted)
     recipe = dataclasses.replace(REFIT, teacher=0.7)
-    train(tmp_path / "taught", recipe, teachers=[tmp_path / "teacher"])
-    assert loaded == [tmp_path / "teacher" / VALIDATED, tmp_path / "teacher"]
+    train(tmp_path / "taught", recipe, teachers=[finished])
+    assert loaded == [finished / VALIDATED, finished]
 
 
-def test_several_teachers_teach_but_not_where_they_know_what_is_held_out(tmp_path, monkeypatch):
-    teachers = [tmp_path / "0", tmp_path / "1"]
-    for seed, folder in enumerate(teachers):
-        train(folder, dataclasses.replace(REFIT, seed=seed))
+def test_several_teachers_teach_but_not_where_they_know_what_is_held_out(
+    finished, tmp_path, monkeypatch
+):
+    teachers = [finished, tmp_path / "1"]
+    train(teachers[1], dataclasses.replace(REFIT, seed=1))
     lessons = []
     start = Trainer.__init__
 
@@ -193,26 +207,25 @@ def test_several_teachers_teach_but_not_where_they_know_what_is_held_out(tmp_pat
         train(tmp_path / "x", dataclasses.replace(recipe, seed=2), teachers=teachers)
 
 
-def test_the_calibration_may_come_from_a_run_of_another_seed(tmp_path):
-    first = train(tmp_path / "0")
+def test_the_calibration_may_come_from_a_run_of_another_seed(finished, tmp_path):
+    first = load_model(finished)
     other = dataclasses.replace(REFIT, seed=1)
-    second = train(tmp_path / "1", other, validated=tmp_path / "0" / VALIDATED)
+    second = train(tmp_path / "1", other, validated=finished / VALIDATED)
     assert not (tmp_path / "1" / VALIDATED).exists()
     assert second.calibration == first.calibration
-    assert not torch.equal(first.model.head[1].weight, second.model.head[1].weight)
+    assert not torch.equal(head_weight(first), head_weight(second))
     with pytest.raises(RunError, match="no finished run"):
         train(tmp_path / "2", other, validated=tmp_path / "nothing")
 
 
-def test_a_teacher_that_may_know_the_test_part_is_refused(tmp_path):
-    train(tmp_path / "teacher")
+def test_a_teacher_that_may_know_the_test_part_is_refused(finished, tmp_path):
     recipe = dataclasses.replace(REFIT, teacher=0.7)
     with pytest.raises(RunError, match="another split"):
-        train(tmp_path / "x", recipe, small_split(index=1), teachers=[tmp_path / "teacher"])
+        train(tmp_path / "x", recipe, small_split(index=1), teachers=[finished])
     with pytest.raises(RunError, match="other classes"):
         other = small_split(classes=("a", "b", "c"))
-        train(tmp_path / "x", recipe, other, teachers=[tmp_path / "teacher"])
+        train(tmp_path / "x", recipe, other, teachers=[finished])
     with pytest.raises(RunError, match="needs one"):
         train(tmp_path / "x", recipe)
     with pytest.raises(RunError, match="no part"):
-        train(tmp_path / "x", teachers=[tmp_path / "teacher"])
+        train(tmp_path / "x", teachers=[finished])
