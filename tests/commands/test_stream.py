@@ -93,7 +93,7 @@ def test_samples_that_are_not_finite_count_as_silence(tmp_path):
     ],
 )
 def test_wrong_flags_are_refused_in_one_line(tmp_path, words, part):
-    assert_one_line(stream(*words, cwd=tmp_path, data=b"abcd" * 100), part)
+    assert_one_line(stream(*words, cwd=tmp_path, data=b"\x01\xfe\x05\x80" * 100), part)
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
@@ -128,6 +128,7 @@ def test_a_stalled_pipe_ends_the_stream_with_its_reason(tmp_path):
 
 def test_a_stalled_pipe_is_waited_for_where_that_is_wanted(tmp_path):
     process = half_given("--reconnect", cwd=tmp_path)
+    assert b"sample rate of 8000 Hz" in process.stderr.readline()
     assert b"waiting for it" in process.stderr.readline()
     _, said = process.communicate(bytes(16_000), timeout=60)
     assert process.returncode == 0
