@@ -93,9 +93,9 @@ def test_each_kind_of_warning_is_shown_five_times_and_then_counted(folder, capsy
     assert len(out.splitlines()) == 8
     assert [line.split(":")[1] for line in lines] == [
         *(f" {number}.wav" for number in range(5)),
-        " 3 more files",
+        " 3 more like this",
     ]
-    assert lines[-1].startswith("warning: 3 more files: has a sample rate of # Hz, the model #")
+    assert lines[-1].startswith("warning: 3 more like this: has a sample rate of # Hz, the model #")
 
 
 def test_channels_that_cancel_give_the_answer_of_one_of_them(folder, capsys):

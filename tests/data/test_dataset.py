@@ -182,7 +182,7 @@ def test_a_dataset_of_bad_files_only_is_an_error_and_writes_nothing(touch, tmp_p
     folder = touch("S/dog/a.wav", "S/rain/b.ogg") / "S"
     message = r"S: none of its 2 files can be read; the first: .*a\.wav: is empty"
     with pytest.raises(DatasetError, match=message):
-        build_dataset(read_dataset(folder), SETTINGS)
+        build_dataset(read_dataset(folder), SETTINGS, folds=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -190,7 +190,7 @@ def test_a_class_of_bad_files_only_is_an_error_and_writes_nothing(sounds, touch,
     touch("sounds/broken/a.wav", "sounds/broken/b.wav")
     message = r"no file of class 'broken' can be read \(2 unreadable files; the first: .*a\.wav"
     with pytest.raises(DatasetError, match=message):
-        build_dataset(read_dataset(sounds), SETTINGS)
+        build_dataset(read_dataset(sounds), SETTINGS, folds=2)
     assert not (tmp_path / "out").exists()
 
 

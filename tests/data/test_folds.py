@@ -310,6 +310,9 @@ def test_published_folds_stand_though_they_leak_and_the_leak_is_found():
     clips, digests = clips_of(rows)
     with pytest.raises(DatasetError, match="the folds leak"):
         assign_folds(clips, digests, folds=5, seed=0)
-    assert assign_folds(clips, digests, folds=5, seed=0, published=True) == ["1", "2", "1", "2"]
+    known = frozenset(["s1"])
+    assert assign_folds(clips, digests, folds=5, seed=0, known_leaks=known) == ["1", "2", "1", "2"]
+    with pytest.raises(DatasetError, match="the folds leak"):
+        assign_folds(clips, digests, folds=5, seed=0, known_leaks=frozenset(["s2"]))
     leaks = find_leaks(clips, [clip.group for clip in clips], ["1", "2", "1", "2"])
     assert leaks == {"s1": {"1": clips[0], "2": clips[1]}}

@@ -106,7 +106,7 @@ def test_a_bare_unpickler_finds_arrays_and_plain_values_only(tmp_path):
         elif type(value) is np.ndarray:
             assert value.dtype.kind in "fiU"
         else:
-            assert type(value) in (str, int, float), value
+            assert type(value) in (str, int, float, bool), value
 
     walk(content)
     assert content["format"] == "earmark-split"

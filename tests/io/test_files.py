@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark import files
+from earmark.io import files
 
 
 def names_in(folder):

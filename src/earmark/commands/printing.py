@@ -82,4 +82,4 @@ def show_audio_warnings() -> Iterator[list[str]]:
         finally:
             for kind, count in kinds.items():
                 if count > _SHOWN:
-                    print(f"warning: {count - _SHOWN} more files: {kind}", file=sys.stderr)
+                    print(f"warning: {count - _SHOWN} more like this: {kind}", file=sys.stderr)

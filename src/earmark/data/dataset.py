@@ -268,7 +268,9 @@ def build_dataset(
         )
     digests = [item.digest for item in readable]
     try:
-        assigned = assign_folds(clips, digests, folds=folds, seed=seed, published=dataset.published)
+        assigned = assign_folds(
+            clips, digests, folds=folds, seed=seed, known_leaks=dataset.known_leaks
+        )
     except DatasetError as error:
         raise DatasetError(f"{dataset.name}: {error}") from None
     fingerprint = sha256_of_json(
@@ -299,7 +301,7 @@ def _check_table(dataset: Dataset, *, folds: int, seed: int) -> None:
             [str(clip.path) for clip in dataset.clips],
             folds=folds,
             seed=seed,
-            published=dataset.published,
+            known_leaks=dataset.known_leaks,
         )
     except DatasetError as error:
         raise DatasetError(f"{dataset.name}: {error}") from None
@@ -307,10 +309,9 @@ def _check_table(dataset: Dataset, *, folds: int, seed: int) -> None:
 
 def describe_leaks(dataset: Dataset) -> list[str]:
     """Say which source recordings stand in two of a published dataset's folds, with their clips."""
-    if not dataset.published:
-        return []
     folds = [str(clip.fold) for clip in dataset.clips]
-    leaks = find_leaks(dataset.clips, [clip.group for clip in dataset.clips], folds)
+    found = find_leaks(dataset.clips, [clip.group for clip in dataset.clips], folds)
+    leaks = {group: clips for group, clips in found.items() if group in dataset.known_leaks}
     if not leaks:
         return []
     named = [

@@ -125,7 +125,8 @@ def _without_leaks(rows: Rows) -> dict[str, Any] | None:
     if not any(found):
         return None
     accuracies = [
-        one["accuracy"] if one else row["accuracy"] for one, row in zip(found, rows, strict=True)
+        one["accuracy"] if one and one["accuracy"] is not None else row["accuracy"]
+        for one, row in zip(found, rows, strict=True)
     ]
     left_out = sorted({name for one in found if one for name in one["left_out"]})
     return {

@@ -188,7 +188,7 @@ def _without_leaks(split: Split, scores: NDArray[np.float32]) -> dict[str, Any] 
     names = [path for path, leak in zip(split.test.paths, leaks, strict=True) if leak]
     return {
         "test_clips": int(kept.sum()),
-        "accuracy": float(right[kept].mean()),
+        "accuracy": float(right[kept].mean()) if kept.any() else None,
         "left_out": names,
     }
 
@@ -304,7 +304,8 @@ def summary(results: dict[str, Any]) -> str:
             f"clips of no class: {100 * negatives['accepted']:.1f} % of {negatives['clips']} are "
             f"accepted as a class; AUROC of the highest score {negatives['auroc']:.3f}"
         )
-    if leaks := results["without_leaks"]:
+    leaks = results["without_leaks"]
+    if leaks and leaks["accuracy"] is not None:
         lines.append(
             f"{len(leaks['left_out'])} test clips are of source recordings that were trained on "
             f"too, as the published folds have it; without them accuracy is "
