@@ -6,6 +6,10 @@ audacity  label track of Audacity (File > Import > Labels): start, end, text
 csv       source, onset, offset, label, score
 dcase     filename, onset, offset, event_label, tab separated, as sed_eval and sed_scores_eval read
 text      for people
+
+Names of files and classes may hold anything. In tables they are quoted where a reader would take a
+character for more than itself; Audacity knows no quotes, and Raven's manual has none, so a label
+track never has them, and a selection table only around a name that holds one.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from earmark.output.writer import Emit, LineWriter, Writer, csv_line, tab_line
+from earmark.output.writer import Emit, LineWriter, Writer, csv_line, one_line, tab_line
 from earmark.runtime.events import Event
 
 FORMATS = ("jsonl", "raven", "audacity", "csv", "dcase")
@@ -60,7 +64,7 @@ class AudacityEvents(LineWriter):
 
     def write(self, result: Event) -> None:
         """Write the next event."""
-        self.emit(tab_line([f"{result.onset:.6f}", f"{result.offset:.6f}", result.label]))
+        self.emit(f"{result.onset:.6f}\t{result.offset:.6f}\t{one_line(result.label)}")
 
 
 class CsvEvents(LineWriter):
@@ -117,7 +121,7 @@ class RavenEvents(LineWriter):
 
     def open(self) -> None:
         """Write the names of the columns."""
-        self.emit(tab_line(self.COLUMNS))
+        self.emit("\t".join(self.COLUMNS))
 
     def write(self, result: Event) -> None:
         """Write the next event."""
@@ -136,7 +140,7 @@ class RavenEvents(LineWriter):
             result.source,
             onset,
         ]
-        self.emit(tab_line(values))
+        self.emit(tab_line(values, special='"'))
 
     def next_file(self, seconds: float) -> None:
         """Count the next file from the end of this one."""
@@ -149,7 +153,7 @@ class TextEvents(LineWriter):
     def write(self, result: Event) -> None:
         """Write the next event."""
         span = f"{result.onset:9.2f} to {result.offset:9.2f} s"
-        self.emit(f"{span}  {result.label}  {result.score:.2f}")
+        self.emit(f"{span}  {one_line(result.label)}  {result.score:.2f}")
 
 
 def _times(event: Event) -> tuple[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 Emit = Callable[[str], object]  # takes a line without its end
+
+# What a program may take for the end of a value or a line: tabs, and what `str.splitlines` knows.
+_BREAK = re.compile("\r\n|[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+_SPECIAL = "\"'#"  # a value begins and ends with the first; R's `read.table` knows the others too
 
 Result = TypeVar("Result", contravariant=True)
 
@@ -52,13 +55,28 @@ class LineWriter:
         """Write nothing."""
 
 
-def csv_line(values: Sequence[Any]) -> str:
-    """Return values as a line of CSV, quoted where they must be."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()
+def one_line(value: str) -> str:
+    """Return a value with a blank for each tab and line break; all else stays as it is."""
+    return _BREAK.sub(" ", value)
 
 
-def tab_line(values: Sequence[str]) -> str:
-    """Return values as a line with tabs between them; none is left inside a value."""
-    return "\t".join(" ".join(value.split()) for value in values)
+def csv_line(values: Sequence[str]) -> str:
+    """Return values as a line of CSV, quoted by RFC 4180 where a reader needs it."""
+    return ",".join(_quote(value, f",\r\n{_SPECIAL}") for value in values)
+
+
+def tab_line(values: Sequence[str], special: str = _SPECIAL) -> str:
+    """Return values as a line with tabs between them; none is left inside a value.
+
+    Args:
+        values: the values.
+        special: characters for which a value is quoted. A quote must be among them: one that is
+            left alone, also in the middle of a value, takes the next rows into the value.
+    """
+    return "\t".join(_quote(one_line(value), special) for value in values)
+
+
+def _quote(value: str, special: str) -> str:
+    if not any(character in value for character in special):
+        return value
+    return '"' + value.replace('"', '""') + '"'
