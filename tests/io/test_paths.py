@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,16 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path, monkey
             outputs.refuse_replacing(output, ["b.wav", "a.wav"])
     for output in ("b.txt", "a.wav.txt", "sub", "/dev/stdout", "/dev/null"):
         outputs.refuse_replacing(output, ["a.wav", "/dev/null"])
+
+
+def test_of_many_outputs_each_is_held_against_each_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav"):
+        Path(name).write_bytes(b"sound")
+    Path("link.txt").symlink_to("b.wav")
+    outputs.refuse_outputs([Path("x.txt"), Path("y.txt")], ["a.wav", "b.wav"])
+    with pytest.raises(EarmarkError, match=r"link.txt: is an input \(b.wav\)"):
+        outputs.refuse_outputs([Path("x.txt"), Path("link.txt")], ["a.wav", "b.wav"])
 
 
 def test_an_output_that_is_a_missing_input_is_refused(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from earmark.errors import EarmarkError
@@ -27,9 +27,25 @@ def refuse_output(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> Non
         EarmarkError: it is one of the inputs, or audio.
         OSError: see `earmark.io.files.refuse_unwritable`.
     """
-    refuse_replacing(output, inputs)
-    refuse_audio(output)
-    refuse_unwritable(output)
+    refuse_outputs([output], inputs)
+
+
+def refuse_outputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Find out the same of many outputs, and look at each input once.
+
+    Args:
+        outputs: the files that are to be written.
+        inputs: the files that are to be read.
+
+    Raises:
+        EarmarkError: see `refuse_output`.
+        OSError: see `refuse_output`.
+    """
+    known = _index(inputs)
+    for output in outputs:
+        _refuse_known(output, known)
+        refuse_audio(output)
+        refuse_unwritable(output)
 
 
 def files_of(model: str | os.PathLike[str] | None) -> list[Path]:
@@ -52,17 +68,7 @@ def refuse_replacing(
     Raises:
         EarmarkError: the output is an input.
     """
-    target = Path(output)
-    there, place = _identity(target), _resolved(target)
-    for item in inputs:
-        path = Path(item)
-        if (there is not None and there == _identity(path)) or (
-            place is not None and place == _resolved(path)
-        ):
-            same = "" if path == target else f" ({path})"
-            raise EarmarkError(
-                f"{target}: is an input{same} and would be replaced; give the output another name"
-            )
+    _refuse_known(Path(output), _index(inputs))
 
 
 def refuse_audio(output: str | os.PathLike[str]) -> None:
@@ -84,6 +90,26 @@ def refuse_audio(output: str | os.PathLike[str]) -> None:
             f"{target}: is audio ({kind.words}) and would be replaced; give the output "
             "another name, or remove that file first"
         )
+
+
+def _index(inputs: Iterable[str | os.PathLike[str]]) -> dict[tuple[int, int] | str, Path]:
+    """Return the inputs by what they are and by where they are."""
+    known: dict[tuple[int, int] | str, Path] = {}
+    for item in inputs:
+        path = Path(item)
+        for key in (_identity(path), _resolved(path)):
+            if key is not None:
+                known.setdefault(key, path)
+    return known
+
+
+def _refuse_known(target: Path, known: Mapping[tuple[int, int] | str, Path]) -> None:
+    for key in (_identity(target), _resolved(target)):
+        if key is not None and (path := known.get(key)) is not None:
+            same = "" if path == target else f" ({path})"
+            raise EarmarkError(
+                f"{target}: is an input{same} and would be replaced; give the output another name"
+            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
