@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from earmark.config import EventSettings
 from earmark.errors import AudioError, EarmarkError, SettingsError
 from earmark.output.events import FORMATS as EVENT_FORMATS
 from earmark.output.events import event_writer
+from earmark.output.label_files import choose_label_files
 from earmark.output.predictions import FORMATS, prediction_writer
 from earmark.output.writer import Writer
 
@@ -47,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=int, default=3, metavar="INT", help="classes in a table (%(default)s)"
     )
-    parser.add_argument("--output_file", metavar="FILE", help="write there, not to the terminal")
+    parser.add_argument(
+        "--output_file",
+        metavar="FILE",
+        help="write there, not to the terminal; with audacity and several files, a folder, which "
+        "gets a label file for each",
+    )
     add_cuda(parser)
     add_event_settings(parser)
     parser.epilog = (
@@ -59,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  earmark predict --threshold 0.9 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv\n"
-        "  earmark predict --events night.flac --format raven --output_file night.txt"
+        "  earmark predict --events night.flac --format raven --output_file night.txt\n"
+        "  earmark predict --events recordings/ --format audacity --output_file labels/"
     )
 
 
@@ -67,14 +74,11 @@ def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
     from earmark.classifier import Classifier
     from earmark.io.files import write_text
-    from earmark.io.outputs import files_of, refuse_output
+    from earmark.io.outputs import files_of, refuse_outputs
     from earmark.io.paths import expand
 
     if args.top < 1:
         raise SettingsError(f"--top must be at least 1, got {args.top}")
-    found = expand(args.files)
-    if args.output_file:
-        refuse_output(Path(args.output_file), [*found.files, *files_of(args.model_dir)])
     format = args.format or ("jsonl" if args.events else "table")
     if format not in (EVENT_FORMATS if args.events else FORMATS):
         raise SettingsError(
@@ -82,6 +86,13 @@ def run(args: argparse.Namespace) -> int:
             if format in EVENT_FORMATS
             else f"--events cannot be written as {format}; use one of {', '.join(EVENT_FORMATS)}"
         )
+    found = expand(args.files)
+    label_files = None
+    if format == "audacity":
+        label_files = choose_label_files(args.output_file, found.files)
+    if args.output_file:
+        outputs = [Path(args.output_file)] if label_files is None else label_files.values()
+        refuse_outputs(outputs, [*found.files, *files_of(args.model_dir)])
     settings = event_settings(args)
     for name in (field.name for field in dataclasses.fields(EventSettings)):
         if not args.events and name != "threshold" and getattr(args, name) is not None:
@@ -100,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         front_end = classifier.info.front_end
         events = event_writer(format, emit, low_hz=front_end.low_hz, high_hz=front_end.high_hz)
         process = functools.partial(_write_events, classifier, settings, events)
+        if label_files is not None:  # each has a writer of its own; the one for all stays empty
+            process = functools.partial(_write_label_file, classifier, settings, label_files)
         writer = events
     else:
         predictions = prediction_writer(
@@ -126,8 +139,10 @@ def run(args: argparse.Namespace) -> int:
                 print(f"unreadable: {error}", file=sys.stderr)
     finally:  # interrupted or not, what is finished is handed over
         writer.close(failures)
-        if args.output_file:
+        if args.output_file and label_files is None:
             write_text(Path(args.output_file), "".join(line + "\n" for line in text))
+        if format == "dcase" and args.output_file:
+            _warn_of_suffix(Path(args.output_file), text)
         print_found(found)
     if failures:
         asked = len(found.files) + len(found.faults)
@@ -152,3 +167,34 @@ def _write_events(
             writer.write(event)
     finally:
         writer.next_file(session.seconds)
+
+
+def _write_label_file(
+    classifier: Classifier, settings: EventSettings, files: Mapping[Path, Path], path: Path
+) -> None:
+    """Find the events in the next file and write its own label file, unless nothing was read."""
+    from earmark.io.files import write_text
+
+    lines: list[str] = []
+    finished = False
+    try:
+        _write_events(classifier, settings, event_writer("audacity", lines.append), path)
+        finished = True
+    finally:
+        if finished or lines:
+            write_text(files[path], "".join(line + "\n" for line in lines))
+            if files[path].stem != path.stem:
+                print(f"{path}: its labels are in {files[path]}", file=sys.stderr)
+
+
+def _warn_of_suffix(output: Path, lines: Sequence[str]) -> None:
+    """Say that sed_eval will not open a table because of its name, where that is so."""
+    suffix = output.suffix.lower()
+    # It knows .csv by name, and guesses at others by content, which it does for ASCII alone.
+    known = suffix == ".csv" or (suffix == ".tsv" and all(line.isascii() for line in lines))
+    if output.is_file() and not known:  # no pipe or device
+        print(
+            f"warning: {output}: sed_eval opens this table only under a name that ends in .csv; "
+            f"for sed_eval, rename it to {output.with_suffix('.csv').name}",
+            file=sys.stderr,
+        )
