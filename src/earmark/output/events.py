@@ -8,8 +8,8 @@ dcase     filename, onset, offset, event_label, tab separated, as sed_eval and s
 text      for people
 
 Names of files and classes may hold anything. In tables they are quoted where a reader would take a
-character for more than itself; Audacity knows no quotes, and Raven's manual has none, so a label
-track never has them, and a selection table only around a name that holds one.
+character for more than itself. Audacity takes quotes for a part of a label, and Raven may do so
+too: a label track never has them, and a selection table only around a name that holds one.
 """
 
 from __future__ import annotations
