@@ -36,7 +36,7 @@ SECONDS = 4.0  # of audio in a round
 def pushes(classifier: Classifier, chunk_seconds: float) -> Piece:
     """Return some seconds of a stream in chunks of a length; 0: one step."""
     chunk_seconds = chunk_seconds or classifier.info.step_seconds
-    session = classifier.stream(block_seconds=chunk_seconds)  # each chunk is heard as it comes
+    session = classifier.stream(block_seconds=chunk_seconds)  # each chunk is scored as it comes
     chunk = noise(round(chunk_seconds * classifier.sample_rate))
     chunks = round(SECONDS / chunk_seconds)
 

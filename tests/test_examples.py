@@ -39,9 +39,9 @@ def real(esc10, tmp_path):
 
 NODE = shutil.which("node")
 COMMANDS = [
-    pytest.param([sys.executable, str(EXAMPLES / "hear.py")], id="python"),
+    pytest.param([sys.executable, str(EXAMPLES / "run_onnx.py")], id="python"),
     pytest.param(
-        [NODE, str(EXAMPLES / "hear.mjs")],
+        [NODE, str(EXAMPLES / "run_onnx.mjs")],
         id="node",
         marks=pytest.mark.skipif(
             not NODE or not (EXAMPLES / "node_modules").is_dir(),
@@ -117,7 +117,7 @@ def test_an_example_refuses_another_rate_in_one_line(command, tmp_path):
 
 
 def test_the_python_example_uses_nothing_of_earmark():
-    text = (EXAMPLES / "hear.py").read_text(encoding="utf-8")
+    text = (EXAMPLES / "run_onnx.py").read_text(encoding="utf-8")
     assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) == {
         *("json", "sys", "wave", "numpy", "onnxruntime")
     }

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from earmark import Classifier, EventSettings
+from earmark.config import from_json, to_json
 from earmark.config.recipes import read_recipe
 from earmark.data.splits import read_split
 from earmark.model_directory import load_model
@@ -76,3 +77,9 @@ def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_p
     before = np.load(KEPT / "weights-stacked.npz")
     for name, tensor in trained.model.state_dict().items():
         torch.testing.assert_close(tensor, torch.from_numpy(before[name]), atol=2e-3, rtol=0)
+
+
+def test_a_run_that_began_with_the_bundled_model_finds_it_under_its_name_of_now():
+    _, request = read_resumable(KEPT / "run-interrupted")
+    before = {**to_json(request), "init": "box"}
+    assert from_json(TrainingRequest, before).init == "bundled"

@@ -84,7 +84,7 @@ def card(
         "# Model card: the bundled model",
         "",
         f"Names ten environmental sounds: {', '.join(model['classes'])}. It looks back "
-        "only, so the same weights hear a clip, a file of a day and an endless stream.",
+        "only, so the same weights serve a clip, a file of a day and an endless stream.",
         "",
         "## What it is",
         "",

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("crossval", crossval, "train and test every fold of a dataset"),
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
-        ("stream", stream, "hear a microphone, a pipe or a file as it comes"),
+        ("stream", stream, "detect sounds in a microphone, a pipe or a file as it comes"),
         ("export", export, "write a model as one ONNX file that runs anywhere"),
     ):
         command = commands.add_parser(

@@ -5,7 +5,7 @@
 
 The JSON names the weights file and carries its digest, and its own digest over everything else.
 Replacing a model writes the new weights, then the JSON in one step, then removes the old weights,
-so at any segment, a kill included, the directory holds one whole model. No pickle is ever read.
+so at any moment, a kill included, the directory holds one whole model. No pickle is ever read.
 """
 
 from __future__ import annotations

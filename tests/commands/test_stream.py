@@ -72,7 +72,7 @@ def test_samples_that_are_not_finite_count_as_silence(tmp_path):
     assert done.returncode == 0
     assert done.stderr.count("NaN or infinite") == 1
     assert " 5.0 s" in done.stderr
-    assert "as silence" in done.stderr
+    assert "replaced by silence" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,14 @@ def test_parts_of_a_dataset_are_not_taken_for_classes(touch, names):
     assert "CLASS/CLIP" in message
 
 
+def test_linked_folders_and_links_to_nothing_are_clips_too(touch, tmp_path):
+    folder = touch("S/dog/a.wav", "S/rain/b.wav", "elsewhere/c.wav")
+    (folder / "S" / "dog" / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "S" / "rain" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    names = [clip.path.name for clip in read_dataset(folder / "S").clips]
+    assert names == ["a.wav", "c.wav", "b.wav", "gone.wav"]
+
+
 def test_one_class_may_be_called_like_a_part(touch):
     assert read_dataset(touch("test/a.wav", "dog/b.wav")).classes == ("dog", "test")
 

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     folder = model_folder(args.model_dir)
     trained = load_model(folder)
     if trained.front_end is None:
-        raise ModelError(f"{folder}: was trained on ready-made features, so it hears no audio")
+        raise ModelError(f"{folder}: was trained on ready-made features, so it takes no audio")
     tested = _test_fold(trained, folder, args.dataset) if args.dataset else []
     sample_rate = trained.front_end.sample_rate
     clips = None
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _test_fold(trained: TrainedModel, folder: Path, dataset: str) -> list[Clip]:
-    """Return the clips that the model has not heard.
+    """Return clips that the model was not trained on.
 
     Raises:
         EarmarkError: there are none, or the dataset is another.

@@ -72,7 +72,7 @@ def show_audio_warnings() -> Iterator[list[str]]:
         kind = re.sub(r"[-\d.]+", "#", message.note)
         kinds[kind] += 1
         if kinds[kind] <= _SHOWN:
-            print(f"warning: {message}", file=sys.stderr)
+            sys.stderr.write(f"warning: {message}\n")  # at once: `print` writes the end apart
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", AudioWarning)

@@ -156,9 +156,9 @@ def _process(session: Session, display: _Display, events: Iterator[Event]) -> in
         display.close()
         if session.seconds:
             print(
-                f"{session.source}: heard {session.seconds:.1f} s, {display.events} event(s)"
+                f"{session.source}: {session.seconds:.1f} s, {display.events} event(s)"
                 + (f", {display.dropped} samples dropped" if display.dropped else "")
-                + (f", {display.silenced} heard as silence" if display.silenced else ""),
+                + (f", {display.silenced} replaced by silence" if display.silenced else ""),
                 file=sys.stderr,
             )
     return 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from earmark.data.negatives import means_no_class
 from earmark.data.tables import find_file, read_table
 from earmark.errors import DatasetError
-from earmark.io.paths import has_audio_suffix
+from earmark.io.paths import has_audio_suffix, walk
 
 SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the name is their mark
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
@@ -350,13 +350,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """Return the audio files in a folder and below, hidden ones left out, in a fixed order."""
-    found = (f for f in folder.rglob("*") if has_audio_suffix(f) and not f.is_dir())
-    return sorted(
-        file
-        for file in found
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    """Return the audio files in a folder and below, in a fixed order; see `earmark.io.paths`."""
+    return sorted(walk(folder).files)
 
 
 def _refuse_odd(path: Path, layout: str, odd: list[str], more_advice: str = "") -> None:

@@ -2,7 +2,7 @@
 
 The format is known by the first bytes: WAV and its relatives and AU are read here, FLAC, Ogg, mp3
 and all else by FFmpeg (the extra `media`); what has no known mark is raw samples. A second header,
-as of a recorder that began again, begins another recording, and is never heard as samples.
+as of a recorder that began again, begins another recording, and is never taken for samples.
 """
 
 from __future__ import annotations

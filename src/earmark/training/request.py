@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from earmark.bundled import BUNDLED
 from earmark.config import FrontEndSettings, from_json
 from earmark.config.codec import check_types
 from earmark.data.prepare import DatasetRequest, Reporter, extract_features, refuse_failures
 from earmark.data.splits import Split, read_split
 from earmark.errors import SettingsError
 
+_EARLIER_WORD = "box"  # for the bundled model
 _OF_DATASETS = ("folds", "esc10", "allow_incomplete")  # once beside the dataset's name
 
 
@@ -56,6 +58,8 @@ class TrainingRequest:
             dataset = {"path": dataset, **{key: values[key] for key in _OF_DATASETS}}
         if dataset is not None:
             fields["dataset"] = from_json(DatasetRequest, dataset)
+        if fields.get("init") == _EARLIER_WORD:  # a folder of that name stood there as its path
+            fields["init"] = BUNDLED
         return {"precision": None, **fields}
 
 

@@ -1,6 +1,6 @@
 """Generated sounds of no class: noise, tones, hums, clicks, speech, silence.
 
-A classifier must answer to whatever it hears, and a microphone mostly hears nothing of interest.
+A classifier must answer to whatever it is given, which from a microphone is mostly of no interest.
 These clips stand for that in training (their target is every class alike) and, drawn from another
 seed, in the choice of the thresholds. They are drawn, never recorded.
 """

@@ -2,7 +2,7 @@
 //
 //     earmark export --out box.onnx
 //     cd examples && npm ci --ignore-scripts
-//     node hear.mjs ../box.onnx dog.wav
+//     node run_onnx.mjs ../model.onnx dog.wav
 //
 // The file must have 16 bits and the model's sample rate. Prints the label of every second and, at
 // the end, that of the whole clip and its scores. A class counts only from its own threshold on, and
@@ -164,7 +164,7 @@ async function main(model, path) {
 }
 
 if (process.argv.length !== 4) {
-  console.error("usage: node hear.mjs MODEL.onnx FILE.wav");
+  console.error("usage: node run_onnx.mjs MODEL.onnx FILE.wav");
   process.exit(1);
 }
 main(process.argv[2], process.argv[3]).catch((error) => {

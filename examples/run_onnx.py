@@ -1,7 +1,7 @@
 """Name the sound in a WAV file with an exported model: ONNX Runtime and NumPy, nothing of Earmark.
 
     earmark export --out model.onnx
-    python examples/hear.py model.onnx dog.wav
+    python examples/run_onnx.py model.onnx dog.wav
 
 The file is read as a stream would be, half a second at a time, and must have the model's sample
 rate. Prints the label of every second and, at the end, that of the whole clip and its scores.
@@ -79,5 +79,5 @@ def main(model, path):
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python hear.py MODEL.onnx FILE.wav")
+        sys.exit("usage: python run_onnx.py MODEL.onnx FILE.wav")
     main(*sys.argv[1:])
