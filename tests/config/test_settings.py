@@ -30,7 +30,9 @@ EXAMPLES = [
     ModelSettings(1, 1, NetworkSettings(1, 1, 0.0, True, 3, 2, "last")),
     ModelSettings(40, 3, NetworkSettings(8, 1, stack=1, delta=0, convolutions=CONVOLUTIONS)),
     ModelSettings(40, 3, NetworkSettings(8, 1, stack=4, frequency_lstm=(8, 40, 1))),
-    ModelSettings(40, 3, NetworkSettings(stack=1, delta=0, blocks=BLOCKS, residual=True)),
+    ModelSettings(
+        40, 3, NetworkSettings(stack=1, delta=0, blocks=BLOCKS, residual=True, linear_head=True)
+    ),
     Calibration(),
     Calibration(1.5, (0.25, 0.5), 0.02, 40, 240),
     TrainingSettings(),
@@ -137,7 +139,7 @@ def test_settings_come_back_from_json_text_unchanged(settings):
 
 def test_a_network_written_before_it_had_blocks_is_read():
     values = to_json(NETWORK)
-    later = ("blocks", "block_features", "block_memory", "residual")
+    later = ("blocks", "block_features", "block_memory", "residual", "linear_head")
     before = {name: value for name, value in values.items() if name not in later}
     assert from_json(NetworkSettings, before) == NETWORK
 

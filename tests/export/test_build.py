@@ -35,6 +35,7 @@ SHAPES: list[dict[str, Any]] = [
     {"stack": 3, "delta": 2, "frequency_lstm": (4, 4, 2), "pooling": "attention"},
     {"stack": 1, "delta": 5, "num_layers": 1},
     {"blocks": BLOCKS, "block_features": 7, "block_memory": 40, "num_layers": 1, "residual": True},
+    {"pooling": "meanmax", "linear_head": True},
     {"blocks": BLOCKS[:2], "block_features": 7, "pooling": "meanmax"},
 ]
 

@@ -52,6 +52,12 @@ def test_layers_are_lstm_then_fully_connected_with_relu_and_dropout():
     assert LSTMClassifier(4, 8, 2, 3).lstm.num_layers == 2
 
 
+def test_a_linear_head_is_one_layer():
+    head = LSTMClassifier(4, 8, 2, 3, linear_head=True).head
+    assert [type(part).__name__ for part in head] == ["Dropout", "Linear"]
+    assert head[-1].weight.shape == (3, 8)
+
+
 def test_logits_are_finite_where_probabilities_round_to_zero():
     model = small_model()
     with torch.no_grad():
@@ -95,7 +101,13 @@ OPTIONS: list[dict[str, Any]] = [
     {"convolutions": CONVOLUTIONS[:1], "pooling": "attention"},
     {"frequency_lstm": (3, 3, 2), "stack": 3},
     {"frequency_lstm": (3, 5, 1), "stack": 3, "delta": 4, "pooling": "attention"},
-    {"blocks": BLOCKS, "block_features": 6, "block_memory": 9, "residual": True},
+    {
+        "blocks": BLOCKS,
+        "block_features": 6,
+        "block_memory": 9,
+        "residual": True,
+        "linear_head": True,
+    },
     {"stack": 2, "residual": True, "pooling": "attention"},
 ]
 

@@ -19,6 +19,7 @@ _LATER: dict[str, Any] = {  # settings that earlier versions did not have
     "block_features": 384,
     "block_memory": 500,
     "residual": False,
+    "linear_head": False,
 }
 
 
@@ -63,6 +64,9 @@ class NetworkSettings:
         False,
         "add the LSTM's outputs, through a linear map, to its inputs; with pooling mean or "
         "attention, not bidirectional",
+    )
+    linear_head: bool = setting(
+        False, "one linear layer gives the scores, with no hidden layer before it"
     )
 
     def __post_init__(self) -> None:

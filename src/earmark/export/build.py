@@ -164,8 +164,10 @@ def _count_steps(graph: Graph, outputs: str) -> str:
 
 def _write_head(graph: Graph, head: Head, pooled: str, *, temperature: float) -> None:
     """Classify `(batch, steps + 1, pooled)`: every window, and everything so far."""
-    hidden, output = head.linear_layers()
-    x = graph.add("Relu", graph.linear(pooled, hidden))
+    *hidden, output = head.linear_layers()
+    x = pooled
+    for layer in hidden:
+        x = graph.add("Relu", graph.linear(x, layer))
     x = graph.add("Softmax", graph.linear(x, output, divide=temperature), axis=-1)
     graph.slice(x, 0, -1, axis=1, name="scores")
     graph.add("Gather", x, graph.integer(-1), axis=1, name="clip_scores")

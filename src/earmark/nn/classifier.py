@@ -4,7 +4,7 @@
     encoder     (batch, steps, features)        `earmark.nn.encoders`; it normalises too
     LSTM        (batch, steps, outputs)         `earmark.nn.lstm`
     pooling     (batch, pooled)                 `earmark.nn.pooling`, over the steps so far
-    head        (batch, num_classes)            fully connected, ReLU, dropout, fully connected
+    head        (batch, num_classes)            `earmark.nn.head`, fully connected
 
 Unidirectional models carry their state as a value: `step(frames, state) -> (logits, state)` gives
 after every chunk what one pass over all frames so far would give.
@@ -84,6 +84,7 @@ class LSTMClassifier(nn.Module):
         block_memory: frames over which the blocks' squeeze-and-excitation forgets.
         residual: the LSTM's outputs are added, through a linear map, to what it reads; with
             pooling `mean` or `attention`.
+        linear_head: one linear layer gives the logits, with no hidden layer before it.
 
     Raises:
         SettingsError: a size is below 1 or dropout outside 0 to 1.
@@ -112,6 +113,7 @@ class LSTMClassifier(nn.Module):
         block_features: int = 384,
         block_memory: int = 500,
         residual: bool = False,
+        linear_head: bool = False,
     ) -> None:
         super().__init__()
         network = NetworkSettings(
@@ -128,6 +130,7 @@ class LSTMClassifier(nn.Module):
             block_features=block_features,
             block_memory=block_memory,
             residual=residual,
+            linear_head=linear_head,
         )
         self.settings = ModelSettings(input_size, num_classes, network)
         self.encoder = build_encoder(self.settings.input_size, network)
@@ -138,7 +141,7 @@ class LSTMClassifier(nn.Module):
         self.pooling = build_pooling(network.pooling, outputs)
         self.head = Head(
             self.pooling.output_size,
-            network.hidden_size,
+            0 if network.linear_head else network.hidden_size,
             self.settings.num_classes,
             network.dropout,
         )

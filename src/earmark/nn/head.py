@@ -1,7 +1,7 @@
 """Pooled vectors -> logits.
 
 pooled      (..., size)
-hidden      (..., hidden_size)      dropout, fully connected, ReLU
+hidden      (..., hidden_size)      dropout, fully connected, ReLU; none where the head is linear
 logits      (..., num_classes)      dropout, fully connected
 """
 
@@ -15,14 +15,17 @@ class Head(nn.Sequential):
 
     Args:
         size: features of a pooled vector.
-        hidden_size: units between the two layers.
+        hidden_size: units between the two layers; 0: there is one layer only.
         num_classes: classes.
         dropout: share of units dropped while training, before each layer.
     """
 
     def __init__(self, size: int, hidden_size: int, num_classes: int, dropout: float) -> None:
-        hidden, output = nn.Linear(size, hidden_size), nn.Linear(hidden_size, num_classes)
-        super().__init__(nn.Dropout(dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
+        parts: list[nn.Module] = []
+        if hidden_size:
+            parts += [nn.Dropout(dropout), nn.Linear(size, hidden_size), nn.ReLU()]
+        parts += [nn.Dropout(dropout), nn.Linear(hidden_size or size, num_classes)]
+        super().__init__(*parts)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the fully connected layers in order."""
