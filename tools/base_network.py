@@ -1,0 +1,203 @@
+"""The base as the package's own network: its settings, and the teacher's weights taken into it.
+
+The shape is the teacher's (`tools/teacher.py`), made causal, with an LSTM that mends its steps. The
+inputs that blocks 1, 3, 5 and 6 add are delayed: a causal convolution is the centred one, later,
+and an input that is as late makes the sum the teacher's again. That costs 380 ms of latency and
+needs no future.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from earmark.config import FrontEndSettings, ModelSettings, NetworkSettings
+from earmark.nn.classifier import LSTMClassifier
+from earmark.nn.encoders import MobileEncoder
+from earmark.nn.encoders.inverted_residual import FoldedConvolution
+from tools import teacher
+
+DELAYS = {1: 1, 3: 1, 5: 2, 6: 2}  # steps of the block, by its number
+CLASSES = 50
+EARLY = 3  # blocks that stay as published: with their delays they are the teacher's exactly
+MEAN, SCALE = -4.5, 5.0  # of the teacher's frames, as published
+CROP_SAMPLES = 512 * teacher.HOP_LENGTH
+FRONT_END = FrontEndSettings(
+    sample_rate=teacher.SAMPLE_RATE,
+    n_fft=teacher.N_FFT,
+    hop_length=teacher.HOP_LENGTH,
+    n_mels=teacher.N_MELS,
+    low_hz=0.0,
+    high_hz=teacher.HIGH_HZ,
+    floor=teacher.FLOOR,
+    win_length=teacher.WIN_LENGTH,
+    symmetric_window=True,
+    pre_emphasis=teacher.PRE_EMPHASIS,
+    mel_scale="kaldi",
+)
+
+
+def network(delays: Mapping[int, int] = DELAYS) -> NetworkSettings:
+    """Return the settings of the base's network.
+
+    Args:
+        delays: by how many of its steps the input that a block adds is delayed, by its number.
+    """
+    blocks = tuple(
+        (
+            block.expanded,
+            block.outputs,
+            block.kernel,
+            block.stride,
+            block.squeezed,
+            int(block.hardswish),
+            delays.get(number, 0),
+        )
+        for number, block in enumerate(teacher.BLOCKS, start=1)
+    )
+    return NetworkSettings(
+        hidden_size=128,
+        num_layers=1,
+        dropout=0.0,
+        stack=1,
+        delta=0,
+        blocks=blocks,
+        block_features=teacher.EMBEDDING,
+        block_memory=500,
+        residual=True,
+        linear_head=True,
+    )
+
+
+def build_base(delays: Mapping[int, int] = DELAYS) -> LSTMClassifier:
+    """Return the base with random weights and the teacher's normalisation of frames.
+
+    Args:
+        delays: see `network`.
+    """
+    settings = ModelSettings(teacher.N_MELS, CLASSES, network(delays))
+    base = LSTMClassifier.from_settings(settings)
+    base.mean.fill_(MEAN)
+    base.scale.fill_(SCALE)
+    return base
+
+
+def take_published(base: LSTMClassifier, weights: Mapping[str, Tensor]) -> None:
+    """Take the teacher's published weights, each batch norm folded into its convolution.
+
+    Args:
+        base: from `build_base`; its LSTM changes nothing yet, so it is the causal teacher then.
+        weights: from `tools.teacher.read_weights`.
+    """
+    encoder = mobile(base)
+    _fold(encoder.stem, weights, "features.0.0", "features.0.1")
+    for number, block in enumerate(encoder.blocks, start=1):
+        name, place = f"features.{number}.block", 0
+        if block.expand is not None:
+            _fold(block.expand, weights, f"{name}.0.0", f"{name}.0.1")
+            place = 1
+        _fold(block.depthwise, weights, f"{name}.{place}.0", f"{name}.{place}.1")
+        if block.excitation is not None:
+            place += 1
+            for own, layer in {"fc1": block.excitation.fc1, "fc2": block.excitation.fc2}.items():
+                source = f"{name}.{place}.conc_se_layers.0.{own}"
+                layer.load_state_dict(
+                    {part: weights[f"{source}.{part}"] for part in ("weight", "bias")}
+                )
+        _fold(block.project, weights, f"{name}.{place + 1}.0", f"{name}.{place + 1}.1")
+    _fold(encoder.last, weights, "features.16.0", "features.16.1")
+
+
+def mobile(base: LSTMClassifier) -> MobileEncoder:
+    """Return the encoder of a base.
+
+    Raises:
+        TypeError: the model is no base.
+    """
+    if not isinstance(base.encoder, MobileEncoder):
+        raise TypeError(f"a base has a MobileEncoder, this model a {type(base.encoder).__name__}")
+    return base.encoder
+
+
+def encode_early(encoder: MobileEncoder, frames: Tensor) -> Tensor:
+    """Return what stem and first blocks give of crops, from a fresh state.
+
+    Args:
+        encoder: of the base.
+        frames: `(batch, frames, mels)`, the frames a whole number of steps.
+
+    Returns:
+        `(batch, channels, frames / 4, bands)`.
+    """
+    x = encoder.normalise(frames)[:, None].contiguous(memory_format=torch.channels_last)
+    x, _ = encoder.stem.step(x, encoder.initial_state(len(x))["context_0"])
+    return _run_blocks(encoder, x, 1, EARLY)
+
+
+def encode_late(base: LSTMClassifier, early: Tensor) -> Tensor:
+    """Return the steps `(batch, steps, 384)` of what `encode_early` gave, from a fresh state."""
+    encoder = mobile(base)
+    x = early.contiguous(memory_format=torch.channels_last)
+    x = encoder.last(_run_blocks(encoder, x, EARLY + 1, len(encoder.blocks)))
+    steps: Tensor = base.lstm(x.mean(3).transpose(1, 2))[0]
+    return steps
+
+
+def embed(base: LSTMClassifier, frames: Tensor) -> Tensor:
+    """Return the embedding `(batch, 384)` of whole clips `(batch, frames, mels)`."""
+    return base.pooling(base.lstm(base.encoder(frames))[0])
+
+
+def save_base(path: Path, base: LSTMClassifier, record: Mapping[str, Any]) -> None:
+    """Write the weights of a base without its head.
+
+    Args:
+        path: the file.
+        base: the base.
+        record: how it was trained: its `delays`, `test_fold`, whether it may `ship`, and settings.
+    """
+    weights = {
+        name: tensor.contiguous()
+        for name, tensor in base.state_dict().items()
+        if not name.startswith("head.")
+    }
+    save_file(weights, path, metadata={key: json.dumps(value) for key, value in record.items()})
+
+
+def load_base(path: Path) -> tuple[LSTMClassifier, dict[str, Any]]:
+    """Return a base that `save_base` wrote, its head untrained, and its record."""
+    with safe_open(path, "pt") as file:
+        record = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    base = build_base({int(number): steps for number, steps in record["delays"].items()})
+    head = {name: t for name, t in base.state_dict().items() if name.startswith("head.")}
+    base.load_state_dict({**load_file(path), **head})
+    return base.eval(), record
+
+
+def _run_blocks(encoder: MobileEncoder, x: Tensor, first: int, last: int) -> Tensor:
+    """Run blocks `first` to `last`, counted from 1, from a fresh state."""
+    state = encoder.initial_state(len(x))
+    for number in range(first, last + 1):
+        kept = {name: state[f"{name}_{number}"] for name in ("context", "excited", "skipped")}
+        x, _ = encoder.blocks[number - 1].step(x, kept)
+    return x
+
+
+def _fold(
+    own: FoldedConvolution, weights: Mapping[str, Tensor], convolution: str, norm: str
+) -> None:
+    """Take a convolution of the teacher's and the batch norm after it."""
+    scale = weights[f"{norm}.weight"] / torch.sqrt(
+        weights[f"{norm}.running_var"] + teacher.NORM_EPS
+    )
+    # The teacher has mels before frames, we frames before mels.
+    kernel = weights[f"{convolution}.weight"].transpose(2, 3) * scale[:, None, None, None]
+    bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    own.convolution.load_state_dict({"weight": kernel, "bias": bias})
