@@ -218,6 +218,11 @@ def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
     return opened
 
 
+def _restore(wave: NDArray[np.int16]) -> Samples:
+    restored: Samples = wave.astype(np.float32) / np.float32(_LOUDEST)
+    return restored
+
+
 def add_clips(bank: BankWriter, esc50: Path, crops: int) -> None:
     """Add crops of all clips of ESC-50, of each first the clip itself."""
     rows = read_table(esc50)
@@ -233,12 +238,12 @@ def add_clips(bank: BankWriter, esc50: Path, crops: int) -> None:
     for crop in range(crops):
         rng = np.random.default_rng((_CLIP_SEED, crop))
         for number, (fold, free) in enumerate(kinds):
-            wave = waves[number].astype(np.float32) / _LOUDEST
+            wave = _restore(waves[number])
             partner = int(rng.choice(partners[number]))
             x, clips = fill_crop(wave), [number]
             if crop:
-                other = waves[partner].astype(np.float32) / _LOUDEST
-                x, clips = augment(wave, other, rng), [number, partner]
+                x = augment(wave, _restore(waves[partner]), rng)
+                clips = [number, partner]
             bank.add(x, fold=int(fold), clips=clips, free=free)
         bank.flush()
 

@@ -30,8 +30,8 @@ def load(
     """Load a model.
 
     Args:
-        name_or_path: None or "bundled" for the model in the package, a file that `earmark export`
-            wrote, or a model directory.
+        name_or_path: None or "bundled" for the model in the package, "base" for the one of fifty
+            classes, a file that `earmark export` wrote, or a model directory.
         device: a device of torch's; all but the CPU need torch, and so does a directory.
         calibration: takes the place of the model's own, or a file that holds one.
 

@@ -29,7 +29,6 @@ from earmark.runtime.scorer import StreamScorer
 from earmark.runtime.session import Session
 
 ONNX_SUFFIX = ".onnx"
-BUNDLED = "bundled"  # stands for the model in the package
 LIVE_BLOCK = 0.5  # seconds of a live stream that are scored at a time
 _FILE_BLOCK = 5.0  # of a file
 _SOUNDS = "give a path, or a tuple (samples, sample_rate)"
@@ -66,24 +65,24 @@ class Classifier:
         *,
         calibration: Calibration | str | Path | None = None,
     ) -> Classifier:
-        """Load a model: an ONNX file, a model directory, or the bundled model.
+        """Load a model: an ONNX file, a model directory, or a model of the package.
 
         Args:
-            model: what `earmark export` or training wrote; None or "bundled": the bundled model.
+            model: what `earmark export` or training wrote; None or "bundled": the bundled model;
+                "base": the one of fifty classes.
             device: a device of torch's; all but the CPU need torch, and so does a directory.
             calibration: takes the place of the model's own, or a file that holds one.
 
         Raises:
             ModelError: there is no such model or calibration, or they are not usable.
         """
-        named = None if model is None or str(model) == BUNDLED else Path(model)
-        engine = open_engine(named, device)
+        engine = open_engine(model, device)
         if isinstance(calibration, (str, Path)):
             calibration = read_calibration(Path(calibration), engine.info.identity)
         if calibration is not None:
             engine = engine.with_calibration(calibration)
         made = cls(engine)
-        made._place = (None if named is None else str(named.absolute()), device)
+        made._place = (bundled.name_of(model) or str(Path(str(model)).absolute()), device)
         return made
 
     def with_calibration(self, calibration: Calibration) -> Classifier:
@@ -109,8 +108,8 @@ class Classifier:
             engine = open_engine(model, device)
             if engine.info.fingerprint != self.info.fingerprint:
                 raise ModelError(
-                    f"{model or 'the bundled model'}: is another model than the one that was "
-                    "loaded; load it again"
+                    f"{model or bundled.BUNDLED}: is another model than the one that was loaded; "
+                    "load it again"
                 )
             self._engine = engine.with_calibration(self.info.calibration)
         return self._engine
@@ -350,11 +349,18 @@ class Classifier:
 def open_engine(model: str | Path | None = None, device: str = "cpu") -> Engine:
     """Open what runs a model: onnxruntime for an ONNX file, torch for a model directory.
 
+    Args:
+        model: a file or directory, or what `bundled.name_of` takes for a model of the package.
+        device: a device of torch's.
+
     Raises:
         ModelError: there is no such model, it is not usable, or torch is not installed.
     """
-    shipped = bundled.ONNX_FILE if device == "cpu" else bundled.DIRECTORY
-    path = shipped if model is None else Path(model)
+    path = Path(str(model))
+    if name := bundled.name_of(model):
+        path = bundled.FOLDERS[name]
+        if device == "cpu":
+            path = path / bundled.ONNX_NAME
     if path.suffix == ONNX_SUFFIX or path.is_file():
         if device != "cpu":
             raise ModelError(f"{path}: an ONNX file runs on the CPU; give the model directory")

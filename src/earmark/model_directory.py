@@ -89,16 +89,20 @@ class TrainedModel:
 
 
 def model_folder(given: str | Path | None) -> Path:
-    """Return the model directory given, else that of the bundled model.
+    """Return the model directory given, or that of a model of the package.
+
+    Args:
+        given: a folder, or what `bundled.name_of` takes for a model of the package.
 
     Raises:
-        ModelError: none was given, and none comes with this Earmark.
+        ModelError: a model of the package was asked for, and this Earmark comes without.
     """
-    if given is not None:
-        return Path(given)
-    if not (bundled.DIRECTORY / MANIFEST).is_file():
+    name = bundled.name_of(given)
+    if name is None:
+        return Path(str(given))
+    if not (bundled.FOLDERS[name] / MANIFEST).is_file():
         raise ModelError("no model comes with this Earmark; give one with --model_dir")
-    return bundled.DIRECTORY
+    return bundled.FOLDERS[name]
 
 
 def save_model(folder: Path, trained: TrainedModel) -> str:

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from earmark.nn.features import LogMel
 from tools import base_bank, base_network, distil_base, teacher
 
 
@@ -17,8 +18,8 @@ def weights(tmp_path_factory):
     model = teacher.Teacher()
     for part in model.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
-            part.running_mean.uniform_(-0.2, 0.2)
-            part.running_var.uniform_(0.5, 1.5)
+            part.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr]
+            part.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
     path = tmp_path_factory.mktemp("teacher") / "weights.pt"
     torch.save(model.state_dict(), path)
     return path
@@ -74,7 +75,7 @@ def test_the_bank_s_crops_give_the_embedding_of_the_whole_network(bank, weights,
     rows = base_bank.read_table(esc50)
     wave = base_bank.fill_crop(base_bank.read_clip(esc50 / rows[0]["path"]))
     with torch.inference_mode():
-        frames = base_bank.LogMel(base_network.FRONT_END)(torch.from_numpy(wave)[None])
+        frames = LogMel(base_network.FRONT_END)(torch.from_numpy(wave)[None])
         whole = base_network.embed(base, frames)
         parts = base_network.encode_late(base, early[:1]).mean(1)
     torch.testing.assert_close(parts, whole, atol=0.02, rtol=0.02)  # kept in float16

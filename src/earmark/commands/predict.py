@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model_dir",
         metavar="DIR",
-        help="a run of training, or a file of earmark export (the bundled model)",
+        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
     )
     parser.add_argument(
         "--events",

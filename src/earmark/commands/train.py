@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earmark import bundled
 from earmark.commands.datasets import (
     DATASET_FLAGS,
     DATASETS,
@@ -93,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     parser.add_argument(
         "--init",
         metavar="MODEL",
-        help="start from the weights of this model directory, or of the bundled model "
-        "(the word bundled), with a new last layer",
+        help="start from the weights of this model directory, or of a model of the package "
+        "(the words bundled and base), with a new last layer",
     )
     parser.add_argument(
         "--teacher_model",
@@ -188,7 +189,7 @@ def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
         split_index=-1 if all_clips else index,
         front_end=recipe.front_end,
         recipe=recipe.name,
-        init=init if init in (None, "bundled") else str(Path(init).resolve()),
+        init=init if bundled.name_of(init) else str(Path(init).resolve()),
         teachers=tuple(str(Path(run).resolve()) for run in args.teacher_model or ()),
     )
 
@@ -249,7 +250,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
 def _load_initial(name: str) -> TrainedModel:
     from earmark.model_directory import load_model, model_folder
 
-    return load_model(model_folder(None if name == "bundled" else name))
+    return load_model(model_folder(name))
 
 
 def _take_shape(recipe: Recipe, given: Mapping[str, Any], name: str) -> tuple[Recipe, TrainedModel]:

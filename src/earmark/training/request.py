@@ -29,7 +29,7 @@ class TrainingRequest:
             on and nothing is tested.
         front_end: how frames are made of a dataset.
         recipe: name of the recipe.
-        init: model directory to start from, or the word bundled; None: from nothing.
+        init: model directory to start from, or the words bundled or base; None: from nothing.
         teachers: folders of the runs that teach.
         precision: mixed precision, in accelerate's words; None: as accelerate is set up.
     """
