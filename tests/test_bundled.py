@@ -133,3 +133,5 @@ def test_a_wheel_holds_the_box_and_the_recipes(tmp_path):
     assert "earmark/bundled/model.onnx" in listed
     assert "earmark/bundled/model.json" in listed
     assert "earmark/bundled/weights-" in listed
+    for name in ("model.json", "model.onnx", "MODEL_CARD.md", "ATTRIBUTION.txt", "weights-"):
+        assert f"earmark/bundled/base/{name}" in listed
