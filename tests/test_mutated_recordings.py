@@ -1,6 +1,7 @@
 """Files that were cut, flipped, joined and renamed: an answer for all of it, or a line about it."""
 
 import pytest
+
 from tools import mutate_recordings
 
 
