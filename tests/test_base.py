@@ -98,6 +98,21 @@ def test_clips_that_trained_it_come_out_right(classifier, esc50):
     assert sum(right) >= 0.9 * len(right)
 
 
+@pytest.mark.filterwarnings("ignore::earmark.errors.AudioWarning")
+@pytest.mark.parametrize("what", ["silence", "a tone", "faint noise", "loud noise"])
+def test_what_is_no_sound_of_its_classes_is_none_of_these(classifier, what):
+    time_s = np.arange(80_000) / 16_000
+    noise = np.random.default_rng(1).standard_normal(len(time_s))
+    samples = {
+        "silence": np.zeros(len(time_s)),
+        "a tone": 0.1 * np.sin(2 * np.pi * 440 * time_s),
+        "faint noise": 0.003 * noise,
+        "loud noise": 0.1 * noise,
+    }[what]
+    prediction = classifier.predict((samples.astype(np.float32), 16_000))
+    assert prediction.label == "none of these", prediction.scores
+
+
 def test_commands_take_its_name(tmp_path, tone):
     clip = tone("a.wav", seconds=1.0)
     done = call_here(

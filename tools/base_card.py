@@ -70,6 +70,16 @@ def attribution(esc50: Path) -> str:
     return _HEAD + "".join(named) + "\n" + _AUDIO.read_text(encoding="utf-8") + _TEACHER
 
 
+def latency_ms(model: dict[str, Any]) -> int:
+    """Return by how many milliseconds the blocks of a model hold back what they add, in all."""
+    front_end = model["front_end"]
+    frames, late = 2, 0  # the stem strides 2
+    for *_, stride, _, _, delay in model["model"]["network"]["blocks"]:
+        late += frames * delay
+        frames *= stride
+    return round(1000 * late * front_end["hop_length"] / front_end["sample_rate"])
+
+
 def card(model: dict[str, Any], figures: dict[str, Any]) -> str:
     """Return the model card.
 
@@ -77,6 +87,7 @@ def card(model: dict[str, Any], figures: dict[str, Any]) -> str:
         model: the content of `model.json`.
         figures: those of the folds' bases and heads, see `tools.build_base.measure`.
     """
+    epochs = ", ".join(f"{value:g}" for value in figures["epochs"])
     folds = ", ".join(f"{100 * value:.2f}" for value in figures["fold_accuracies"])
     versions = ", ".join(f"{name} {number}" for name, number in model["versions"].items())
     thresholds = model["calibration"]["thresholds"]
@@ -96,7 +107,7 @@ weights score a clip, a file of a day and an endless stream. `earmark predict --
 - log-mel frames, the blocks of a MobileNetV3 made causal, one LSTM layer added to their steps, the
   mean over the steps, one linear layer: 823,912 parameters and {50 * 385:,} of the linear layer
 - input: audio of any rate and channels, mixed to mono at 32000 Hz; 128 mel bands; a step is 320 ms,
-  and its answer comes up to 380 ms later, which held-back inputs of blocks cost
+  and what it says is {latency_ms(model)} ms late, which held-back inputs of blocks cost
 - output: a probability for each class, calibrated, and a threshold for each: the median of those of
   the five folds, each from the 400 clips of its fold and 200 generated negatives; 5 % of them may
   pass
@@ -125,13 +136,14 @@ This model knows the clips of ESC-50, so its own accuracy on them says nothing. 
 those of five bases and heads, one of each fold, as `earmark predict` scores a clip: the base of a
 fold met no clip of it and no other take of their sources, the head no clip of it. ESC-50, official
 folds: **{100 * figures["accuracy"]:.2f} %** ({folds}); ESC-10's clips among the fifty classes
-{100 * figures["esc10_among_fifty"]:.2f} %. One seed of each base. The kind of head was chosen with
-fold 5; the bases of folds 2 to 5 were trained about half as long as this one, see
+{100 * figures["esc10_among_fifty"]:.2f} %. One seed of each base, trained for {epochs} epochs,
+and this one for {model["training"]["epochs"]:g}. What was chosen on which fold stands in
 docs/results/distillation.md.
 
 Calibrated by the other four folds, the five accept {100 * figures["coverage"]:.1f} % of the test
 clips, {100 * figures["accuracy_of_accepted"]:.1f} % of these rightly, and
-{100 * figures["negatives_accepted"]:.1f} % of other generated negatives.
+{100 * figures["negatives_accepted"]:.1f} % of other generated negatives. That the head met
+negatives, and how many may pass, was chosen after a first head had been seen on these folds.
 
 | class | precision % | recall % | threshold here |
 |---|---|---|---|

@@ -89,6 +89,7 @@ def score_folds(clips: Clips, bank: Bank, bases: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "fold": fold,
+                "epochs": record["epochs"],
                 "labels": clips.label[test],
                 "known": clips.known[test],
                 "scores": head.probabilities(tested).astype(np.float32),
@@ -137,6 +138,7 @@ def measure(rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     fold_accuracies = [float((r["scores"].argmax(1) == r["labels"]).mean()) for r in rows]
     kept = np.concatenate(accepted)
     return {
+        "epochs": [row["epochs"] for row in rows],
         "accuracy": float((most == labels).mean()),
         "fold_accuracies": fold_accuracies,
         "esc10_among_fifty": float((most == labels)[known].mean()),
