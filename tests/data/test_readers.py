@@ -258,11 +258,10 @@ def test_the_real_esc50_is_read_alike_in_its_three_layouts(real_esc50, tmp_path)
     # as people download it: meta/esc50.csv and audio/
     audio, rows = tmp_path / "downloaded" / "audio", [ESC50_HEADER]
     (tmp_path / "downloaded" / "meta").mkdir(parents=True)
-    for number, clip in enumerate(by_table.clips):
+    for clip in by_table.clips:
         esc10 = "esc10/" in str(clip.path)
         row = (clip.path.name, clip.fold, 0, clip.label, esc10, clip.group, "A")
         rows.append(",".join(map(str, row)))
-        assert number < 2000
     (tmp_path / "downloaded" / "meta" / "esc50.csv").write_text("\n".join(rows))
     downloaded = read_dataset(tmp_path / "downloaded")
     assert published(downloaded) == published(by_table)

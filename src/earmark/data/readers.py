@@ -215,13 +215,11 @@ def _read_esc50(path: Path, esc10_only: bool) -> Dataset:
 
 def _read_esc50_table(path: Path, esc10_only: bool) -> Dataset:
     """Read ESC-50 from a table `path,label,fold,group` of that name."""
-    dataset = _read_table(path)
+    dataset = _read_table(path, ignored=("licence",))
     labels = {_plain(label) for label in dataset.classes}
     if len(labels) != _ESC50_CLASSES or any(clip.fold is None for clip in dataset.clips):
         return dataset  # of that name only
-    published = Dataset(
-        "ESC-50", dataset.clips, known_leaks=_ESC50_LEAKS, remarks=_without_licence(dataset.remarks)
-    )
+    published = Dataset("ESC-50", dataset.clips, known_leaks=_ESC50_LEAKS, remarks=dataset.remarks)
     return _choose_esc10(published, esc10_only)
 
 
@@ -264,11 +262,6 @@ def _is_esc50(table: Path) -> bool:
     return table.name.casefold() == _ESC50_TABLE
 
 
-def _without_licence(remarks: Iterable[str]) -> tuple[str, ...]:
-    """Leave out the remark about columns: those of a dataset known by name are no surprise."""
-    return tuple(remark for remark in remarks if "columns not used" not in remark)
-
-
 def _refuse_parts(path: Path, folders: Sequence[Path]) -> None:
     """Refuse folders that are parts of a dataset, not its classes.
 
@@ -308,8 +301,10 @@ def _read_class_folders(path: Path) -> Dataset:
     return Dataset(name, tuple(clips), name.startswith(SYNTHETIC))
 
 
-def _read_table(path: Path) -> Dataset:
-    table = read_table(path, required=("path", "label"), optional=("fold", "group"))
+def _read_table(path: Path, *, ignored: Sequence[str] = ()) -> Dataset:
+    """Read a table of clips; columns that are neither used nor `ignored` are remarked on."""
+    optional = ("fold", "group", *ignored)
+    table = read_table(path, required=("path", "label"), optional=optional)
     clips = [_table_clip(path, row, _class_or_none(row["label"])) for row in table.rows]
     # Negatives may do without a fold where the classes have one, but not the other way round.
     without = sum(clip.fold is None for clip in clips if clip.label is not None)
