@@ -25,7 +25,8 @@ from earmark.config.recipes import read_recipe
 from earmark.export import front_end as exported
 from earmark.export.graph import Graph
 from earmark.io.files import write_text
-from earmark.nn.features import LogMel, mel_filters
+from earmark.nn.features import LogMel
+from earmark.nn.mel import mel_filters
 from earmark.provenance import how
 
 ROUNDS = 7

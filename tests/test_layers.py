@@ -48,6 +48,7 @@ WITHOUT_TORCH = (
     "decision.policy",
     "decision.prediction",
     "data.readers",
+    "nn.mel",
     "export",
     "io.channels",
     "decision.calibration_file",

@@ -7,7 +7,8 @@ import torch
 
 from earmark.config import FrontEndSettings
 from earmark.io import decode
-from earmark.nn.features import LogMel, hz_to_mel, mel_filters, mel_to_hz
+from earmark.nn.features import LogMel
+from earmark.nn.mel import hz_to_mel, mel_filters, mel_to_hz
 
 SETTINGS = [
     FrontEndSettings(32_000, 1024, 640, 64, 20.0, 16_000.0, 1e-6),

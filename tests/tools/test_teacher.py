@@ -9,7 +9,7 @@ import torch
 from tools.base_network import FRONT_END
 from tools.check_teacher import TOLERANCE, measure_differences
 
-from earmark.nn.features import mel_filters as own_filters
+from earmark.nn.mel import mel_filters as own_filters
 from tools import teacher
 
 

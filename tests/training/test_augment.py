@@ -8,7 +8,8 @@ import torch
 
 from earmark.config import FrontEndSettings
 from earmark.data.splits import ClipSet
-from earmark.nn.features import LogMel, band_positions
+from earmark.nn.features import LogMel
+from earmark.nn.mel import band_positions
 from earmark.training.augment import Batches, feature_statistics
 from tests.builders import FRONT_END, clip_set, small_recipe
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from earmark.config import FrontEndSettings
 from earmark.export.graph import END, Array, Graph, to_array
-from earmark.nn.features import hann_window, mel_filters
+from earmark.nn.features import hann_window
+from earmark.nn.mel import mel_filters
 
 
 def find_factors(length: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from earmark.config import FrontEndSettings, TrainingSettings, frames_per_step
 from earmark.data.dataset import generate_negative_frames
 from earmark.data.negatives import NO_CLASS
 from earmark.data.splits import ClipSet
-from earmark.nn.features import band_positions
+from earmark.nn.mel import band_positions
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each crop
 _FILTER_POINTS = 6  # a random filter is a line through this many points over the mel axis
