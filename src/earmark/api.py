@@ -116,6 +116,7 @@ def cross_validate(
         DatasetError, SettingsError, OSError: see `train`.
         RunError: `out` holds a cross-validation of other data or settings.
     """
+    from earmark.evaluation.baselines import measure_baselines
     from earmark.evaluation.crossval_report import summarise
     from earmark.training.crossval import cross_validate as run_folds
     from earmark.training.crossval import refuse_unvalidated
@@ -132,7 +133,10 @@ def cross_validate(
         runs = Path(thrown_away if out is None else out)
         open_runs(runs, clips, chosen)
         rows = run_folds(clips, chosen, range(seeds), runs, _accelerator(device), lambda _: None)
-        return summarise(rows, [], name=chosen.name, command="")
+        baselines = [
+            measure_baselines(clips.split(index)) for index in range(len(clips.fold_names))
+        ]
+        return summarise(rows, [], name=chosen.name, command="", baselines=baselines)
 
 
 def _recipe(recipe: str | Recipe, settings: dict[str, Any]) -> Recipe:

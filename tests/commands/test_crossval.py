@@ -23,6 +23,8 @@ def test_a_table_for_people_and_machines_is_written(own_crossval):
     assert summary["accuracy"] > 0.8
     assert np.sum(summary["confusion_matrix"]) == 60
     assert len(summary["left_out"]) == 3
+    assert summary["baselines"]["largest_class"]["accuracy"] == pytest.approx(1 / 3, abs=0.1)
+    assert summary["baselines"]["mfcc_svm"]["accuracy"] > 0.8
     text = (own_crossval / "results" / "small.md").read_text()
     assert "earmark crossval " in text
     assert "small.toml --folds 3" in text
@@ -30,6 +32,8 @@ def test_a_table_for_people_and_machines_is_written(own_crossval):
     said = (own_crossval / "said.txt").read_text()
     assert "d: 30 clips, 3 classes, 3 folds, 2 seed(s); runs in runs" in said.replace("sounds", "d")
     assert "without high: AUROC" in said
+    assert "For comparison, on the same clips: the largest class" in said
+    assert "MFCC statistics with an SVM" in text
 
 
 def test_the_same_command_trains_nothing_again(own, own_crossval, tmp_path):

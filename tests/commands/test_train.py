@@ -35,6 +35,8 @@ def test_the_documented_folder_is_written(documented_run):
     for name in ("curves.png", "results-confusion.png"):
         assert (documented_run / name).read_bytes().endswith(b"IEND\xaeB`\x82")
     assert not (documented_run / "resume").exists()
+    results = json.loads((documented_run / "results.json").read_text())
+    assert results["baselines"].keys() == {"largest_class", "mfcc_svm"}
     trained = load_model(documented_run)
     assert trained.training["finished"] is True
     assert trained.front_end == FRONT_END

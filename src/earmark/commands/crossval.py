@@ -78,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
     from earmark.data.prepare import extract_features, refuse_failures
+    from earmark.evaluation.baselines import measure_baselines
     from earmark.evaluation.crossval_report import (
+        baseline_lines,
         headline,
         leak_line,
         refuse_results_of_other_data,
@@ -146,9 +148,12 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
-    summary = summarise(rows, unknown, name=name, command=command)
+    folds = range(len(dataset.fold_names))
+    baselines = [measure_baselines(dataset.split(index)) for index in folds]
+    summary = summarise(rows, unknown, name=name, command=command, baselines=baselines)
     paths = write_summary(out, name, summary, _describe_choice(recipe.training.refit))
-    print("\n".join(filter(None, [headline(summary), *table(summary), leak_line(summary)])))
+    said = [headline(summary), *table(summary), leak_line(summary), *baseline_lines(summary)]
+    print("\n".join(filter(None, said)))
     print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
     return 0
 

@@ -361,6 +361,7 @@ def _make_run_folder(
 
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
+    from earmark.evaluation.baselines import describe_baselines, measure_baselines
     from earmark.evaluation.report import summary, write_results
     from earmark.training.run import remove_checkpoints, score_test_part
 
@@ -371,8 +372,10 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
     print(kept)
     if len(split.test):
         results = score_test_part(folder, split, device)
+        results["baselines"] = measure_baselines(split)
         write_results(folder / "results.json", results)
-        print(summary(results))
+        lines = describe_baselines(results["accuracy"], results["baselines"])
+        print("\n".join([summary(results), *lines]))
     remove_checkpoints(folder)
     print(f"wrote {folder}")
 

@@ -15,6 +15,7 @@ from earmark.decision.calibration import (
     with_temperature,
 )
 from earmark.errors import RunError
+from earmark.evaluation.baselines import average_baselines, describe_baselines
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
 from earmark.evaluation.report import decision_matrix
@@ -30,6 +31,7 @@ def summarise(
     *,
     name: str,
     command: str,
+    baselines: Sequence[Mapping[str, float]] = (),
 ) -> dict[str, Any]:
     """Sum up the runs of a cross-validation.
 
@@ -38,6 +40,7 @@ def summarise(
         unknown: rows of `leave_classes_out`, none when it was not asked for.
         name: name of the recipe.
         command: the command that made them.
+        baselines: what `measure_baselines` says of each fold; none where they were not measured.
     """
     first = rows[0]
     classes: list[str] = first["classes"]
@@ -68,6 +71,7 @@ def summarise(
         "spread_over_seeds": float(means.std(ddof=1)) if len(seeds) > 1 else None,
         "spread_over_runs": float(accuracy.std(ddof=1)) if accuracy.size > 1 else None,
         "accuracy_by_seed_and_fold": accuracy.tolist(),
+        "baselines": average_baselines(baselines),
         "confusion_matrix": matrix.tolist(),
         "per_class": metrics_of_confusion(matrix, classes),
         "calibration": {
@@ -225,6 +229,15 @@ def leak_line(summary: Mapping[str, Any]) -> str:
     )
 
 
+def baseline_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say what plain baselines reach on the same folds, see `describe_baselines`."""
+    found = summary.get("baselines")
+    if not found:
+        return []
+    means = {name: baseline["accuracy"] for name, baseline in found.items()}
+    return describe_baselines(summary["accuracy"], means)
+
+
 def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
     """Lay out a whole summary in Markdown; the pictures are `STEM-confusion.png` and so on."""
     lines = [
@@ -236,6 +249,7 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         *table(summary),
         "",
         *([leaks, ""] if (leaks := leak_line(summary)) else []),
+        *([" ".join(lines), ""] if (lines := baseline_lines(summary)) else []),
     ]
     if summary["spread_over_runs"] is not None:
         lines += [

@@ -1,0 +1,104 @@
+"""Plain baselines: what they reach, and that a model which loses to one is told so."""
+
+import dataclasses
+
+import librosa
+import numpy as np
+import pytest
+from scipy.fft import dct
+
+from earmark.data.negatives import NO_CLASS
+from earmark.data.splits import ClipSet, Split
+from earmark.evaluation.baselines import (
+    LARGEST_CLASS,
+    MFCC_SVM,
+    average_baselines,
+    cosine_matrix,
+    describe_baselines,
+    describe_clips,
+    measure_baselines,
+)
+from tests.builders import CLASSES, FRONT_END, small_split
+
+MELS = FRONT_END.n_mels
+
+
+def ordered_clips(count, seed):
+    """Clips of two classes that hold the same two frames in another order, and of random length."""
+    rng = np.random.default_rng(seed)
+    first, second = np.random.default_rng(0).normal(size=(2, MELS))
+    clips, labels = [], np.arange(count) % 2
+    for label in labels:
+        half = int(rng.integers(8, 15))
+        parts = [first, second] if label else [second, first]
+        frames = np.concatenate([np.tile(part, (half, 1)) for part in parts])
+        clips.append(frames + rng.normal(0, 0.3, frames.shape))
+    names = [f"{seed}-{number}" for number in range(count)]
+    lengths = np.array([len(clip) for clip in clips])
+    return ClipSet(np.concatenate(clips).astype(np.float32), lengths, labels, names, names)
+
+
+def test_the_transform_is_the_one_that_gives_mfccs():
+    frames = np.random.default_rng(0).normal(size=(5, 40))
+    ours = frames @ cosine_matrix(40, 20)
+    np.testing.assert_allclose(ours, dct(frames, norm="ortho", axis=1)[:, :20], atol=1e-12)
+    theirs = librosa.feature.mfcc(S=frames.T, n_mfcc=20, norm="ortho").T
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_clips_of_any_length_have_statistics_of_one_size():
+    clips = ordered_clips(6, 1)
+    clips.frames[0] = 1  # what follows it is of no clip then
+    whole, parts = describe_clips(clips, cepstral=True)
+    assert whole.shape == (6, 3 * min(MELS, 20))
+    assert parts.shape == (6, 10 * min(MELS, 20))
+    assert np.isfinite(whole).all()
+    assert (whole[0, min(MELS, 20) :] == 0).all()  # one frame neither varies nor changes
+
+
+@pytest.mark.parametrize("front_end", [FRONT_END, None])
+def test_sounds_that_differ_in_order_only_are_told_apart(front_end):
+    train, test = ordered_clips(24, 1), ordered_clips(12, 2)
+    split = Split(train, test, ("ab", "ba"), front_end=front_end)
+    assert measure_baselines(split) == {LARGEST_CLASS: 0.5, MFCC_SVM: 1.0}
+
+
+def test_the_largest_class_is_that_of_the_training_clips_and_negatives_are_no_class():
+    split = small_split()
+    train = split.train
+    labels = train.labels.copy()
+    labels[labels != 1] = NO_CLASS
+    labels[:1] = 0
+    changed = dataclasses.replace(split, train=dataclasses.replace(train, labels=labels))
+    found = measure_baselines(changed)
+    assert found[LARGEST_CLASS] == (split.test.labels == 1).mean()
+
+
+def test_a_single_class_and_single_sources_are_no_fault():
+    split = small_split()
+    alone = split.train.select(split.train.labels == 2)
+    found = measure_baselines(dataclasses.replace(split, train=alone))
+    assert found[MFCC_SVM] == found[LARGEST_CLASS] == pytest.approx(1 / len(CLASSES))
+    firsts = np.isin(np.arange(len(split.train)), np.unique(split.train.labels, True)[1])
+    found = measure_baselines(dataclasses.replace(split, train=split.train.select(firsts)))
+    assert 0 <= found[MFCC_SVM] <= 1
+
+
+def test_a_recipe_that_loses_is_told_so_in_a_line_of_its_own():
+    baselines = {LARGEST_CLASS: 0.1, MFCC_SVM: 0.725}
+    (line,) = describe_baselines(0.73, baselines)
+    assert line == (
+        "For comparison, on the same clips: the largest class 10.00 %, "
+        "MFCC statistics with an SVM 72.50 %."
+    )
+    _, lost = describe_baselines(0.7, baselines)
+    assert lost.startswith("This recipe loses to MFCC statistics with an SVM by 2.50 points")
+
+
+def test_folds_are_summed_up():
+    folds = [{LARGEST_CLASS: 0.1, MFCC_SVM: 0.5}, {LARGEST_CLASS: 0.3, MFCC_SVM: 1.0}]
+    assert average_baselines(folds) == {
+        LARGEST_CLASS: {"accuracy": pytest.approx(0.2), "by_fold": [0.1, 0.3]},
+        MFCC_SVM: {"accuracy": 0.75, "by_fold": [0.5, 1.0]},
+    }
+    assert average_baselines([]) is None
