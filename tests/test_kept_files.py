@@ -13,6 +13,7 @@ from earmark import Classifier, EventSettings
 from earmark.config import from_json, to_json
 from earmark.config.recipes import read_recipe
 from earmark.data.splits import read_split
+from earmark.errors import ModelError
 from earmark.model_directory import load_model
 from earmark.training.request import TrainingRequest
 from earmark.training.run import read_resumable, train_model
@@ -39,6 +40,18 @@ def test_an_exported_file_gives_the_scores_of_its_model(file, run):
     ours = exported.predict_samples(samples, 8_000).scores
     theirs = trained.predict_samples(samples, 8_000).scores
     assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize("file", ["old.onnx", "old-frequency.onnx"])
+def test_an_exported_file_says_that_it_gives_no_embeddings(file):
+    classifier = Classifier.load(KEPT / file)
+    sound = (np.ones(8_000, np.float32) / 10, 8_000)
+    for ask in (classifier.embed, lambda _: classifier.embedding_stream()):
+        with pytest.raises(
+            ModelError, match=rf"{file}: was exported by an earlier .* again"
+        ) as said:
+            ask(sound)
+        assert "\n" not in str(said.value)
 
 
 def test_a_split_file_is_read():

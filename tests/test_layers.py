@@ -59,6 +59,8 @@ WITHOUT_TORCH = (
     "runtime.stream_state",
     "runtime.session",
     "runtime.pool",
+    "runtime.clip",
+    "runtime.embedding",
     "runtime.events",
     "output.events",
     "output.predictions",

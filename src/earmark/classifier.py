@@ -23,14 +23,15 @@ from earmark.decision.prediction import Prediction
 from earmark.errors import AudioError, ModelError
 from earmark.io import decode, waveform
 from earmark.io.channels import channels_last
+from earmark.runtime.clip import BLOCK_SECONDS, embed_clip, score_clip
+from earmark.runtime.embedding import Embedding, EmbeddingStream
 from earmark.runtime.engine import Engine
 from earmark.runtime.events import Event
 from earmark.runtime.scorer import StreamScorer
-from earmark.runtime.session import Session
+from earmark.runtime.session import Session, file_chunks
 
 ONNX_SUFFIX = ".onnx"
 LIVE_BLOCK = 0.5  # seconds of a live stream that are scored at a time
-_FILE_BLOCK = 5.0  # of a file
 _SOUNDS = "give a path, or a tuple (samples, sample_rate)"
 
 Samples: TypeAlias = tuple[NDArray[Any], int]  # and their sample rate
@@ -168,6 +169,92 @@ class Classifier:
         rows = np.array(scores, np.float32).reshape(-1, len(self.classes))
         return rows[0] if single else rows
 
+    def embed(self, sounds: Sound | Iterable[Sound]) -> NDArray[np.float32]:
+        """Return what the model's last layers make their scores of, for finding sounds alike.
+
+        Args:
+            sounds: see `predict`; each is one clip, however long. Silence is no fault.
+
+        Returns:
+            `(dimensions,)` for one sound, `(sounds, dimensions)` for many.
+
+        Raises:
+            AudioError: see `predict`.
+            ModelError: the model is a file of an earlier version, which gives no embeddings.
+        """
+        single, named = _named(sounds)
+        rows = [
+            embed_clip(self.engine, self._blocks(sound, name, allow_silence=True))[0]
+            for name, sound in named
+        ]
+        found = np.array(rows, np.float32).reshape(-1, self.embedding_size)
+        return found[0] if single else found
+
+    def embed_segments(self, sound: Sound, *, every_seconds: float = 1.0) -> Iterator[Embedding]:
+        """Embed every second of a recording of any length, in bounded memory.
+
+        Args:
+            sound: an audio file, or a tuple of samples and their sample rate.
+            every_seconds: length of a segment, up to a minute; 0: each step of the model.
+
+        Yields:
+            Segments in their order. Of a file with a fault in it, those before the fault, and then
+            it is raised.
+
+        Raises:
+            ModelError: the model is bidirectional, or gives no embeddings.
+            AudioError: see `events` and `predict`; silence is no fault.
+            SettingsError: `every_seconds` is out of range.
+        """
+        if isinstance(sound, tuple):
+            samples, sample_rate = sound
+            stream = self.embedding_stream(
+                sample_rate, every_seconds=every_seconds, source="samples"
+            )
+            return stream.embed([channels_last(samples, stream.source)])
+        stream = self.embedding_stream(every_seconds=every_seconds, source=str(sound))
+        return stream.embed(file_chunks(Path(sound), self.sample_rate))
+
+    def embedding_stream(
+        self,
+        sample_rate: int | None = None,
+        *,
+        every_seconds: float = 1.0,
+        source: str = "stream",
+    ) -> EmbeddingStream:
+        """Begin a stream whose every second is embedded.
+
+        Args:
+            sample_rate: sample rate of the stream; without it the model's.
+            every_seconds: length of a segment, up to a minute; 0: each step of the model.
+            source: name of the stream, for messages.
+
+        Raises:
+            ModelError: the model is bidirectional, or gives no embeddings.
+            AudioError: a rate that is not supported.
+            SettingsError: `every_seconds` is out of range.
+
+        Example:
+            >>> stream = earmark.load().embedding_stream(sample_rate=48_000)
+            >>> for segment in stream.push(samples):
+            ...     print(segment.onset, segment.vector)
+        """
+        return EmbeddingStream(
+            self.engine,
+            sample_rate or self.sample_rate,
+            every_seconds=every_seconds,
+            source=source,
+        )
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of an embedding.
+
+        Raises:
+            ModelError: the model is a file of an earlier version, which gives no embeddings.
+        """
+        return self.engine.embedding_size
+
     def predict_samples(
         self,
         samples: NDArray[Any],
@@ -207,7 +294,7 @@ class Classifier:
             sample_rate,
             settings=settings,
             source="samples",
-            block_seconds=_FILE_BLOCK,
+            block_seconds=BLOCK_SECONDS,
         )
         return list(session.detect([channels_last(samples, session.source)]))
 
@@ -266,7 +353,7 @@ class Classifier:
 
     def file_session(self, path: str | Path, settings: EventSettings | None = None) -> Session:
         """Return a session for a file, with longer blocks than one for a live stream."""
-        return self.stream(settings=settings, source=str(path), block_seconds=_FILE_BLOCK)
+        return self.stream(settings=settings, source=str(path), block_seconds=BLOCK_SECONDS)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._place is None:
@@ -292,58 +379,32 @@ class Classifier:
         return Policy.of_model(self.info.calibration.thresholds, len(self.classes), threshold=one)
 
     def _predict_one(self, sound: Sound, policy: Policy, name: str) -> Prediction:
-        if isinstance(sound, tuple):
-            return self._predict([self._mono(*sound, name)], name, policy)
-        blocks = decode.read_blocks(Path(sound), self.sample_rate, allow_silence=self.rejects)
-        return self._predict(blocks, str(sound), policy)
+        blocks = self._blocks(sound, name, allow_silence=self.rejects)
+        scores, seconds = score_clip(self.engine, blocks)
+        path = name if isinstance(sound, tuple) else str(sound)
+        return Prediction.of_scores(path, seconds, self.classes, scores, policy)
 
-    def _mono(self, samples: NDArray[Any], sample_rate: int, name: str) -> NDArray[np.float32]:
+    def _blocks(
+        self, sound: Sound, name: str, *, allow_silence: bool
+    ) -> Iterable[NDArray[np.float32]]:
+        """Return a clip's samples at the model's rate, block by block."""
+        if isinstance(sound, tuple):
+            return [self._mono(*sound, name, allow_silence=allow_silence)]
+        return decode.read_blocks(Path(sound), self.sample_rate, allow_silence=allow_silence)
+
+    def _mono(
+        self, samples: NDArray[Any], sample_rate: int, name: str, *, allow_silence: bool
+    ) -> NDArray[np.float32]:
         """Return a clip's samples at the model's rate."""
         clip = channels_last(samples, name)
         mono = waveform.mono_recording(clip, sample_rate, name, needed=self.sample_rate)
         if mono.size == 0:
             raise AudioError(f"{name}: holds no samples")
-        if not mono.any() and not self.rejects:
+        if not mono.any() and not allow_silence:
             raise AudioError(f"{name}: is silent, every sample is zero")
         if sample_rate != self.sample_rate:
             mono = soxr.resample(mono, sample_rate, self.sample_rate, quality="HQ")
         return mono
-
-    def _predict(
-        self, blocks: Iterable[NDArray[np.float32]], name: str, policy: Policy
-    ) -> Prediction:
-        counted = _Counted(blocks)
-        if self.info.model.network.bidirectional:
-            scores = self.engine.score_whole(np.concatenate(list(counted))[None])[0]
-        else:
-            most = round(_FILE_BLOCK * self.sample_rate)
-            scores = self._score(
-                block[start : start + most]
-                for block in counted
-                for start in range(0, len(block), most)
-            )
-        seconds = counted.samples / self.sample_rate
-        return Prediction.of_scores(name, seconds, self.classes, scores, policy)
-
-    def _score(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return the scores of a clip, in bounded memory.
-
-        What does not fill a step at the end is not scored; a clip shorter than one step is filled
-        up with zeros.
-        """
-        step, state = self.info.step_samples, self.engine.initial_state(1)
-        scores, waiting = None, np.zeros(0, np.float32)
-        for block in blocks:
-            waiting = np.concatenate([waiting, block])
-            whole = len(waiting) // step * step
-            if whole:
-                _, scores, state = self.engine.advance(waiting[None, :whole], state)
-                waiting = waiting[whole:]
-        if scores is None:
-            padded = np.pad(waiting, (0, step - len(waiting)))
-            _, scores, _ = self.engine.advance(padded[None], state)
-        clip: NDArray[np.float32] = scores[0]
-        return clip
 
 
 def open_engine(model: str | Path | None = None, device: str = "cpu") -> Engine:
@@ -410,15 +471,3 @@ def _is_sound(sound: object) -> TypeGuard[Sound]:
     if isinstance(sound, tuple):
         return len(sound) == 2 and isinstance(sound[1], (int, np.integer))
     return isinstance(sound, (str, os.PathLike))
-
-
-class _Counted:
-    """Iterates over blocks and counts their samples."""
-
-    def __init__(self, blocks: Iterable[NDArray[np.float32]]) -> None:
-        self._blocks, self.samples = blocks, 0
-
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        for block in self._blocks:
-            self.samples += len(block)
-            yield block

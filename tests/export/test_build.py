@@ -159,6 +159,9 @@ def test_the_file_says_what_it_is(tmp_path):
     assert {p.key for p in model.metadata_props} == {
         f"earmark.{name}" for name in (*FIELDS, IDENTITY)
     }
+    names = [output.name for output in model.graph.output]
+    assert names[:2] == ["scores", "clip_scores"]
+    assert names[-2:] == ["embedding", "clip_embedding"]  # behind all that came earlier
     samples = model.graph.input[0].type.tensor_type.shape
     assert [length.dim_param for length in samples.dim] == ["batch", "samples"]
 
@@ -183,7 +186,7 @@ def changed(tmp_path, **metadata):
     [
         ({"classes": None, "sample_rate": None}, "lacks the metadata classes, sample_rate;"),
         (dict.fromkeys((*FIELDS, IDENTITY)), "not one that earmark export wrote"),
-        ({"schema": 99}, "has schema 99, this Earmark reads up to 3; upgrade earmark"),
+        ({"schema": 99}, "has schema 99, this Earmark reads up to 4; upgrade earmark"),
         ({"classes": ["dog"]}, "names other classes"),
         (
             {"sample_rate": 16_000},

@@ -19,6 +19,8 @@ state is a handful of tensors that start as zeros, go in, and come out changed.
     outputs  scores (batch, steps, classes)        of every step, pooled over the window
              clip_scores (batch, classes)          of everything so far
              next_NAME                             for each state NAME
+             embedding (batch, steps, size)        what the head made the scores of
+             clip_embedding (batch, size)          what it made the clip's of
 
 A state that the model does not need is neither asked for nor given.
 """
@@ -76,6 +78,11 @@ def build(trained: TrainedModel, weights: str = "float32") -> onnx.ModelProto:
     _write_head(graph, model.head, pooled, temperature=trained.calibration.temperature)
     graph.declare_output("scores", ["batch", "steps", classes])
     graph.declare_output("clip_scores", ["batch", classes])
+    graph.slice(pooled, 0, -1, axis=1, name="embedding")
+    graph.add("Gather", pooled, graph.integer(-1), axis=1, name="clip_embedding")
+    size = model.pooling.output_size
+    graph.declare_output("embedding", ["batch", "steps", size], last=True)
+    graph.declare_output("clip_embedding", ["batch", size], last=True)
     return graph.to_model(describe(trained))
 
 

@@ -41,6 +41,7 @@ class Graph:
         self.states: dict[str, tuple[int, Shape]] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._last_outputs: list[onnx.ValueInfoProto] = []
         self._weights = weights
 
     def declare_input(self, name: str, shape: Shape) -> str:
@@ -48,9 +49,10 @@ class Graph:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
-    def declare_output(self, name: str, shape: Shape) -> None:
-        """Declare that the value `name`, float32, is an output."""
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def declare_output(self, name: str, shape: Shape, *, last: bool = False) -> None:
+        """Declare that the value `name`, float32, is an output, before or behind the states."""
+        outputs = self._last_outputs if last else self._outputs
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def declare_state(self, name: str, shape: Shape, kind: int = TensorProto.FLOAT) -> str:
         """Declare a state and return its name; some node must give `next_NAME`."""
@@ -128,7 +130,7 @@ class Graph:
         return self.add("Add", product, self.constant(bias))
 
     def to_model(self, metadata: dict[str, str]) -> onnx.ModelProto:
-        """Return the ONNX model: the declared inputs and outputs, then the states."""
+        """Return the ONNX model: the declared inputs and outputs, the states, the last outputs."""
         given = [
             helper.make_tensor_value_info(name, kind, shape)
             for name, (kind, shape) in self.states.items()
@@ -142,7 +144,7 @@ class Graph:
                 self.nodes,
                 "earmark",
                 [*self._inputs, *given],
-                [*self._outputs, *after],
+                [*self._outputs, *after, *self._last_outputs],
                 self.constants,
             ),
             producer_name="earmark",

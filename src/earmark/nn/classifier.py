@@ -204,13 +204,24 @@ class LSTMClassifier(nn.Module):
         Raises:
             SettingsError: `x` has another shape.
         """
+        return self.classify(self.embed(x, lengths))
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the pooled vectors that the head classifies, `(batch, pooled)`; see `logits`.
+
+        Raises:
+            SettingsError: `x` has another shape.
+        """
         steps = self.encoder(self._fill_one_step(x))  # (batch, steps, features)
+        pooled: Tensor
         if lengths is None:
             outputs, _ = self.lstm(steps)  # (batch, steps, outputs)
-            return self._classify(self.pooling(outputs))
+            pooled = self.pooling(outputs)
+            return pooled
         counts = (lengths // self.frames_per_step).clamp(1, steps.shape[1])
         outputs = self._read_padded(steps, counts)
-        return self._classify(self.pooling(outputs, counts))
+        pooled = self.pooling(outputs, counts)
+        return pooled
 
     def logits_of_sequences(
         self, x: Tensor, clips_per_sequence: int, window: int
@@ -235,7 +246,7 @@ class LSTMClassifier(nn.Module):
         outputs, _ = self.lstm(self.encoder(streams))
         outputs = outputs.reshape(len(x), -1, outputs.shape[2])  # (batch, steps, outputs)
         whole, segments = self.pooling.cut(outputs, window, segment_stride(window))
-        return self._classify(whole), self._classify(segments)
+        return self.classify(whole), self.classify(segments)
 
     def initial_state(self, batch: int = 1, window: int = 1) -> ModelState:
         """Return the state of `batch` streams before their first frame.
@@ -277,7 +288,11 @@ class LSTMClassifier(nn.Module):
 
     def so_far(self, state: ModelState) -> Tensor:
         """Return logits `(batch, num_classes)` over the whole of a stream, of a step or more."""
-        return self._classify(self.pooling.finish(state.pooled, state.hidden[-1]))
+        return self.classify(self.embed_so_far(state))
+
+    def embed_so_far(self, state: ModelState) -> Tensor:
+        """Return the pooled vector `(batch, pooled)` of a stream, of a step or more."""
+        return self.pooling.finish(state.pooled, state.hidden[-1])
 
     def score_segments(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """Read the next frames of a stream and score every step, not everything so far.
@@ -290,9 +305,14 @@ class LSTMClassifier(nn.Module):
             Logits `(batch, steps, num_classes)` for each step that the frames complete, over the
             window of steps that ends with it (fewer at the start), and the new state.
         """
+        pooled, state = self.embed_segments(frames, state)
+        return self.classify(pooled), state
+
+    def embed_segments(self, frames: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Return what `score_segments` classifies, `(batch, steps, pooled)`, and the new state."""
         outputs, state = self._advance(frames, state)
         pooled, recent = self.pooling.slide(outputs, state.recent)
-        return self._classify(pooled), state._replace(recent=recent)
+        return pooled, state._replace(recent=recent)
 
     def finish(self, state: ModelState) -> Tensor:
         """Return the logits `(batch, num_classes)` of a stream that ended before its first step.
@@ -351,7 +371,7 @@ class LSTMClassifier(nn.Module):
         outputs, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         return outputs
 
-    def _classify(self, pooled: Tensor) -> Tensor:
+    def classify(self, pooled: Tensor) -> Tensor:
         """Return logits `(..., num_classes)` of pooled vectors `(..., pooled)`."""
         logits: Tensor = self.head(pooled)
         return logits

@@ -1,4 +1,4 @@
-"""What runs a model: samples and a state in, scores and the next state out.
+"""What runs a model: samples and a state in, scores or embeddings and the next state out.
 
 Two engines give the same scores: `OnnxEngine` needs onnxruntime alone, `TorchEngine` torch. The
 state of a stream is a dict of arrays under the names that `earmark.export` documents, batch first
@@ -95,6 +95,14 @@ class Engine(Protocol):
 
     info: ModelInfo
 
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of an embedding.
+
+        Raises:
+            ModelError: the model is a file of an earlier version, which gives none.
+        """
+
     def initial_state(self, window: int) -> State:
         """Return the state of a stream before its first sample, each array `(1, ...)`.
 
@@ -139,6 +147,28 @@ class Engine(Protocol):
 
         Returns:
             The probabilities as `step` gives them, and the new state of all the streams.
+        """
+
+    def embed(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Return what the head classifies, in place of the scores; see `advance`.
+
+        Args:
+            samples: as `advance` takes them.
+            state: as `advance` takes it.
+
+        Returns:
+            Embeddings of every step, over the window that ends with it, `(streams, steps, size)`;
+            of everything so far, `(streams, size)`; and the new state of all the streams.
+
+        Raises:
+            ModelError: the model is a file of an earlier version, which gives none.
+        """
+
+    def embed_whole(self, samples: Floats) -> Floats:
+        """Return the embedding `(1, size)` of a whole clip `(1, samples)`; see `score_whole`.
+
+        Raises:
+            ModelError: see `embed`.
         """
 
 

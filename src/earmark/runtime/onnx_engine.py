@@ -27,13 +27,14 @@ from earmark.runtime.engine import (
     split_states,
 )
 
-SCHEMA = 3
+SCHEMA = 4  # from this one on there are embeddings
 PREFIX = "earmark."
 FIELDS = (
     *("schema", "classes", "sample_rate", "step_samples", "front_end", "model", "calibration"),
     *("data", "fingerprint", "created"),
 )
 IDENTITY = "identity"  # a field that files of earlier versions lack
+EMBEDDINGS = ("embedding", "clip_embedding")  # outputs that files before schema 4 lack
 _WINDOW = "window_less_one"
 _EARLIER_RATE = "rate_hz"  # what schemas 1 and 2 called the sample rate
 _KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -51,7 +52,7 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path) -> None:
-        self._session = _open(path)
+        self._path, self._session = path, _open(path)
         self.info = _info(path, self._session.get_modelmeta().custom_metadata_map)
         self._temperature = self.info.calibration.temperature  # which its scores have already
         self._states = {
@@ -60,9 +61,17 @@ class OnnxEngine:
             if given.name != "samples"
         }
         self._outputs = ["scores", "clip_scores", *(f"next_{name}" for name in self._states)]
-        given = {output.name for output in self._session.get_outputs()}
-        if given != set(self._outputs) or "steps" not in self._states:
+        given = {output.name: output.shape for output in self._session.get_outputs()}
+        self._embedding_size = given.get(EMBEDDINGS[0], [0])[-1]
+        wanted = {*self._outputs, *(EMBEDDINGS if self._embedding_size else ())}
+        if given.keys() != wanted or "steps" not in self._states:
             raise ModelError(f"{path}: does not have the inputs and outputs of an Earmark model")
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of an embedding; see `Engine`."""
+        self._refuse_without_embeddings()
+        return int(self._embedding_size)
 
     def initial_state(self, window: int) -> State:
         """Return the state of a stream before its first sample; see `Engine`."""
@@ -85,26 +94,44 @@ class OnnxEngine:
 
     def advance(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
         """Score the next samples of streams in one batch; see `Engine`."""
+        scores, clip_scores, following = self._run(self._outputs, samples, state)
+        return self._calibrated(scores), self._calibrated(clip_scores), following
+
+    def embed(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Return what the head classifies, in place of the scores; see `Engine`."""
+        self._refuse_without_embeddings()
+        return self._run([*EMBEDDINGS, *self._outputs[2:]], samples, state)
+
+    def _run(
+        self, outputs: Sequence[str], samples: Floats, state: State
+    ) -> tuple[Floats, Floats, State]:
+        """Return the first two of these outputs, and the others as the new state."""
         if samples.shape[1] % self.info.step_samples or samples.shape[1] == 0:
             raise ModelError(
                 f"{samples.shape[1]} samples are not a whole number of steps of "
                 f"{self.info.step_samples}"
             )
         try:
-            given = self._session.run(self._outputs, {"samples": samples, **state})
+            given = self._session.run(outputs, {"samples": samples, **state})
         except Exception as error:  # onnxruntime's faults have no class in common
             self._refuse_other_shapes(len(samples), state)
             raise ModelError(f"onnxruntime failed: {' '.join(str(error).split())}") from None
-        scores, clip_scores, *after = given
-        following = dict(zip(self._states, after, strict=True))
-        return self._calibrated(scores), self._calibrated(clip_scores), following
+        of_steps, so_far, *after = given
+        return of_steps, so_far, dict(zip(self._states, after, strict=True))
 
     def score_whole(self, samples: Floats) -> Floats:
         """Return the probabilities of a whole clip; see `Engine`. No bidirectional model is one."""
+        return self.advance(self._whole_steps(samples), self.initial_state(1))[1]
+
+    def embed_whole(self, samples: Floats) -> Floats:
+        """Return the embedding of a whole clip; see `Engine`."""
+        return self.embed(self._whole_steps(samples), self.initial_state(1))[1]
+
+    def _whole_steps(self, samples: Floats) -> Floats:
+        """Cut samples `(1, samples)` to whole steps; fill fewer up to one."""
         step = self.info.step_samples
         whole = samples[:, : max(step, samples.shape[1] // step * step)]
-        filled = np.pad(whole, ((0, 0), (0, max(0, step - whole.shape[1]))))
-        return self.advance(filled, self.initial_state(1))[1]
+        return np.pad(whole, ((0, 0), (0, max(0, step - whole.shape[1]))))
 
     def _calibrated(self, scores: Floats) -> Floats:
         """Return scores at the temperature of now; those of the file have that of its export."""
@@ -113,6 +140,18 @@ class OnnxEngine:
             return scores
         rows = scores.reshape(-1, scores.shape[-1])
         return with_temperature(rows, ratio).reshape(scores.shape)
+
+    def _refuse_without_embeddings(self) -> None:
+        """Refuse what a file of an earlier version cannot give.
+
+        Raises:
+            ModelError: it is one.
+        """
+        if not self._embedding_size:
+            raise ModelError(
+                f"{self._path}: was exported by an earlier version and gives no embeddings; export "
+                "its model directory again, or give that"
+            )
 
     def _refuse_other_shapes(self, streams: int, state: State) -> None:
         """Name the array of a state that is not as the model needs it.

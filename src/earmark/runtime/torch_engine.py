@@ -62,6 +62,11 @@ class TorchEngine:
         self.model: LSTMClassifier = trained.model.to(self.device).eval()
         self.front_end = LogMel(trained.front_end).to(self.device)
 
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of an embedding; see `Engine`."""
+        return self.model.pooling.output_size
+
     def initial_state(self, window: int) -> State:
         """Return the state of a stream before its first sample; see `Engine`."""
         kept = self._kept(self.model.initial_state(1, window), self.front_end.initial_state(1))
@@ -86,34 +91,44 @@ class TorchEngine:
     @torch.inference_mode()
     def advance(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
         """Score the next samples of streams in one batch; see `Engine`."""
+        windows, whole, after = self._embed_all(samples, state)
+        return self._scores(windows), self._scores(whole), after
+
+    @torch.inference_mode()
+    def embed(self, samples: Floats, state: State) -> tuple[Floats, Floats, State]:
+        """Return what the head classifies, in place of the scores; see `Engine`."""
+        windows, whole, after = self._embed_all(samples, state)
+        return windows.cpu().numpy(), whole.cpu().numpy(), after
+
+    def _embed_all(self, samples: Floats, state: State) -> tuple[Tensor, Tensor, State]:
+        """Advance streams, whether they have begun or begin now."""
         begun = state["steps"] > 0
         if begun.all() or not begun.any():
-            return self._advance(samples, state)
+            return self._embed(samples, state)
         # Those that have begun advance in one pass, and those that begin now in another.
         parts = []
         for rows in (np.flatnonzero(begun), np.flatnonzero(~begun)):
             some = {name: array[rows] for name, array in state.items()}
-            parts.append((rows, self._advance(samples[rows], some)))
+            parts.append((rows, self._embed(samples[rows], some)))
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-        scores, whole = (
-            np.concatenate([given[place] for _, given in parts])[order] for place in (0, 1)
-        )
+        windows = torch.cat([given[0] for _, given in parts])[order]
+        whole = torch.cat([given[1] for _, given in parts])[order]
         after = {
             name: np.concatenate([given[2][name] for _, given in parts])[order]
             for name in parts[0][1][2]
         }
-        return scores, whole, after
+        return windows, whole, after
 
-    def _advance(self, samples: Floats, before: State) -> tuple[Floats, Floats, State]:
+    def _embed(self, samples: Floats, before: State) -> tuple[Tensor, Tensor, State]:
         """Advance streams that have all begun, or that all begin now."""
         count = samples.shape[1] // self.info.step_samples
         context = self.front_end.initial_state(len(samples))
         if "front_end" in before:  # a window longer than its hop
             context = self._tensor(before["front_end"])
         frames, context = self.front_end.step(self._tensor(samples), context)
-        logits, moved = self.model.score_segments(frames, self._given(before))
+        windows, moved = self.model.embed_segments(frames, self._given(before))
         after = {**self._kept(moved, context), "steps": before["steps"] + count}
-        return self._probabilities(logits), self._probabilities(self.model.so_far(moved)), after
+        return windows, self.model.embed_so_far(moved), after
 
     @torch.inference_mode()
     def score_whole(self, samples: Floats) -> Floats:
@@ -121,10 +136,17 @@ class TorchEngine:
 
         Only a bidirectional model needs all of it at once.
         """
-        return self._probabilities(self.model.logits(self.front_end(self._tensor(samples))))
+        return self._scores(self.model.embed(self.front_end(self._tensor(samples))))
 
-    def _probabilities(self, logits: Tensor) -> Floats:
-        scores: Floats = torch.softmax(logits / self.info.calibration.temperature, -1).cpu().numpy()
+    @torch.inference_mode()
+    def embed_whole(self, samples: Floats) -> Floats:
+        """Return the embedding of a whole clip; see `Engine`."""
+        return self.model.embed(self.front_end(self._tensor(samples))).cpu().numpy()
+
+    def _scores(self, embeddings: Tensor) -> Floats:
+        """Return the probabilities `(..., classes)` of embeddings `(..., size)`."""
+        logits = self.model.classify(embeddings) / self.info.calibration.temperature
+        scores: Floats = torch.softmax(logits, -1).cpu().numpy()
         return scores
 
     def _tensor(self, array: Array) -> Tensor:
