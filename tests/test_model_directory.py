@@ -20,6 +20,9 @@ def trained_model(**options):
     model = LSTMClassifier(6, 8, 2, 3, **options)
     model.mean.uniform_(-1, 1)
     model.scale.uniform_(0.5, 2)
+    if model.similarity is not None:  # it begins at zero
+        for buffer in model.similarity.buffers():
+            buffer.uniform_(-1, 1)
     front_end = FrontEndSettings(16_000, 400, 160, 6, 50.0, 7_000.0, 1e-5)
     return TrainedModel(
         model.eval(),
@@ -58,6 +61,7 @@ def rewrite(folder, change, *, sign=True):
         {"stack": 3, "delta": 2, "pooling": "meanmax"},
         {"pooling": "last"},
         {"convolutions": ((4, 3, 3, 2, 2), (5, 3, 3, 1, 2))},
+        {"prototypes": (3, 5)},
         {"frequency_lstm": (4, 4, 2)},
     ],
     ids=str,

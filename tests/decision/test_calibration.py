@@ -51,6 +51,15 @@ def test_a_temperature_changes_no_order_and_1_changes_nothing():
     np.testing.assert_allclose(hot.sum(axis=1), 1, atol=1e-6)
 
 
+def test_another_temperature_leaves_the_probability_of_no_class_as_it_is():
+    sure = np.array([[0.9, 0.06, 0.04]], np.float32)
+    doubtful = (0.25 * sure).astype(np.float32)
+    hot = with_temperature(doubtful, 3.0)
+    np.testing.assert_allclose(hot, 0.25 * with_temperature(sure, 3.0), atol=1e-6)
+    assert hot.sum() == pytest.approx(0.25, abs=1e-6)
+    np.testing.assert_allclose(with_temperature(hot, 1 / 3), doubtful, atol=1e-6)
+
+
 def test_a_score_of_zero_stays_finite():
     scores = np.array([[1.0, 0.0]], np.float32)
     assert np.isfinite(with_temperature(scores, 3.0)).all()

@@ -37,6 +37,7 @@ SHAPES: list[dict[str, Any]] = [
     {"blocks": BLOCKS, "block_features": 7, "block_memory": 40, "num_layers": 1, "residual": True},
     {"pooling": "meanmax", "linear_head": True},
     {"blocks": BLOCKS[:2], "block_features": 7, "pooling": "meanmax"},
+    {"pooling": "mean", "prototypes": (4, 5)},
 ]
 
 
@@ -49,6 +50,9 @@ def trained(*, front_end=FRONT_END, num_layers=2, **options):
         model.head[-1].weight.mul_(10)  # type: ignore[operator]
     if isinstance(model.lstm, ResidualLSTM):  # it begins at zero
         torch.nn.init.normal_(model.lstm.mend.weight)
+    if model.similarity is not None:  # it begins at zero too
+        for buffer in model.similarity.buffers():
+            buffer.uniform_(-1.0, 1.0)
     for part in model.encoder.modules():
         if isinstance(part, torch.nn.BatchNorm2d):  # after training they are not 0 and 1
             part.running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr]

@@ -4,12 +4,14 @@ import dataclasses
 
 import accelerate
 import pytest
+import torch
 
 from earmark.errors import RunError
+from earmark.nn.classifier import LSTMClassifier
 from earmark.training.checkpoint import read_checkpoint
 from earmark.training.loop import Trainer
 from earmark.training.run import train_model
-from earmark.training.start import refuse_other_data
+from earmark.training.start import refuse_other_data, take_weights
 from tests.builders import FRONT_END, small_recipe, small_split
 
 
@@ -52,3 +54,17 @@ def test_what_a_model_started_from_is_on_its_record(tmp_path):
     first = train_model(other, recipe, accelerator, tmp_path / "1")
     second = train_model(small_split(), recipe, accelerator, tmp_path / "2", start=first)
     assert second.data["started_from"] == first.data
+
+
+def test_a_start_model_s_classes_stay_behind():
+    """Neither its last layer nor what its similarity knows."""
+    torch.manual_seed(0)
+    start, model = LSTMClassifier(6, 4, 1, 5, prototypes=(5, 3)), LSTMClassifier(6, 4, 1, 3)
+    last = model.head.linear_layers()[-1].weight.clone()
+    take_weights(model, start)
+    kept, taken = start.state_dict(), model.state_dict()
+    assert torch.equal(taken["lstm.weight_hh_l0"], kept["lstm.weight_hh_l0"])
+    assert torch.equal(model.head.linear_layers()[-1].weight, last)
+    assert model.similarity is None
+    with pytest.raises(RunError, match="another shape"):
+        take_weights(LSTMClassifier(6, 5, 1, 3), start)

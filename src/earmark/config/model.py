@@ -132,14 +132,20 @@ class ModelSettings:
         input_size: features per frame.
         num_classes: classes, one probability each.
         network: everything between the two.
+        prototypes: of the similarity that lowers the scores of sounds of no class: how many stored
+            vectors it has, and of how many dimensions each; empty: there is none.
     """
 
     input_size: int
     num_classes: int
     network: NetworkSettings
+    prototypes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
+        sizes = self.prototypes
+        fits = len(sizes) in (0, 2) and all(1 <= size <= _LARGEST for size in sizes)
+        check(fits, "prototypes", f"two whole numbers from 1 to {_LARGEST}, or none", sizes)
         for name in ("input_size", "num_classes"):
             _check_size(name, getattr(self, name))
         if self.network.frequency_lstm:
@@ -150,8 +156,8 @@ class ModelSettings:
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what earlier versions wrote, all in one, with the network apart."""
-        return separate_network(values)
+        """Return what earlier versions wrote: all in one, and without prototypes."""
+        return {"prototypes": (), **separate_network(values)}
 
 
 def separate_network(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,15 +21,22 @@ Labels = NDArray[np.int64]
 FALSE_ALARM_RATE = 0.05
 BINS = 10
 _LOWEST = 1e-12
+_ROUNDING = 1e-4  # by which the probabilities of a softmax may miss 1
 _SPREAD = 0.5  # of the logarithm of the temperature, before any clip was seen
 _HIGHEST_THRESHOLD = 0.99  # a class that no score could reach would be lost
 
 
 def with_temperature(scores: NDArray[np.floating], temperature: float) -> Scores:
-    """Return probabilities `(clips, classes)` as a softmax at another temperature gives them."""
-    logits = np.log(np.maximum(scores.astype(np.float64), _LOWEST)) / temperature
+    """Return probabilities `(clips, classes)` as a softmax at another temperature gives them.
+
+    What a row lacks to 1, the probability that the clip is of no class, it goes on lacking.
+    """
+    scores = scores.astype(np.float64)
+    known = scores.sum(axis=1, keepdims=True)
+    known[known > 1 - _ROUNDING] = 1.0
+    logits = np.log(np.maximum(scores, _LOWEST)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (known * powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def cross_entropy(labels: Labels, scores: Scores) -> float:

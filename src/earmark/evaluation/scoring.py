@@ -43,20 +43,18 @@ def score_clips(
             steps, lengths[:, None] - 1
         )
         batch = features[places].to(device)
-        logits = model.logits(batch, lengths.to(device))
-        scores[chosen] = torch.softmax(logits.float(), dim=1).cpu().numpy()
+        scores[chosen] = model(batch, lengths.to(device)).cpu().numpy()
     model.train(was_training)
     return scores
 
 
 def _score_long(model: LSTMClassifier, frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probabilities of one clip `(frames, input_size)` as `(classes,)`."""
-    logits, state = None, model.initial_state()
+    state = model.initial_state()
     for start in range(0, len(frames), _LONGEST):
         part = torch.from_numpy(frames[None, start : start + _LONGEST]).to(model.mean.device)
-        given, state = model.step(part, state)
-        logits = logits if given is None else given
-    if logits is None:  # pragma: no cover - a clip this long fills many steps
+        _, state = model.step(part, state)
+    if not state.steps:  # pragma: no cover - a clip this long fills many steps
         raise DatasetError(f"a clip of {len(frames)} frames is shorter than a step of the model")
-    scores: NDArray[np.float32] = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
+    scores: NDArray[np.float32] = model.probabilities(model.embed_so_far(state))[0].cpu().numpy()
     return scores

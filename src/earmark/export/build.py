@@ -45,6 +45,7 @@ from earmark.export.front_end import write_front_end
 from earmark.export.graph import OPSET, Graph
 from earmark.export.lstm import write_lstm
 from earmark.export.pooling import write_pooling
+from earmark.export.similarity import write_similarity
 from earmark.export.verify import MOST_DIFFERENCE, measure_difference
 from earmark.io.files import write_bytes
 from earmark.model_directory import TrainedModel
@@ -75,7 +76,11 @@ def build(trained: TrainedModel, weights: str = "float32") -> onnx.ModelProto:
     outputs = write_lstm(graph, model.lstm, steps)  # (batch, steps, hidden)
     count = _count_steps(graph, outputs)
     pooled = write_pooling(graph, model.pooling, outputs, count)  # (batch, steps + 1, pooled)
-    _write_head(graph, model.head, pooled, temperature=trained.calibration.temperature)
+    scores = _write_head(graph, model.head, pooled, temperature=trained.calibration.temperature)
+    if model.similarity is not None:
+        scores = graph.add("Mul", scores, write_similarity(graph, model.similarity, pooled))
+    graph.slice(scores, 0, -1, axis=1, name="scores")
+    graph.add("Gather", scores, graph.integer(-1), axis=1, name="clip_scores")
     graph.declare_output("scores", ["batch", "steps", classes])
     graph.declare_output("clip_scores", ["batch", classes])
     graph.slice(pooled, 0, -1, axis=1, name="embedding")
@@ -169,12 +174,10 @@ def _count_steps(graph: Graph, outputs: str) -> str:
     return count
 
 
-def _write_head(graph: Graph, head: Head, pooled: str, *, temperature: float) -> None:
+def _write_head(graph: Graph, head: Head, pooled: str, *, temperature: float) -> str:
     """Classify `(batch, steps + 1, pooled)`: every window, and everything so far."""
     *hidden, output = head.linear_layers()
     x = pooled
     for layer in hidden:
         x = graph.add("Relu", graph.linear(x, layer))
-    x = graph.add("Softmax", graph.linear(x, output, divide=temperature), axis=-1)
-    graph.slice(x, 0, -1, axis=1, name="scores")
-    graph.add("Gather", x, graph.integer(-1), axis=1, name="clip_scores")
+    return graph.add("Softmax", graph.linear(x, output, divide=temperature), axis=-1)

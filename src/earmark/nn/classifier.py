@@ -5,6 +5,7 @@
     LSTM        (batch, steps, outputs)         `earmark.nn.lstm`
     pooling     (batch, pooled)                 `earmark.nn.pooling`, over the steps so far
     head        (batch, num_classes)            `earmark.nn.head`, fully connected
+    similarity  (batch, 1)                      `earmark.nn.similarity`, if the model has one
 
 Unidirectional models carry their state as a value: `step(frames, state) -> (logits, state)` gives
 after every chunk what one pass over all frames so far would give.
@@ -25,6 +26,7 @@ from earmark.nn.head import Head
 from earmark.nn.lstm import build_lstm
 from earmark.nn.pooling import build_pooling
 from earmark.nn.saved_names import keep_saved_names
+from earmark.nn.similarity import Similarity
 
 
 def segment_stride(window: int) -> int:
@@ -85,6 +87,7 @@ class LSTMClassifier(nn.Module):
         residual: the LSTM's outputs are added, through a linear map, to what it reads; with
             pooling `mean` or `attention`.
         linear_head: one linear layer gives the logits, with no hidden layer before it.
+        prototypes: see `ModelSettings`.
 
     Raises:
         SettingsError: a size is below 1 or dropout outside 0 to 1.
@@ -114,6 +117,7 @@ class LSTMClassifier(nn.Module):
         block_memory: int = 500,
         residual: bool = False,
         linear_head: bool = False,
+        prototypes: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         network = NetworkSettings(
@@ -132,7 +136,7 @@ class LSTMClassifier(nn.Module):
             residual=residual,
             linear_head=linear_head,
         )
-        self.settings = ModelSettings(input_size, num_classes, network)
+        self.settings = ModelSettings(input_size, num_classes, network, prototypes)
         self.encoder = build_encoder(self.settings.input_size, network)
         self.lstm = build_lstm(self.encoder.output_size, network)
         outputs = network.hidden_size * (2 if network.bidirectional else 1)
@@ -145,6 +149,9 @@ class LSTMClassifier(nn.Module):
             self.settings.num_classes,
             network.dropout,
         )
+        self.similarity: Similarity | None = None
+        if self.settings.prototypes:
+            self.similarity = Similarity(self.pooling.output_size, *self.settings.prototypes)
         keep_saved_names(self)
 
     @classmethod
@@ -153,6 +160,7 @@ class LSTMClassifier(nn.Module):
         return cls(
             input_size=settings.input_size,
             num_classes=settings.num_classes,
+            prototypes=settings.prototypes,
             **{
                 field.name: getattr(settings.network, field.name)
                 for field in dataclasses.fields(settings.network)
@@ -183,12 +191,12 @@ class LSTMClassifier(nn.Module):
                 clip of fewer frames than one step by repeating its last frame.
 
         Returns:
-            Probabilities `(batch, num_classes)`; each row sums to 1.
+            Probabilities `(batch, num_classes)`; each row sums to 1, or with a similarity to less.
 
         Raises:
             SettingsError: `x` has another shape.
         """
-        return torch.softmax(self.logits(x, lengths), dim=1)
+        return self.probabilities(self.embed(x, lengths))
 
     def logits(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the scores before the softmax; training's cross-entropy takes these.
@@ -375,6 +383,20 @@ class LSTMClassifier(nn.Module):
         """Return logits `(..., num_classes)` of pooled vectors `(..., pooled)`."""
         logits: Tensor = self.head(pooled)
         return logits
+
+    def probabilities(self, pooled: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return probabilities `(..., num_classes)` of pooled vectors `(..., pooled)`.
+
+        Args:
+            pooled: from `embed` and its like.
+            temperature: the logits are divided by it.
+
+        Returns:
+            A softmax; where the model has a similarity, times the probability that the sound is of
+            some class at all, so that what a row lacks to 1 is that of none.
+        """
+        scores = torch.softmax(self.classify(pooled).float() / temperature, dim=-1)
+        return scores if self.similarity is None else scores * self.similarity(pooled)
 
     def _refuse_bidirectional(self) -> None:
         if self.settings.network.bidirectional:

@@ -145,8 +145,8 @@ class TorchEngine:
 
     def _scores(self, embeddings: Tensor) -> Floats:
         """Return the probabilities `(..., classes)` of embeddings `(..., size)`."""
-        logits = self.model.classify(embeddings) / self.info.calibration.temperature
-        scores: Floats = torch.softmax(logits, -1).cpu().numpy()
+        temperature = self.info.calibration.temperature
+        scores: Floats = self.model.probabilities(embeddings, temperature).cpu().numpy()
         return scores
 
     def _tensor(self, array: Array) -> Tensor:

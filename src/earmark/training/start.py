@@ -128,21 +128,19 @@ def _learnt_from(trained: TrainedModel, split: Split) -> bool:
 
 
 def take_weights(model: LSTMClassifier, start: LSTMClassifier) -> None:
-    """Copy everything but the last layer, which names the classes.
+    """Copy everything but the last layer and the similarity, which are of the classes.
 
     Raises:
         RunError: the two differ in shape.
     """
     if _shape(start) != _shape(model):
         raise RunError("the model to start from has another shape than the recipe")
-    last = f"head.{len(model.head) - 1}."
-    taken = {name: t for name, t in start.state_dict().items() if not name.startswith(last)}
+    left = (f"head.{len(model.head) - 1}.", "similarity.")
+    taken = {name: t for name, t in start.state_dict().items() if not name.startswith(left)}
     model.load_state_dict(taken, strict=False)
 
 
 def _shape(model: LSTMClassifier) -> ModelSettings:
     """Return what of a model's settings gives its weights their shape, but for the classes."""
-    settings = model.settings
-    return dataclasses.replace(
-        settings, num_classes=1, network=dataclasses.replace(settings.network, dropout=0.0)
-    )
+    network = dataclasses.replace(model.settings.network, dropout=0.0)
+    return dataclasses.replace(model.settings, num_classes=1, network=network, prototypes=())
