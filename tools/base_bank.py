@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from earmark.nn.features import LogMel
 Samples = NDArray[np.float32]
 FREE = ("CC0", "CC-BY")  # licences of the clips that weights for shipping may learn from
 BATCH = 16
+AUDIO_LIST = Path(__file__).with_name("base_audio.txt")
 _LOUDEST = 32_767
 _CLIP_SEED, _AUDIO_SEED, _NEGATIVE_SEED = 7, 13, 5
 
@@ -248,11 +250,20 @@ def add_clips(bank: BankWriter, esc50: Path, crops: int) -> None:
         bank.flush()
 
 
+def read_audio_names() -> set[str]:
+    """Return the names of the files that `base_audio.txt` lists with their licences."""
+    lines = AUDIO_LIST.read_text(encoding="utf-8").splitlines()
+    return {line.split(":")[0] for line in lines if re.match(r"[\w-]+\.(ogg|flac): ", line)}
+
+
 def cut_audio(folders: list[Path]) -> list[Samples]:
-    """Return pieces of a crop's length of all files in folders; short files are joined first."""
-    pieces = []
+    """Return pieces of a crop's length of the listed files in folders; short ones joined first.
+
+    A file that `base_audio.txt` does not name is left out: its licence was not found good enough.
+    """
+    pieces, names = [], read_audio_names()
     for folder in folders:
-        files = sorted(path for path in folder.rglob("*") if path.suffix in (".ogg", ".flac"))
+        files = sorted(path for path in folder.rglob("*") if path.name in names)
         waves = [read_clip(path) for path in files]
         short = [wave for wave in waves if len(wave) < CROP_SAMPLES]
         waves = [wave for wave in waves if len(wave) >= CROP_SAMPLES]
@@ -280,8 +291,7 @@ def main() -> None:
         type=Path,
         nargs="*",
         default=[],
-        help="folders of other audio, all of it CC0, CC BY or public domain, and no source of "
-        "ESC-50's",
+        help="folders of other audio; read are the files that base_audio.txt lists",
     )
     parser.add_argument("--teacher", type=Path, required=True, help="mn04_as_mAP_432.pt")
     parser.add_argument("--crops", type=int, default=5, help="of each clip or piece (%(default)s)")
