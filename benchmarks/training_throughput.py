@@ -49,8 +49,8 @@ class LiteralTraining:
     """The documented system's loop: a list of features, a default DataLoader, Adam."""
 
     def __init__(self, split: Split, frames: int = 250) -> None:
-        mean = torch.from_numpy(split.train.features.mean(0))
-        scale = torch.from_numpy(split.train.features.std(0))
+        mean = torch.from_numpy(split.train.together().mean(0))
+        scale = torch.from_numpy(split.train.together().std(0))
         clips = []
         for number, label in enumerate(split.train.labels):
             clip = (torch.from_numpy(split.train.clip(number)[:frames]) - mean) / scale

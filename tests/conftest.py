@@ -56,6 +56,16 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def features_kept(tmp_path_factory):
+    """Keep features in a cache of the tests, one for all workers, not in the user's."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with mock.patch.dict(os.environ, {"EARMARK_CACHE": str(root / "shared-cache")}):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def pictures(request):
     """Draw no picture, which costs more than a small training, but where a test is marked so."""

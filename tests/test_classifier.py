@@ -12,7 +12,7 @@ import torch
 
 from earmark.classifier import Classifier
 from earmark.config import Calibration
-from earmark.data.dataset import file_frames
+from earmark.data.extract import file_frames
 from earmark.decision.calibration_file import write_calibration
 from earmark.errors import AudioError, ModelError, SettingsError
 from earmark.export.build import build

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from earmark import __version__
-from earmark.commands import crossval, evaluate, export, predict, prepare, stream, train
+from earmark.commands import cache, crossval, evaluate, export, predict, prepare, stream, train
 from earmark.commands.printing import show_audio_warnings
 from earmark.config import EventSettings, TrainingSettings
 from earmark.errors import EarmarkError
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, module, text in (
         ("prepare", prepare, "turn a dataset into split files"),
+        ("cache", cache, "show or clear the features that are kept on disk"),
         ("train", train, "train a model on one split"),
         ("crossval", crossval, "train and test every fold of a dataset"),
         ("evaluate", evaluate, "score a model on a split, or one audio file"),

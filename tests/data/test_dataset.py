@@ -13,12 +13,11 @@ import torch
 from earmark.config import FrontEndSettings
 from earmark.data.dataset import (
     build_dataset,
-    extract_clips,
-    file_frames,
     replaceable_splits,
     report,
     write_splits,
 )
+from earmark.data.extract import extract_clips, file_frames
 from earmark.data.readers import read_dataset
 from earmark.data.splits import read_split
 from earmark.errors import AudioError, DatasetError

@@ -76,7 +76,7 @@ def test_a_split_comes_back_as_it_was_written(tmp_path, index, changes):
     assert path == tmp_path / "new" / f"split_{index}.pkl"
     given = read_split(tmp_path / "new", index)
     assert_same(given, split)
-    assert given.train.features.dtype == np.float32
+    assert given.train.together().dtype == np.float32
     assert given.train.labels.dtype == given.train.frames.dtype == np.int64
 
 
@@ -198,9 +198,9 @@ def test_a_split_that_lacks_an_entry_is_refused_by_name(tmp_path, key):
 
 
 def test_a_later_version_is_refused_with_the_command_that_makes_this_one(tmp_path):
-    save(tmp_path, {**own_content(tmp_path), "version": 2})
+    save(tmp_path, {**own_content(tmp_path), "version": 3})
     message = fault_of(tmp_path)
-    assert "is split format 2, this Earmark reads 1" in message
+    assert "is split format 3, this Earmark reads 1 and 2" in message
     assert message.endswith("write it again with: earmark prepare DATASET")
 
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from earmark.config import FrontEndSettings
+from earmark.data.frames import ClipFrames, as_view
 from earmark.data.splits import ClipSet
+from earmark.errors import DatasetError
 from earmark.nn.features import LogMel
 from earmark.nn.mel import band_positions
+from earmark.training import augment
 from earmark.training.augment import Batches, feature_statistics
 from tests.builders import FRONT_END, clip_set, small_recipe
 
@@ -49,6 +52,31 @@ def test_the_same_generator_gives_the_same_crops_and_another_seed_others():
     first, second, other = draw(made, 1), draw(made, 1), draw(made, 2)
     torch.testing.assert_close(first, second, atol=0, rtol=0)
     assert not torch.allclose(first[0], other[0])
+
+
+def test_crops_are_the_same_when_the_clips_are_too_many_for_memory(monkeypatch):
+    clips = clip_set(5, 0)
+    views = ClipFrames([as_view(clip) for clip in clips.clips()], FRONT_END.n_mels)
+    kept = ClipSet(views, clips.frames, clips.labels, clips.paths, clips.groups)
+    recipe, device = small_recipe(mixup_probability=0.5, stretch=0.2), torch.device("cpu")
+    in_memory = Batches(kept, recipe, FRONT_END, device)
+    monkeypatch.setattr(augment, "_IN_MEMORY_BYTES", 0)
+    gathered = Batches(kept, recipe, FRONT_END, device)
+    assert gathered.features is None
+    torch.testing.assert_close(gathered.mean, in_memory.mean)
+    torch.testing.assert_close(gathered.scale, in_memory.scale)
+    gathered.mean = in_memory.mean  # which masks are filled with, to the bit
+    for mine, other in zip(draw(gathered), draw(in_memory), strict=True):
+        torch.testing.assert_close(mine, other, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 20])
+def test_features_that_are_no_numbers_are_refused(monkeypatch, limit):
+    monkeypatch.setattr(augment, "_IN_MEMORY_BYTES", limit)
+    clips = clip_set(5, 0)
+    clips.features[3, 1] = np.nan
+    with pytest.raises(DatasetError, match="earmark cache --clear"):
+        Batches(clips, small_recipe(), FRONT_END, torch.device("cpu"))
 
 
 def test_gain_adds_one_number_to_the_whole_crop():

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from earmark.config.recipes import Recipe
-from earmark.data.dataset import FeatureClip, FeatureDataset
+from earmark.data.dataset import FeatureDataset
+from earmark.data.extract import FeatureClip
 from earmark.data.readers import Clip
 from earmark.errors import DatasetError, RunError
 from earmark.evaluation.crossval_report import (

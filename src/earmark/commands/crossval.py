@@ -15,6 +15,7 @@ from earmark.commands.datasets import (
 )
 from earmark.commands.flags import (
     accelerator_for,
+    add_cache_dir,
     add_cuda,
     add_other_settings,
     add_precision,
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cuda(parser)
     add_precision(parser)
+    add_cache_dir(parser)
     add_dataset_flags(parser)
     add_other_settings(parser, ["seed"])
     parser.epilog = (
@@ -77,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
+    from earmark.data.cache.store import FeatureCache
     from earmark.data.prepare import extract_features, refuse_failures
     from earmark.evaluation.baselines import measure_baselines
     from earmark.evaluation.crossval_report import (
@@ -112,7 +115,12 @@ def run(args: argparse.Namespace) -> int:
     if args.leave_out and recipe.training.teacher:
         raise RunError("a teacher knows every class; use --teacher 0 with --leave_out")
     request = dataset_request(args)
-    dataset = extract_features(request, recipe.front_end, reporter=terminal_reporter())
+    reporter = terminal_reporter()
+    dataset = extract_features(
+        request, recipe.front_end, reporter=reporter, cache=FeatureCache(args.cache_dir)
+    )
+    if dataset.left_out:
+        reporter.remark(dataset.left_out)
     refuse_failures(dataset, request, "nothing was trained")
     refuse_unvalidated(dataset)
     if args.leave_out:

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.commands.flags import add_cuda, add_splits_dir, choose_device, splits_folder
+from earmark.commands.datasets import terminal_reporter
+from earmark.commands.flags import (
+    add_cache_dir,
+    add_cuda,
+    add_splits_dir,
+    choose_device,
+    splits_folder,
+)
 from earmark.commands.printing import model_json, synthetic_note
 from earmark.errors import SettingsError
 
@@ -32,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cuda(parser)
     add_splits_dir(parser)
+    add_cache_dir(parser)
     parser.epilog = (
         "examples:\n"
         "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --output_file r.json\n"
@@ -42,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score a split or one file, print and write the results; return the exit code."""
     from earmark.classifier import Classifier
+    from earmark.data.cache.store import FeatureCache
     from earmark.data.splits import read_split, split_path
     from earmark.evaluation.report import evaluate, summary, write_results
     from earmark.io.files import write_json
@@ -64,7 +73,14 @@ def run(args: argparse.Namespace) -> int:
             write_json(Path(args.output_file), {**prediction.to_dict(), "model": model})
         return 0
     trained = load_model(model_dir)
-    split = read_split(splits_folder(args.splits_dir, args.beside), args.split_index)
+    reporter = terminal_reporter()
+    split = read_split(
+        splits_folder(args.splits_dir, args.beside),
+        args.split_index,
+        cache=FeatureCache(args.cache_dir),
+        watch=reporter.watch,
+        remark=reporter.remark,
+    )
     trained.model.to(choose_device(args.cuda))
     results = evaluate(trained, split, batch_size=args.batch_size, model_name=model_dir.name)
     print(summary(results))

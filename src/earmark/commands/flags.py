@@ -33,6 +33,16 @@ def add_splits_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache_dir(parser: argparse.ArgumentParser) -> None:
+    """Add `--cache_dir`."""
+    parser.add_argument(
+        "--cache_dir",
+        metavar="DIR",
+        help="folder of the cache of features (that in the variable EARMARK_CACHE, else where the "
+        "system keeps caches; earmark cache shows it)",
+    )
+
+
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """Add `--precision`."""
     parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="mixed precision (no)")

@@ -11,6 +11,7 @@ from earmark.commands.datasets import (
     dataset_request,
     terminal_reporter,
 )
+from earmark.commands.flags import add_cache_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="INT", help="seed of made folds and sounds (0)"
     )
+    parser.add_argument(
+        "--self_contained",
+        action="store_true",
+        help="write the features into the split files, in place of references to the cache, so "
+        "that they can be taken to another machine",
+    )
+    add_cache_dir(parser)
     add_dataset_flags(parser)
     parser.epilog = (
+        "Features are kept in a cache, so that a file is decoded once; see earmark cache.\n\n"
         "examples:\n  earmark prepare synthetic\n  earmark prepare ESC-50/ --esc10\n"
         "  earmark prepare my_sounds/ --folds 4 --out my_splits"
     )
@@ -36,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read a dataset, write its splits, report; return the exit code."""
     from earmark.config.recipes import read_recipe
+    from earmark.data.cache.store import FeatureCache
     from earmark.data.dataset import replaceable_splits, report, write_splits
     from earmark.data.prepare import extract_features, refuse_failures
     from earmark.data.splits import split_path
@@ -46,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
     replaceable_splits(out)
     request = dataset_request(args, seed=args.seed)
     front_end = read_recipe(args.recipe).front_end
-    dataset = extract_features(request, front_end, reporter=terminal_reporter())
-    paths = write_splits(dataset, out)
+    dataset = extract_features(
+        request, front_end, reporter=terminal_reporter(), cache=FeatureCache(args.cache_dir)
+    )
+    paths = write_splits(dataset, out, self_contained=args.self_contained)
     print(report(dataset))
     print(f"wrote {paths[0]} to {paths[-1].name}")
     refuse_failures(dataset, request, "the splits hold the others")

@@ -21,6 +21,7 @@ from earmark.commands.datasets import (
 )
 from earmark.commands.flags import (
     accelerator_for,
+    add_cache_dir,
     add_cuda,
     add_other_settings,
     add_precision,
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     add_settings(parser, _DOCUMENTED)
     add_cuda(parser)
     add_splits_dir(parser)
+    add_cache_dir(parser)
     add_precision(parser)
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, with its own settings"
@@ -144,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_unwritable(_runs_folder(args) / ".run")
     if request.dataset is not None:
         recipe.check_fit()
-    split = _load_split(request)
+    split = _load_split(request, args.cache_dir)
     _refuse_other_front_end(args, recipe, split, start)
     accelerator = accelerator_for(args.cuda, args.precision)
     request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
@@ -194,10 +196,11 @@ def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
     )
 
 
-def _load_split(request: TrainingRequest) -> Split:
+def _load_split(request: TrainingRequest, cache_dir: str | None) -> Split:
+    from earmark.data.cache.store import FeatureCache
     from earmark.training.request import load_split
 
-    return load_split(request, terminal_reporter())
+    return load_split(request, terminal_reporter(), cache=FeatureCache(cache_dir))
 
 
 def _refuse_other_front_end(
@@ -240,7 +243,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         if request.dataset is not None:
             raise RunError(f"{folder}: was started on a dataset; leave out --splits_dir")
         request = dataclasses.replace(request, splits_dir=str(Path(args.splits_dir).resolve()))
-    split = _load_split(request)
+    split = _load_split(request, args.cache_dir)
     start = None if request.init is None else _load_initial(request.init)
     accelerator = accelerator_for(args.cuda, args.precision or request.precision)
     request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))

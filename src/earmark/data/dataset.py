@@ -7,10 +7,8 @@ every result wrong stops the whole: folds that leak, a class that vanished, noth
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,40 +19,23 @@ import torch
 from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings
+from earmark.data.cache.store import FeatureCache
+from earmark.data.extract import FeatureClip, Progress, extract_clips
 from earmark.data.folds import assign_folds, find_leaks, merged_groups, natural_order
+from earmark.data.frames import ClipFrames, as_view
 from earmark.data.negatives import NO_CLASS, NONE
 from earmark.data.pickles.inert import read_inert
-from earmark.data.readers import Clip, Dataset
+from earmark.data.readers import Dataset
 from earmark.data.splits import ClipSet, Split, is_own, split_numbers, split_path, write_split
 from earmark.data.synthetic.negatives import make_negatives
-from earmark.errors import AudioError, DatasetError, SplitError
-from earmark.io import decode
-from earmark.io.files import sha256_of_file, sha256_of_json
+from earmark.errors import DatasetError, SplitError
+from earmark.io.files import sha256_of_json
 from earmark.nn.features import LogMel
-
-Progress = Callable[[Iterable[object]], Iterable[object]]
-
-
-@dataclass(frozen=True)
-class FeatureClip:
-    """A clip that could be read.
-
-    Attributes:
-        clip: what it is.
-        frames: its log-mel frames, `(frames, mels)`.
-        seconds: its length.
-        digest: SHA-256 of its file.
-    """
-
-    clip: Clip
-    frames: NDArray[np.float32]
-    seconds: float
-    digest: str
 
 
 @dataclass(frozen=True)
 class FeatureDataset:
-    """A dataset in memory: features, folds, and what could not be read.
+    """A dataset: features, folds, and what could not be read.
 
     Attributes:
         name: name of the dataset.
@@ -66,6 +47,7 @@ class FeatureDataset:
         failures: one line for each unreadable file.
         front_end: how the features were made.
         fingerprint: SHA-256 over contents, labels and folds.
+        left_out: what the search for clips passed over, with numbers and reasons; may be empty.
     """
 
     name: str
@@ -77,6 +59,7 @@ class FeatureDataset:
     failures: Sequence[str]
     front_end: FrontEndSettings
     fingerprint: str
+    left_out: str = ""
 
     @property
     def fold_names(self) -> list[str]:
@@ -146,60 +129,14 @@ class FeatureDataset:
     def _clip_set(self, wanted: Sequence[bool]) -> ClipSet:
         chosen = [place for place, i in enumerate(wanted) if i]
         items = [self.clips[place] for place in chosen]
-        none = np.zeros((0, self.front_end.n_mels), np.float32)
         return ClipSet(
-            np.concatenate([none, *(item.frames for item in items)]),
+            ClipFrames([as_view(item.frames) for item in items], self.front_end.n_mels),
             np.array([len(item.frames) for item in items], np.int64),
             self.labels[chosen],
             [str(item.clip.path) for item in items],
             [self.groups[place] for place in chosen],
+            [item.digest for item in items],
         )
-
-
-def file_frames(path: Path, front_end: LogMel) -> tuple[NDArray[np.float32], float]:
-    """Return a file's log-mel frames `(frames, mels)` and its seconds, in bounded memory.
-
-    Raises:
-        AudioError: see `earmark.io.decode.read_blocks`.
-    """
-    lengths: list[int] = []
-
-    def counted() -> Iterator[NDArray[np.float32]]:
-        for block in decode.read_blocks(path, front_end.settings.sample_rate):
-            lengths.append(len(block))
-            yield block
-
-    with torch.inference_mode():
-        frames = torch.cat(list(front_end.clip_frames(counted())), dim=1)[0].numpy()
-    return frames, sum(lengths) / front_end.settings.sample_rate
-
-
-def extract_clips(
-    clips: Sequence[Clip], settings: FrontEndSettings, progress: Progress = iter
-) -> tuple[list[FeatureClip], list[str]]:
-    """Decode clips and make their features, on all cores.
-
-    Args:
-        clips: what to read.
-        settings: the front end.
-        progress: wraps the iteration over clips, to show a bar.
-
-    Returns:
-        The readable clips in order, and one line for each of the others.
-    """
-    front_end = LogMel(settings)
-
-    def one(clip: Clip) -> FeatureClip | str:
-        try:
-            frames, seconds = file_frames(clip.path, front_end)
-            return FeatureClip(clip, frames, seconds, sha256_of_file(clip.path))
-        except (AudioError, OSError) as error:
-            return str(error)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(progress(pool.map(one, clips)))
-    readable = [result for result in results if isinstance(result, FeatureClip)]
-    return readable, [result for result in results if isinstance(result, str)]
 
 
 def generate_negatives(settings: FrontEndSettings, count: int, seed: int) -> ClipSet:
@@ -236,8 +173,10 @@ def build_dataset(
     seed: int = 0,
     progress: Progress = iter,
     tell_fault: Callable[[str], object] = lambda _: None,
+    remark: Callable[[str], object] = lambda _: None,
+    cache: FeatureCache | None = None,
 ) -> FeatureDataset:
-    """Decode a dataset and divide it into folds.
+    """Make the features of a dataset and divide it into folds.
 
     Args:
         dataset: the clips.
@@ -247,12 +186,16 @@ def build_dataset(
         seed: seed of the folds that are made.
         progress: wraps the iteration over clips, to show a bar.
         tell_fault: takes a line about each unreadable file, before any error.
+        remark: takes a line about a cache that cannot be written, or is too small.
+        cache: where features are looked for and kept; None: they are kept in memory.
 
     Raises:
         DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
     """
     _check_table(dataset, folds=folds, seed=seed)
-    readable, failures = extract_clips(dataset.clips, settings, progress)
+    readable, failures = extract_clips(
+        dataset.clips, settings, progress, cache=cache, remark=remark
+    )
     for failure in failures:
         tell_fault(failure)
     if not readable:
@@ -286,6 +229,7 @@ def build_dataset(
         failures,
         settings,
         fingerprint,
+        dataset.left_out,
     )
 
 
@@ -344,8 +288,13 @@ def replaceable_splits(out: Path) -> list[Path]:
     return found
 
 
-def write_splits(dataset: FeatureDataset, out: Path) -> list[Path]:
+def write_splits(dataset: FeatureDataset, out: Path, *, self_contained: bool = False) -> list[Path]:
     """Write one split file for each fold, in place of those of an earlier dataset.
+
+    Args:
+        dataset: the dataset.
+        out: folder of the split files.
+        self_contained: see `write_split`.
 
     Raises:
         DatasetError: see `replaceable_splits`.
@@ -353,7 +302,10 @@ def write_splits(dataset: FeatureDataset, out: Path) -> list[Path]:
     # Backwards: a kill leaves splits missing, never two datasets mixed.
     for path in reversed(replaceable_splits(out)):
         path.unlink()
-    return [write_split(out, dataset.split(index)) for index in range(len(dataset.fold_names))]
+    return [
+        write_split(out, dataset.split(index), self_contained=self_contained)
+        for index in range(len(dataset.fold_names))
+    ]
 
 
 def report(dataset: FeatureDataset) -> str:
@@ -381,4 +333,6 @@ def report(dataset: FeatureDataset) -> str:
         f"{np.median(seconds):.2f} s, together {seconds.sum() / 60:.1f} min"
     )
     lines.append(f"unreadable files: {len(dataset.failures)}")
+    if dataset.left_out:
+        lines.append(dataset.left_out)
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Any
 
 from earmark.config import FrontEndSettings
 from earmark.config.codec import check_types
+from earmark.data.cache.store import FeatureCache
 from earmark.data.dataset import FeatureDataset, build_dataset, describe_leaks
 from earmark.data.readers import SYNTHETIC, read_dataset, with_negatives
 from earmark.data.synthetic import sounds
@@ -79,14 +80,16 @@ def extract_features(
     *,
     tested: bool = True,
     reporter: Reporter | None = None,
+    cache: FeatureCache | None = None,
 ) -> FeatureDataset:
-    """Read a dataset and extract its features.
+    """Read a dataset and extract its features, or find them in the cache.
 
     Args:
         request: which dataset.
         front_end: how to make frames.
         tested: a fold will be tested; else none are made, and those there are may leak.
         reporter: is told about it.
+        cache: where features are looked for and kept; None: the user's.
 
     Raises:
         EarmarkError: there is no such dataset, or it is incomplete and that is not allowed.
@@ -124,6 +127,8 @@ def extract_features(
         seed=request.seed,
         progress=watch,
         tell_fault=reporter.tell_fault,
+        remark=reporter.remark,
+        cache=cache or FeatureCache(),
     )
 
 

@@ -19,7 +19,15 @@ from pathlib import Path
 from earmark.data.negatives import means_no_class
 from earmark.data.tables import find_file, read_table
 from earmark.errors import DatasetError
-from earmark.io.paths import has_audio_suffix, walk
+from earmark.io.paths import (
+    DEAD_LINK,
+    HIDDEN,
+    NOT_AUDIO,
+    SPECIAL,
+    Found,
+    has_audio_suffix,
+    walk,
+)
 
 SYNTHETIC = "synthetic-sounds"  # what the built-in sounds are written as; the name is their mark
 # ESC-10's own names: "001 - Dog bark/1-100032-A.ogg" is class, then fold-source-take.
@@ -50,6 +58,7 @@ _ESC10_LABELS = frozenset(
         "crackling fire",
     ]
 )
+_OUTSIDE = "outside the class folders"
 _SEVERAL = re.compile(r"[,;|]")
 _PARTS = re.compile(
     r"(train|training|test|testing|val|valid|validation|dev|eval|fold[ _-]?\d+)", re.I
@@ -83,6 +92,8 @@ class Dataset:
         synthetic: the clips are generated, not recorded.
         known_leaks: sources that stand in two of its official folds as it is published.
         remarks: what was read otherwise than one may think, a line each.
+        left_out: what a search of its folders passed over, with numbers and reasons, in a line;
+            nothing where it passed over nothing, or a table lists the clips.
     """
 
     name: str
@@ -90,6 +101,7 @@ class Dataset:
     synthetic: bool = False
     known_leaks: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    left_out: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -136,18 +148,19 @@ def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
     return dataset
 
 
-def read_negatives(path: Path) -> tuple[Clip, ...]:
+def read_negatives(path: Path, found: Found | None = None) -> tuple[Clip, ...]:
     """List the clips of no class in a folder, at any depth, or in a table.
 
     Args:
         path: a folder of audio files, or a CSV table `path[,fold][,group]`; labels in it are not
             looked at.
+        found: is told what a search of the folder passed over.
 
     Raises:
         DatasetError: there is no such folder or table, or it holds nothing.
     """
     if path.is_dir():
-        clips = [Clip(file, None, str(file)) for file in _audio_files(path)]
+        clips = [Clip(file, None, str(file)) for file in _audio_files(path, found or Found())]
     elif path.is_file() and path.suffix.lower() == ".csv":
         table = read_table(path, required=("path",), optional=("label", "fold", "group"))
         clips = [_table_clip(path, row, None) for row in table.rows]
@@ -164,20 +177,27 @@ def with_negatives(dataset: Dataset, paths: Iterable[Path]) -> Dataset:
     Raises:
         DatasetError: see `read_negatives`; or a file is listed twice.
     """
-    more = [clip for path in paths for clip in read_negatives(path)]
+    found = Found()
+    more = [clip for path in paths for clip in read_negatives(path, found)]
     if not more:
         return dataset
-    together = dataclasses.replace(dataset, clips=(*dataset.clips, *more))
+    left_out = "; ".join(filter(None, (dataset.left_out, found.summary())))
+    together = dataclasses.replace(
+        dataset,
+        clips=(*dataset.clips, *more),
+        remarks=(*dataset.remarks, *_remarks(found)),
+        left_out=left_out,
+    )
     _refuse_twice(Path(dataset.name), together)
     return together
 
 
 def _read_numbered_folders(path: Path, esc10_only: bool) -> Dataset:
     """Read the original folders of ESC-10 and ESC-50, which have them alike."""
-    clips, odd = [], []
+    clips, odd, found = [], [], _survey(path)
     for folder in _folders(path):
         name = _ESC10_FOLDER.fullmatch(folder.name)
-        files = _audio_files(folder)
+        files = _audio_files(folder, found)
         if files and means_no_class(folder.name):
             clips += [Clip(file, None, str(file.relative_to(path))) for file in files]
             continue
@@ -195,7 +215,14 @@ def _read_numbered_folders(path: Path, esc10_only: bool) -> Dataset:
     labels = {_plain(clip.label) for clip in clips if clip.label is not None}
     dataset_name = "ESC-10" if labels <= _ESC10_LABELS else "ESC-50"
     leaks = _ESC50_LEAKS if dataset_name == "ESC-50" else frozenset()
-    return _choose_esc10(Dataset(dataset_name, tuple(clips), known_leaks=leaks), esc10_only)
+    dataset = Dataset(
+        dataset_name,
+        tuple(clips),
+        known_leaks=leaks,
+        remarks=_remarks(found),
+        left_out=found.summary(),
+    )
+    return _choose_esc10(dataset, esc10_only)
 
 
 def _read_esc50(path: Path, esc10_only: bool) -> Dataset:
@@ -286,10 +313,10 @@ def _refuse_parts(path: Path, folders: Sequence[Path]) -> None:
 
 
 def _read_class_folders(path: Path) -> Dataset:
-    clips, odd = [], []
+    clips, odd, found = [], [], _survey(path)
     _refuse_parts(path, _folders(path))
     for folder in _folders(path):
-        files = _audio_files(folder)
+        files = _audio_files(folder, found)
         if not files:
             odd.append(f"{folder.name}/ (no audio file)")
         label = _class_or_none(folder.name)
@@ -298,7 +325,13 @@ def _read_class_folders(path: Path) -> Dataset:
         odd += [f.name for f in sorted(path.iterdir()) if f.is_file() and has_audio_suffix(f)]
         _refuse_odd(path, "one folder per class", odd)
     name = path.resolve().name
-    return Dataset(name, tuple(clips), name.startswith(SYNTHETIC))
+    return Dataset(
+        name,
+        tuple(clips),
+        name.startswith(SYNTHETIC),
+        remarks=_remarks(found),
+        left_out=found.summary(),
+    )
 
 
 def _read_table(path: Path, *, ignored: Sequence[str] = ()) -> Dataset:
@@ -344,9 +377,37 @@ def _folders(path: Path) -> list[Path]:
     )
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    """Return the audio files in a folder and below, in a fixed order; see `earmark.io.paths`."""
-    return sorted(walk(folder).files)
+def _audio_files(folder: Path, found: Found) -> list[Path]:
+    """Return the audio files in a folder and below, in a fixed order; see `earmark.io.paths`.
+
+    What the search passed over is added to `found`.
+    """
+    below = walk(folder)
+    for reason, paths in below.left_out.items():
+        found.left_out.setdefault(reason, []).extend(paths)
+    found.faults += below.faults
+    found.twins += below.twins
+    return sorted(below.files)
+
+
+def _survey(path: Path) -> Found:
+    """Note what stands in the top folder of a dataset and is not looked into."""
+    found, folders = Found(), set(_folders(path))
+    for entry in sorted(path.iterdir()):
+        if entry in folders:
+            continue
+        if entry.name.startswith(".") or entry.is_dir():
+            found.leave(HIDDEN, entry)
+        elif entry.is_file():
+            found.leave(_OUTSIDE if has_audio_suffix(entry) else NOT_AUDIO, entry)
+        else:
+            found.leave(DEAD_LINK if entry.is_symlink() else SPECIAL, entry)
+    return found
+
+
+def _remarks(found: Found) -> tuple[str, ...]:
+    """Return lines about folders that cannot be searched, and about names that look alike."""
+    return (*found.faults, *found.twins)
 
 
 def _refuse_odd(path: Path, layout: str, odd: list[str], more_advice: str = "") -> None:

@@ -3,79 +3,46 @@
 What Earmark writes is a plain dict of NumPy arrays, strings and numbers that a bare `pickle.load`
 reads. What it reads goes through `earmark.data.pickles.inert`, so that a hostile file runs no code.
 
-Clips differ in length, so a part holds all frames of all clips in one array and the number of
-frames of each; nothing is padded or cut.
+Clips differ in length, so a part holds all frames of all clips, one after the other, and the number
+of frames of each; nothing is padded or cut. A split file holds the frames themselves, or the digest
+of each clip's file, by which its frames are found in the cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings, from_json, to_json
+from earmark.data.cache.store import FeatureCache
+from earmark.data.clip_set import ClipSet
+from earmark.data.frames import ClipFrames, View
 from earmark.data.negatives import NO_CLASS
 from earmark.data.pickles.foreign import read_foreign
 from earmark.data.pickles.inert import read_inert
+from earmark.data.references import Watch, find_frames
 from earmark.errors import SettingsError, SplitError
 from earmark.io.files import write_whole
 
+__all__ = [
+    "ClipSet",
+    "Split",
+    "is_own",
+    "read_split",
+    "split_numbers",
+    "split_path",
+    "write_split",
+]
+
 FORMAT = "earmark-split"
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class ClipSet:
-    """The features and labels of some clips.
-
-    Attributes:
-        features: all frames of all clips, one after the other, `(total frames, input_size)`.
-        frames: frames of each clip, `(clips,)`, at least 1.
-        labels: class numbers, `(clips,)`; `NO_CLASS`, -1, for clips of no class.
-        paths: each clip's file, or a name where it has none.
-        groups: each clip's source recording.
-    """
-
-    features: NDArray[np.float32]
-    frames: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    paths: Sequence[str]
-    groups: Sequence[str]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def of_class(self) -> NDArray[np.bool_]:
-        """True for the clips that have a class, `(clips,)`; False for negatives."""
-        return self.labels != NO_CLASS
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """The first frame of each clip in `features`, `(clips,)`."""
-        return np.cumsum(self.frames) - self.frames
-
-    def clip(self, index: int) -> NDArray[np.float32]:
-        """Return the frames of one clip, `(frames, input_size)`."""
-        start = int(self.starts[index])
-        return self.features[start : start + int(self.frames[index])]
-
-    def select(self, mask: NDArray[np.bool_]) -> ClipSet:
-        """Return the clips where `mask` is True."""
-        chosen = np.flatnonzero(mask).tolist()
-        return ClipSet(
-            self.features[np.repeat(mask, self.frames)],
-            self.frames[chosen],
-            self.labels[chosen],
-            [self.paths[i] for i in chosen],
-            [self.groups[i] for i in chosen],
-        )
+VERSION = 1  # holds the frames
+REFERRING = 2  # holds references to them
 
 
 @dataclass(frozen=True)
@@ -121,12 +88,20 @@ def split_numbers(folder: Path) -> list[int]:
     return sorted(int(text) for text in numbers if text.isdecimal() and text == str(int(text)))
 
 
-def write_split(folder: Path, split: Split) -> Path:
-    """Write a split as `split_INDEX.pkl`, whole or not at all, and return its path."""
+def write_split(folder: Path, split: Split, *, self_contained: bool = False) -> Path:
+    """Write a split as `split_INDEX.pkl`, whole or not at all, and return its path.
+
+    Args:
+        folder: where.
+        split: the split.
+        self_contained: write the frames themselves, so that the file can be taken elsewhere, and
+            not references to the cache. So it is too where not all clips are in the cache.
+    """
     front_end = split.front_end
+    refers = not self_contained and front_end is not None and all(map(_kept, _parts(split)))
     content: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": REFERRING if refers else VERSION,
         "dataset": split.dataset,
         "synthetic": int(split.synthetic),
         "split_index": split.index,
@@ -134,17 +109,29 @@ def write_split(folder: Path, split: Split) -> Path:
         "classes": np.array(split.classes),
         "front_end": to_json(front_end) if front_end else {},
         "fingerprint": split.fingerprint,
-        "train": _part_content(split.train),
-        "test": _part_content(split.test),
+        "train": _part_content(split.train, refers=refers),
+        "test": _part_content(split.test, refers=refers),
     }
+    if refers:
+        content["folder"] = str(Path.cwd())
     path = split_path(folder, split.index)
     write_whole(path, lambda file: pickle.dump(content, file, protocol=4))
     return path
 
 
-def _part_content(part: ClipSet) -> dict[str, Any]:
+def _parts(split: Split) -> tuple[ClipSet, ClipSet]:
+    return split.train, split.test
+
+
+def _kept(part: ClipSet) -> bool:
+    """Tell whether all clips of a part are in the cache."""
+    return isinstance(part.features, ClipFrames) and part.features.mapped
+
+
+def _part_content(part: ClipSet, *, refers: bool) -> dict[str, Any]:
+    frames = {"digests": np.array(part.digests, dtype=np.str_)} if refers else {}
     return {
-        "features": part.features,
+        **(frames or {"features": part.together()}),
         "frames": part.frames,
         "labels": part.labels,
         "paths": np.array(part.paths, dtype=np.str_),
@@ -152,15 +139,30 @@ def _part_content(part: ClipSet) -> dict[str, Any]:
     }
 
 
-def read_split(folder: Path, index: int) -> Split:
+def read_split(
+    folder: Path,
+    index: int,
+    *,
+    cache: FeatureCache | None = None,
+    watch: Watch = lambda results, _: results,
+    remark: Callable[[str], object] = lambda _: None,
+) -> Split:
     """Read `split_INDEX.pkl` from a folder.
 
     Besides Earmark's own format it takes what users of the documented system may have: a dict
     with `train` and `test`, or a pair, of `(features, labels)` arrays or tensors, lists of
     `(feature, label)` pairs, or `TensorDataset`s.
 
+    Args:
+        folder: the folder.
+        index: number of the split.
+        cache: where the frames are that a split refers to; None: the user's.
+        watch: wraps the iteration over clips that must be decoded again, to show a bar.
+        remark: takes a line about a cache that cannot be written, or is too small.
+
     Raises:
-        SplitError: the file is missing, damaged, would run code, or holds something else.
+        SplitError: the file is missing, damaged, would run code, or holds something else; or it
+            refers to frames that are neither in the cache nor can be made again.
     """
     path = split_path(folder, index)
     if not path.is_file():
@@ -168,7 +170,7 @@ def read_split(folder: Path, index: int) -> Split:
     content = read_inert(path)
     try:
         if is_own(content):
-            return _own_split(content, index)
+            return _own_split(content, index, cache=cache, watch=watch, remark=remark)
         return _foreign_split(content, index, path)
     except (SplitError, SettingsError) as error:
         raise SplitError(f"{path}: {error}") from None
@@ -194,10 +196,17 @@ def is_own(content: Any) -> bool:
     return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
-def _own_split(content: Mapping[str, Any], index: int) -> Split:
-    if content["version"] != VERSION:
+def _own_split(
+    content: Mapping[str, Any],
+    index: int,
+    *,
+    cache: FeatureCache | None,
+    watch: Watch,
+    remark: Callable[[str], object],
+) -> Split:
+    if content["version"] not in (VERSION, REFERRING):
         raise SplitError(
-            f"is split format {content['version']}, this Earmark reads {VERSION}; "
+            f"is split format {content['version']}, this Earmark reads {VERSION} and {REFERRING}; "
             "write it again with: earmark prepare DATASET"
         )
     if content["split_index"] != index:
@@ -205,19 +214,30 @@ def _own_split(content: Mapping[str, Any], index: int) -> Split:
             f"is split {content['split_index']} under another name; write the splits again with: "
             "earmark prepare DATASET"
         )
-    parts = {}
-    for name in ("train", "test"):
-        part = content[name]
-        parts[name] = ClipSet(
-            np.asarray(part["features"], np.float32),
-            np.asarray(part["frames"], np.int64),
-            np.asarray(part["labels"], np.int64),
-            [str(p) for p in part["paths"]],
-            [str(g) for g in part["groups"]],
+    front_end = content["front_end"]
+    settings = from_json(FrontEndSettings, front_end) if front_end else None
+    names = ("train", "test")
+    if content["version"] == VERSION:
+        parts = {name: _part(content[name]) for name in names}
+    else:
+        both = [content[name] for name in names]
+        digests = [str(digest) for part in both for digest in part["digests"]]
+        views = find_frames(
+            digests,
+            [str(path) for part in both for path in part["paths"]],
+            from_json(FrontEndSettings, front_end),
+            folder=Path(str(content["folder"])),
+            cache=cache or FeatureCache(),
+            watch=watch,
+            remark=remark,
         )
+        middle = len(both[0]["digests"])
+        parts = {
+            name: _referring_part(part, own)
+            for name, part, own in zip(names, both, (views[:middle], views[middle:]), strict=True)
+        }
     if shared := set(parts["train"].groups) & set(parts["test"].groups):
         raise SplitError(f"leaks: source {min(shared)!r} stands in its train and its test part")
-    front_end = content["front_end"]
     return _checked(
         Split(
             **parts,
@@ -226,9 +246,31 @@ def _own_split(content: Mapping[str, Any], index: int) -> Split:
             synthetic=bool(content["synthetic"]),
             index=int(content["split_index"]),
             test_fold=str(content["test_fold"]),
-            front_end=from_json(FrontEndSettings, front_end) if front_end else None,
+            front_end=settings,
             fingerprint=str(content["fingerprint"]),
         )
+    )
+
+
+def _part(part: Mapping[str, Any]) -> ClipSet:
+    return ClipSet(
+        np.asarray(part["features"], np.float32),
+        np.asarray(part["frames"], np.int64),
+        np.asarray(part["labels"], np.int64),
+        [str(p) for p in part["paths"]],
+        [str(g) for g in part["groups"]],
+    )
+
+
+def _referring_part(part: Mapping[str, Any], views: Sequence[View]) -> ClipSet:
+    """Return a part whose frames lie in the cache; made again, they may be more or fewer."""
+    return ClipSet(
+        ClipFrames(views, views[0].source.array.shape[1] if views else 0),
+        np.array([len(view) for view in views], np.int64),
+        np.asarray(part["labels"], np.int64),
+        [str(p) for p in part["paths"]],
+        [str(g) for g in part["groups"]],
+        [str(digest) for digest in part["digests"]],
     )
 
 
@@ -266,7 +308,7 @@ def _checked(split: Split) -> Split:
             raise SplitError(f"its {name} part has clips of no class only")
         if part.labels.min() < NO_CLASS or part.labels.max() >= len(split.classes):
             raise SplitError(f"its {name} part has labels outside its {len(split.classes)} classes")
-        if not np.isfinite(part.features).all():
+        if isinstance(part.features, np.ndarray) and not np.isfinite(part.features).all():
             raise SplitError(f"its {name} part has NaN or infinite features")
     sizes = split.train.features.shape[1], split.test.features.shape[1]
     if sizes[0] != sizes[1]:

@@ -1,4 +1,4 @@
-"""Clips in memory -> scores, in batches."""
+"""Clips -> scores, in batches."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def score_clips(
     device, was_training = model.mean.device, model.training
     model.eval()
     scores = np.zeros((len(clips), model.settings.num_classes), np.float32)
-    features = torch.from_numpy(clips.features)
-    starts, order = clips.starts, np.argsort(clips.frames, kind="stable")
+    order = np.argsort(clips.frames, kind="stable")
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
         if not model.settings.network.bidirectional:
@@ -36,14 +35,11 @@ def score_clips(
             chosen = chosen[~long]
             if len(chosen) == 0:
                 continue
-        lengths = torch.from_numpy(clips.frames[chosen])
-        steps = torch.arange(int(lengths.max()))
+        lengths = clips.frames[chosen]
         # (batch, frames): a padded frame repeats the clip's last one
-        places = torch.from_numpy(starts[chosen])[:, None] + torch.minimum(
-            steps, lengths[:, None] - 1
-        )
-        batch = features[places].to(device)
-        scores[chosen] = model(batch, lengths.to(device)).cpu().numpy()
+        places = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
+        batch = torch.from_numpy(clips.gather(chosen, places)).to(device)
+        scores[chosen] = model(batch, torch.from_numpy(lengths).to(device)).cpu().numpy()
     model.train(was_training)
     return scores
 

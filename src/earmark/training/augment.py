@@ -1,7 +1,8 @@
-"""Clips in memory -> augmented batches, without a Python loop over clips.
+"""Clips -> augmented batches.
 
-All frames of all clips lie in one tensor; a batch is one gather from it. Every change is made on
-log-mel frames, where level, filtering and mixing have exact counterparts: adding to the logarithm
+While all frames of all clips need no more than half a gigabyte, they lie in one tensor, and a batch
+is one gather from it; else it is gathered from the cache. Every change is made on log-mel frames,
+where level, filtering and mixing have exact counterparts: adding to the logarithm
 is gain, adding a smooth curve over the bands is a filter, and adding powers is mixing waveforms.
 """
 
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -18,12 +20,14 @@ from earmark.config import FrontEndSettings, TrainingSettings, frames_per_step
 from earmark.data.dataset import generate_negative_frames
 from earmark.data.negatives import NO_CLASS
 from earmark.data.splits import ClipSet
+from earmark.errors import DatasetError
 from earmark.nn.mel import band_positions
 
 _Uniform = Callable[..., Tensor]  # (low, high, *shape) -> one draw for each crop
 _FILTER_POINTS = 6  # a random filter is a line through this many points over the mel axis
 _NEGATIVES = 240  # generated clips kept at hand
 _MASKS = 2  # time masks and mel masks in a crop
+_IN_MEMORY_BYTES = 512 << 20  # of frames, up to which they are kept in memory
 _ACTIVE = 1e-3  # of a crop's loudest frame; 30 dB below it a clip's sound counts as over
 
 
@@ -60,12 +64,22 @@ class Batches:
         front_end: FrontEndSettings | None,
         device: torch.device,
     ) -> None:
-        self.settings, self.front_end = settings, front_end
-        self.features = torch.from_numpy(clips.features).to(device)
+        self.settings, self.front_end, self.device = settings, front_end, device
+        self.features: Tensor | None = None
+        if clips.features.nbytes <= _IN_MEMORY_BYTES:
+            self.features = torch.from_numpy(clips.together()).to(device)
+            self.mean, self.scale = feature_statistics(self.features)
+        else:
+            self._clips = clips
+            self.mean, self.scale = (part.to(device) for part in clip_statistics(clips))
+        if not self.mean.isfinite().all():
+            raise DatasetError(
+                "the features hold NaN or infinite numbers, so the cache is damaged; make them "
+                "anew after: earmark cache --clear"
+            )
         self.starts = torch.from_numpy(clips.starts).to(device)
         self.frames = torch.from_numpy(clips.frames).to(device)
         self.labels = torch.from_numpy(clips.labels).to(device)
-        self.mean, self.scale = feature_statistics(self.features)
         if front_end:
             wanted = round(settings.clip_seconds * front_end.frames_per_second)
         else:
@@ -96,7 +110,7 @@ class Batches:
             generator: source of every random choice, on the CPU.
         """
         recipe = self.settings
-        device = self.features.device
+        device = self.device
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
             drawn = torch.rand(len(chosen), *shape, generator=generator)
@@ -109,7 +123,7 @@ class Batches:
             steps = steps * torch.exp(uniform(-recipe.stretch, recipe.stretch, 1))
         shift = (uniform(0, 1, 1) * lengths).long()
         places = (shift + steps.long()) % lengths  # circular: short clips repeat
-        x = self.features[self.starts[chosen, None] + places]
+        x = self._gather(chosen, places)
         labels = self.labels[chosen]
         # Every class is as right for a negative; none of them sounds in it.
         even = torch.full((len(chosen), classes), 1 / classes, device=device)
@@ -134,6 +148,13 @@ class Batches:
                 x = torch.logaddexp(x, level + 0.6 * ripple)
             x = x.clamp_min(lowest)
         return Crops(self._masked(x, uniform), targets, activity)
+
+    def _gather(self, chosen: Tensor, places: Tensor) -> Tensor:
+        """Return frames `(batch, frames, input_size)` at `places` within the chosen clips."""
+        if self.features is not None:
+            return self.features[self.starts[chosen, None] + places]
+        taken = self._clips.gather(chosen.cpu().numpy(), places.cpu().numpy())
+        return torch.from_numpy(taken).to(self.device)
 
     def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Change the pitch, shift along the mel axis, change the level, filter smoothly."""
@@ -228,6 +249,22 @@ def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
 
     A feature that hardly varies keeps a scale of 1, so that it is not blown up.
     """
-    mean = features.mean(0)
-    scale = features.std(0, correction=0)
+    return _usable(features.mean(0), features.std(0, correction=0))
+
+
+def clip_statistics(clips: ClipSet) -> tuple[Tensor, Tensor]:
+    """Return what `feature_statistics` gives for all frames of clips, read one after the other."""
+    count = 0
+    total, squares = np.zeros((2, clips.features.shape[1]))
+    for clip in clips.clips():
+        exact = clip.astype(np.float64)
+        count += len(clip)
+        total += exact.sum(0)
+        squares += np.square(exact).sum(0)
+    mean = total / count
+    scale = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return _usable(torch.from_numpy(mean).float(), torch.from_numpy(scale).float())
+
+
+def _usable(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale < 1e-3, torch.ones_like(scale), scale)

@@ -10,6 +10,7 @@ from typing import Any
 from earmark.bundled import BUNDLED
 from earmark.config import FrontEndSettings, from_json
 from earmark.config.codec import check_types
+from earmark.data.cache.store import FeatureCache
 from earmark.data.prepare import DatasetRequest, Reporter, extract_features, refuse_failures
 from earmark.data.splits import Split, read_split
 from earmark.errors import SettingsError
@@ -63,24 +64,38 @@ class TrainingRequest:
         return {"precision": None, **fields}
 
 
-def load_split(request: TrainingRequest, reporter: Reporter | None = None) -> Split:
+def load_split(
+    request: TrainingRequest,
+    reporter: Reporter | None = None,
+    *,
+    cache: FeatureCache | None = None,
+) -> Split:
     """Read the split file, or extract the features of the dataset, that a request names.
 
     Args:
         request: what to train on.
         reporter: is told about the dataset as it is read.
+        cache: where features are looked for and kept; None: the user's.
 
     Raises:
         SplitError, DatasetError: it cannot be read.
         SettingsError: the dataset has no such fold.
         EarmarkError: some files cannot be read, and the request does not allow that.
     """
-    index = request.split_index
+    index, reporter = request.split_index, reporter or Reporter()
     if request.dataset is None:
-        return read_split(Path(request.splits_dir), index)
+        return read_split(
+            Path(request.splits_dir),
+            index,
+            cache=cache,
+            watch=reporter.watch,
+            remark=reporter.remark,
+        )
     dataset = extract_features(
-        request.dataset, request.front_end, tested=index >= 0, reporter=reporter
+        request.dataset, request.front_end, tested=index >= 0, reporter=reporter, cache=cache
     )
+    if dataset.left_out:
+        reporter.remark(dataset.left_out)
     refuse_failures(dataset, request.dataset, "nothing was trained")
     if index < 0:
         return dataset.whole()

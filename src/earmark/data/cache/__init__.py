@@ -1,0 +1,1 @@
+"""Mel frames of audio files, kept on disk so that a file is decoded once."""
