@@ -28,6 +28,7 @@ LAYERS = (
     "output",
     "live",
     "classifier",
+    "archive",
     "api",
     "commands",
     "cli",

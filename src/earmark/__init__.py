@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from earmark.config import Calibration, EventSettings
     from earmark.decision.prediction import Prediction
     from earmark.errors import (
+        ArchiveError,
         AudioError,
         DatasetError,
         EarmarkError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ArchiveError",
     "AudioError",
     "Calibration",
     "Classifier",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ArchiveError": "earmark.errors",
     "AudioError": "earmark.errors",
     "Calibration": "earmark.config",
     "Classifier": "earmark.classifier",

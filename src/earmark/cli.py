@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from earmark import __version__
-from earmark.commands import cache, crossval, evaluate, export, predict, prepare, stream, train
+from earmark.commands import (
+    cache,
+    crossval,
+    evaluate,
+    export,
+    label,
+    predict,
+    prepare,
+    results,
+    stream,
+    train,
+)
 from earmark.commands.printing import show_audio_warnings
 from earmark.config import EventSettings, TrainingSettings
 from earmark.errors import EarmarkError
@@ -61,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("crossval", crossval, "train and test every fold of a dataset"),
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
+        ("label", label, "label an archive of recordings, and never start over"),
+        ("results", results, "read an archive: tables, questions in SQL, a page"),
         ("stream", stream, "detect sounds in a microphone, a pipe or a file as it comes"),
         ("export", export, "write a model as one ONNX file that runs anywhere"),
     ):

@@ -33,6 +33,10 @@ class RunError(EarmarkError):
     """A training run cannot start or go on."""
 
 
+class ArchiveError(EarmarkError):
+    """An archive cannot be planned, written, read or gone on with."""
+
+
 class AudioWarning(UserWarning):
     """An audio file is legal but suspicious: it was used, and the line says what to look at.
 

@@ -26,6 +26,11 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
+def now_datetime() -> datetime.datetime:
+    """Return the present time in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
 def commit() -> str:
     """Return the commit of Earmark's own checkout, empty when it is not one."""
     root = Path(__file__).resolve().parents[2]

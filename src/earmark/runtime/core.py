@@ -75,6 +75,11 @@ class StreamCore:
         return self._events.steps * self.scorer.step_seconds + waiting
 
     @property
+    def steps(self) -> int:
+        """Steps of the model that were scored so far."""
+        return self._events.steps
+
+    @property
     def rows(self) -> Floats:
         """The scores since the last samples came, `(steps, classes)`, a row for each segment."""
         return np.concatenate([np.zeros((0, len(self.classes)), np.float32), *self._rows])

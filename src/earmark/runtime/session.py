@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from earmark.config import EventSettings
 from earmark.errors import AudioError, SettingsError
 from earmark.io import decode
+from earmark.io.notes import Warn
 from earmark.io.resample import Resampler
 from earmark.runtime.core import StreamCore
 from earmark.runtime.engine import State
@@ -165,8 +166,10 @@ class Session(StreamCore):
         return events
 
 
-def file_chunks(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+def file_chunks(
+    path: Path, sample_rate: int, warn: Warn | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Read a file as a stream: silence is no fault, and of a cut file what is there is taken."""
     return decode.read_blocks(
-        path, sample_rate, block_seconds=1.0, allow_silence=True, keep_truncated=True
+        path, sample_rate, block_seconds=1.0, allow_silence=True, keep_truncated=True, warn=warn
     )

@@ -1,0 +1,52 @@
+"""What schedules workers: units go out, rows come back, or word that a worker died."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from earmark.archive.labelled import Labelled
+from earmark.archive.plan import Unit
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of units that were given to a worker.
+
+    Attributes:
+        units: the units.
+        done: their rows, in the same order; empty: the worker died.
+        cause: what it died of, if it is known.
+        fault: why no worker can work; then the run stops.
+    """
+
+    units: tuple[Unit, ...]
+    done: tuple[Labelled, ...] = ()
+    cause: str = ""
+    fault: str = ""
+
+
+class Engine(Protocol):
+    """Schedules workers. Each is given units one list after another, by `label_file`."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+
+    @property
+    def idle(self) -> int:
+        """Lists of units that it can take now."""
+
+    @property
+    def bundle(self) -> int:
+        """Small files that are given to a worker at a time, because giving costs time."""
+
+    def start(self, units: Sequence[Unit]) -> None:
+        """Give units to an idle worker."""
+
+    def wait(self, seconds: float) -> list[Report]:
+        """Return what has come back, after waiting for it no longer than this."""
+
+    def stop(self) -> None:
+        """End all workers at once."""

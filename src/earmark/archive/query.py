@@ -1,0 +1,181 @@
+"""Questions to an archive, in SQL, that can change nothing and read nothing else.
+
+DuckDB is given the tables as PyArrow's data sets; files, the network and extensions are closed to
+it before the first question. A question is one SELECT.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from earmark.archive.result_set import ResultSet
+from earmark.archive.schema import EMBEDDINGS, EVENTS, FILES, SCORES, schema_of
+from earmark.archive.store import Archive
+from earmark.errors import ArchiveError
+
+ORDER = "model, calibration, settings, path, entry"  # of files
+_ROWS = 10_000  # at a time
+_COMMENT = re.compile(r"--|/\*|;")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a question, as they are asked for.
+
+    Attributes:
+        names: of the columns.
+        rows: the rows.
+    """
+
+    names: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+class Questions:
+    """The tables `files` and `events`, and where there are any `scores` and `embeddings`.
+
+    Of each address the row that was written last counts, and the events that belong to it.
+
+    Args:
+        archive: the archive.
+        sets: whose results to look at.
+
+    Raises:
+        ArchiveError: a part is damaged, or DuckDB is not installed.
+    """
+
+    def __init__(self, archive: Archive, sets: Sequence[ResultSet]) -> None:
+        duckdb = _duckdb()
+        self._errors = duckdb.Error
+        self._duckdb = duckdb
+        self._connection = duckdb.connect(":memory:")
+        paths = {
+            table: [path for one in sets for path in archive.table_paths(one, table)]
+            for table in (FILES, EVENTS, SCORES, EMBEDDINGS)
+        }
+        current = pa.table({"entry": _current(paths[FILES])})
+        self._connection.register("_current", current)
+        for table, found in paths.items():
+            if not found and table not in (FILES, EVENTS):
+                continue
+            schema = None if found and table in (SCORES, EMBEDDINGS) else schema_of(table, ())
+            rows = ds.dataset([str(path) for path in found], schema=schema, format="parquet")
+            self._connection.register(f"_{table}", rows)
+            self._connection.execute(
+                f"CREATE VIEW {table} AS SELECT * FROM _{table} SEMI JOIN _current USING (entry)"
+            )
+        for setting in (
+            "enable_external_access = false",
+            "python_enable_replacements = false",
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "TimeZone = 'UTC'",
+            "lock_configuration = true",
+        ):
+            self._connection.execute(f"SET {setting}")
+
+    def sql(self, question: str) -> Answer:
+        """Answer a question in SQL.
+
+        Raises:
+            ArchiveError: it is not one SELECT, is not valid, or asks for more than the tables.
+        """
+        try:
+            statements = self._connection.extract_statements(question)
+        except self._errors as error:
+            raise self._fault(error) from None
+        kinds = [statement.type for statement in statements]
+        if kinds != [self._duckdb.StatementType.SELECT]:
+            raise ArchiveError("--sql takes one SELECT, which changes nothing; ask one question")
+        try:
+            cursor = self._connection.execute(question)
+        except self._errors as error:
+            raise self._fault(error) from None
+        names = tuple(str(column[0]) for column in cursor.description)
+        return Answer(names, self._rows(cursor))
+
+    def events(self, where: str = "") -> Iterator[dict[str, Any]]:
+        """Yield the events that meet a condition, by file and time.
+
+        Args:
+            where: a condition of SQL on the columns of `events`; empty: all.
+
+        Raises:
+            ArchiveError: it is no condition.
+        """
+        if _COMMENT.search(_without_texts(where)):
+            raise ArchiveError("--query takes one condition, without comments and semicolons")
+        condition = f"WHERE ({where})" if where else ""
+        answer = self.sql(
+            f"SELECT * FROM events {condition} ORDER BY {ORDER}, onset, label"
+        )
+        for row in answer.rows:
+            yield dict(zip(answer.names, row, strict=True))
+
+    def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
+        try:
+            while rows := cursor.fetchmany(_ROWS):
+                yield from rows
+        except self._errors as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> ArchiveError:
+        text = " ".join(str(error).split())
+        if "disabled" in text and ("configuration" in text or "external" in text):
+            return ArchiveError("--sql reads the tables of the archive and no other file")
+        return ArchiveError(f"the question is not valid: {text[:300]}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a row as JSON knows it."""
+    if isinstance(value, datetime.datetime):
+        at = value.astimezone(datetime.timezone.utc) if value.tzinfo else value
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return str(value)
+
+
+def _current(paths: Sequence[Path]) -> pa.Array:
+    """Return the entries that count: the highest of each address in each set."""
+    latest: dict[tuple[Any, ...], int] = {}
+    names = ["entry", "path", "path_bytes", "model", "calibration", "settings"]
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(columns=names):
+            columns = [
+                column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+                for column in batch.columns
+            ]
+            for entry, *key in zip(*(column.to_pylist() for column in columns), strict=True):
+                latest[tuple(key)] = max(entry, latest.get(tuple(key), 0))
+    return pa.array(sorted(latest.values()), pa.int64())
+
+
+def _without_texts(condition: str) -> str:
+    """Return a condition without what stands in quotes."""
+    return re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "", condition)
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise ArchiveError("questions need duckdb; pip install 'earmark[archive]'") from None
+    return duckdb
