@@ -25,7 +25,9 @@ from earmark.errors import ArchiveError
 from earmark.provenance import installed_versions, now
 
 ALL_FAILED = 25  # files in a row from the start of a run, after which it stops
-_DEATHS = 3  # of workers at one file without progress, after which it is given up
+_CRASHES = 3  # of workers at one file without progress, after which it is given up
+_KILLS = 8  # the same, where it may be that something else ended them
+_FALSE_STARTS = 20  # of workers one after another, after which a run stops
 _WAIT = 0.5
 _SMALL_BYTES = 4 << 20  # files that are given to a worker several at a time
 
@@ -99,6 +101,7 @@ class Run:
         self.tally = Tally(asked=len(plan.units))
         self._queue: deque[tuple[Unit, ...]] = deque()
         self._deaths: dict[str, tuple[int, int | None]] = {}
+        self._false_starts = 0
         self._held: list[Labelled] = []
         self._ok = False
         self._progress = Progress(self.progress_folder)
@@ -219,6 +222,7 @@ class Run:
         if not report.done:
             self._take_death(report)
         for done in report.done:
+            self._false_starts = 0
             self._take_file(done)
 
     def _take_file(self, done: Labelled) -> None:
@@ -258,6 +262,15 @@ class Run:
             self._queue.extendleft([(unit,) for unit in reversed(report.units)])
             return
         unit = report.units[0]
+        if not report.began:
+            self._false_starts += 1
+            if self._false_starts >= _FALSE_STARTS:
+                raise ArchiveError(
+                    f"{_FALSE_STARTS} workers ended one after another before they began; see that "
+                    "there is enough memory, or give fewer --workers"
+                )
+            self._queue.appendleft((unit,))
+            return
         if report.cause:
             self._take_file(failure(unit, report.cause, _said(unit, report.cause)))
             return
@@ -265,7 +278,7 @@ class Run:
         deaths, before = self._deaths.get(unit.fingerprint, (0, None))
         deaths = 1 if before is not None and at > before else deaths + 1
         self._deaths[unit.fingerprint] = deaths, at
-        if deaths >= _DEATHS:
+        if deaths >= (_KILLS if report.killed else _CRASHES):
             self._take_file(failure(unit, DIED, _said(unit, DIED)))
         else:
             self._queue.appendleft((unit,))
@@ -303,7 +316,7 @@ def _said(unit: Unit, cause: str) -> str:
     words = {
         HANG: "gave no samples for too long and was given up; convert it, or raise --hang_seconds",
         MEMORY: "took too much memory and was given up; convert it, or raise --memory_mb",
-        DIED: f"was given up after {_DEATHS} workers died at it; convert it",
+        DIED: "was given up, because workers died at it again and again; convert it",
     }
     return f"{name}: {words[cause]}"
 

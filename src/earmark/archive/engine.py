@@ -18,12 +18,16 @@ class Report:
         units: the units.
         done: their rows, in the same order; empty: the worker died.
         cause: what it died of, if it is known.
+        began: whether it had begun with them, when it died.
+        killed: whether something else may have ended it, rather than a fault in the decoder.
         fault: why no worker can work; then the run stops.
     """
 
     units: tuple[Unit, ...]
     done: tuple[Labelled, ...] = ()
     cause: str = ""
+    began: bool = True
+    killed: bool = False
     fault: str = ""
 
 

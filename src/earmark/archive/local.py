@@ -21,6 +21,7 @@ from earmark.archive.worker import Setup, label_file
 from earmark.errors import EarmarkError
 
 _JOIN_SECONDS = 5.0
+_READY, _DONE, _FAULT = "ready", "done", "fault"  # what a worker sends
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -80,16 +81,24 @@ class LocalEngine:
     def _take(self, place: int) -> Report | None:
         worker = self._workers[place]
         try:
-            if worker.pipe.poll():
+            while worker.pipe.poll():
                 kind, value = worker.pipe.recv()
+                if kind == _READY:
+                    worker.ready = True
+                    continue
                 units, worker.units = worker.units, ()
-                if kind == "fault":
-                    return Report(units, fault=value)
-                return Report(units, value)
+                return Report(units, fault=value) if kind == _FAULT else Report(units, value)
+            if worker.process.exitcode is None:
+                return None
         except (EOFError, OSError):
             pass
         except Exception:  # what it sent was cut by its death
             worker.process.kill()
+        return self._replace(place)
+
+    def _replace(self, place: int) -> Report | None:
+        """Start another worker in the place of a dead one; say which units that one had."""
+        worker = self._workers[place]
         worker.process.join(_JOIN_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
@@ -100,9 +109,13 @@ class LocalEngine:
         if not worker.units:
             return None
         folder = Path(self._setup.progress) if self._setup.progress else None
-        causes = [cause for unit in worker.units
-                  if (cause := cause_of_death(folder, unit.fingerprint))]
-        return Report(worker.units, cause=causes[0] if causes else "")
+        causes = (cause_of_death(folder, unit.fingerprint) for unit in worker.units)
+        return Report(
+            worker.units,
+            cause=next(filter(None, causes), ""),
+            began=worker.ready,
+            killed=worker.process.exitcode == -signal.SIGKILL if os.name == "posix" else False,
+        )
 
     def _new(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -120,6 +133,7 @@ class _Worker:
     def __init__(self, process: BaseProcess, pipe: Connection) -> None:
         self.process, self.pipe = process, pipe
         self.units: tuple[Unit, ...] = ()
+        self.ready = False
 
 
 def _work(pipe: Connection, setup: Setup, parent: int) -> None:
@@ -134,14 +148,15 @@ def _work(pipe: Connection, setup: Setup, parent: int) -> None:
         parent=parent if os.name == "posix" else 0,
     )
     with contextlib.suppress(EOFError, OSError):
+        pipe.send((_READY, None))
         while True:
             units = pipe.recv()
             try:
                 done = label_all(units, setup, guard)
             except EarmarkError as error:
-                pipe.send(("fault", str(error)))
+                pipe.send((_FAULT, str(error)))
                 continue
-            pipe.send(("done", done))
+            pipe.send((_DONE, done))
 
 
 def prepare(setup: Setup) -> None:

@@ -116,7 +116,7 @@ class Questions:
             raise ArchiveError("--query takes one condition, without comments and semicolons")
         condition = f"WHERE ({where})" if where else ""
         answer = self.sql(
-            f"SELECT * FROM events {condition} ORDER BY {ORDER}, onset, label"
+            f"SELECT * FROM events {condition} ORDER BY {ORDER}, onset_seconds, label"
         )
         for row in answer.rows:
             yield dict(zip(answer.names, row, strict=True))

@@ -59,8 +59,8 @@ _EVENTS = pa.schema(
     [
         *_SOURCE,
         pa.field("start_utc", _TIME),
-        pa.field("onset", pa.float64(), nullable=False),
-        pa.field("offset", pa.float64(), nullable=False),
+        pa.field("onset_seconds", pa.float64(), nullable=False),
+        pa.field("offset_seconds", pa.float64(), nullable=False),
         pa.field("label", _WORD, nullable=False),
         pa.field("score", pa.float64(), nullable=False),
         pa.field("top", pa.map_(pa.string(), pa.float64()), nullable=False),

@@ -185,8 +185,8 @@ def _event_row(event: Event, origin: Origin) -> dict[str, Any]:
     """Return what the table of events says of one."""
     return {
         "start_utc": _later(origin, event.onset),
-        "onset": event.onset,
-        "offset": event.offset,
+        "onset_seconds": event.onset,
+        "offset_seconds": event.offset,
         "label": event.label,
         "score": event.score,
         "top": list(event.top.items()),

@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--per_file"
     )
     parser.epilog = (
-        "Columns of events: path, site, recorder, start_utc, onset, offset, label, score, top, model,\n"
-        "calibration, settings, run; of files: path, seconds, status, cause, error and more. Both\n"
+        "Columns of events: path, site, recorder, start_utc, onset_seconds, offset_seconds, label,\n"
+        "score, top, model, calibration, settings, run; of files: path, seconds, status, cause, error and more. Both\n"
         "have entry, which joins them. --sql can change nothing and read no other file.\n\n"
         "examples:\n"
         "  earmark results archive/ --format raven --output_file events.txt\n"
@@ -206,7 +206,7 @@ def _write_events(
         columns = ("path", "site", "recorder", "start_utc", "onset", "offset", "label", "score")
         emit(csv_line([*columns, "model"]))
         for row in rows:
-            times = {"onset": f"{row['onset']:.3f}", "offset": f"{row['offset']:.3f}"}
+            times = {"onset": f"{row['onset_seconds']:.3f}", "offset": f"{row['offset_seconds']:.3f}"}
             values = {**row, **times, "score": f"{row['score']:.4f}"}
             emit(csv_line([_word(plain(values[name])) for name in (*columns, "model")]))
         return
@@ -275,8 +275,8 @@ def _writer(format: str, sets: list[ResultSet], emit: Callable[[str], Any]) -> A
 def _event(row: dict[str, Any]) -> Event:
     return Event(
         label=row["label"],
-        onset=row["onset"],
-        offset=row["offset"],
+        onset=row["onset_seconds"],
+        offset=row["offset_seconds"],
         score=row["score"],
         top=dict(row["top"]),
         source=row["path"],

@@ -1,0 +1,268 @@
+"""A run labels what is not done, whatever stopped the one before."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from earmark import Classifier
+from earmark.archive import driver, store
+from earmark.archive.engine import Report
+from earmark.archive.query import Questions
+from earmark.archive.store import Archive
+from earmark.archive.worker import label_file
+from earmark.errors import ArchiveError
+from tests.archive.conftest import InProcess
+from tests.processes import Killed
+from tests.runtime.builders import SETTINGS
+
+
+def rows(out, question="SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL"):
+    archive = Archive(out)
+    return list(Questions(archive, archive.sets).sql(question).rows)
+
+
+def statuses(out):
+    question = "SELECT parse_filename(path), status, cause FROM files ORDER BY ALL"
+    return {name: (status, cause) for name, status, cause in rows(out, question)}
+
+
+@pytest.fixture
+def whole(label, recordings, tmp_path):
+    """The events of an undisturbed run."""
+    label(recordings, tmp_path / "whole")
+    return rows(tmp_path / "whole")
+
+
+def test_events_are_those_of_detect_and_failures_are_rows(label, model, recordings, tmp_path):
+    tally, _ = label(recordings)
+    out = tmp_path / "out"
+    classifier = Classifier.load(model)
+    expected = []
+    for path in sorted(recordings.rglob("*.*")):
+        if path.name not in ("empty.wav", "cut.wav"):
+            found = classifier.detect(path, SETTINGS)
+            expected += [(str(path), e.label, e.onset, e.offset, e.score) for e in found]
+    got = [row for row in rows(out) if not row[0].endswith("cut.wav")]
+    assert got == sorted(expected)
+    assert len(expected) > 10
+    about = statuses(out)
+    assert about["empty.wav"] == ("failed", "empty")
+    assert about["cut.wav"] == ("partial", "truncated")  # with the events of what is there
+    assert about["a.wav"] == ("ok", None)
+    assert tally.finished == len(about) == 8
+    assert tally.causes == {"empty": 1, "truncated": 1}
+
+
+def test_rows_say_when_and_where_from(label, recordings, tmp_path):
+    label(recordings)
+    question = (
+        "SELECT site, start_utc, start_source FROM files WHERE path LIKE '%20240131_054500.WAV'"
+    )
+    ((site, start, source),) = rows(tmp_path / "out", question)
+    assert (site, source) == ("north", "name")
+    assert start.isoformat() == "2024-01-31T05:45:00+00:00"
+    question = (
+        "SELECT epoch_us(e.start_utc) - epoch_us(f.start_utc), e.onset_seconds FROM events e "
+        "JOIN files f USING (entry) WHERE f.start_utc IS NOT NULL"
+    )
+    later = rows(tmp_path / "out", question)
+    assert later
+    assert all(micros == round(onset * 1e6) for micros, onset in later)
+
+
+def test_a_second_run_has_nothing_to_do(label, recordings, tmp_path):
+    label(recordings)
+    before = rows(tmp_path / "out")
+    tally, engine = label(recordings)
+    assert (tally.finished, tally.done_before, engine) == (0, 8, None)
+    assert rows(tmp_path / "out") == before
+
+
+def test_changed_files_are_labelled_anew_and_failures_when_asked(label, recordings, tmp_path):
+    label(recordings)
+    os.utime(recordings / "a.wav", ns=(1, 1))
+    tally, engine = label(recordings)
+    assert engine.labelled == [str(recordings / "a.wav")]
+    assert len(statuses(tmp_path / "out")) == 8
+    _, engine = label(recordings, retry_failed=True)
+    assert [Path(name).name for name in engine.labelled] == ["cut.wav", "empty.wav"]
+    assert len(rows(tmp_path / "out", "SELECT * FROM files")) == 8
+    assert len(set(rows(tmp_path / "out"))) == len(rows(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("table", ["events", "files"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_while_a_part_is_written(
+    label, recordings, tmp_path, monkeypatch, whole, table, moment
+):
+    replace, left = Path.replace, [3]
+    monkeypatch.setattr(driver.Collector, "due", property(lambda self: self.waiting > 0))
+
+    def killed(path, target):
+        if Path(target).parent.name == table:
+            left[0] -= 1
+            if left[0] == 0 and moment == "before":
+                raise Killed
+        moved = replace(path, target)
+        if Path(target).parent.name == table and left[0] == 0:
+            raise Killed
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # nor does it tidy up
+        with pytest.raises(Killed):
+            label(recordings)
+    done = 3 if (table, moment) == ("files", "after") else 2
+    assert len(rows(tmp_path / "out", "SELECT * FROM files")) == done
+    tally, _ = label(recordings)
+    assert tally.finished == 8 - done
+    assert [(Path(row[0]).name, *row[1:]) for row in rows(tmp_path / "out")] == [
+        (Path(row[0]).name, *row[1:]) for row in whole
+    ]
+
+
+def test_killed_while_parts_are_joined(label, recordings, tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(driver.Collector, "due", property(lambda self: self.waiting > 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Writing, "remove_parts", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            label(recordings)
+    out = tmp_path / "out"
+    assert len(list(out.rglob("files/*.parquet"))) == 9  # eight and what has joined them
+    assert rows(out) == whole
+    label(recordings)
+    assert rows(out) == whole
+    assert len(list(out.rglob("files/*.parquet"))) == 1
+
+
+def test_a_full_disk_stops_the_run_and_it_goes_on(label, recordings, tmp_path, monkeypatch, whole):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_whole", full)
+        with pytest.raises(ArchiveError, match="cannot be written .No space left"):
+            label(recordings)
+    label(recordings)
+    assert rows(tmp_path / "out") == whole
+
+
+def test_a_vanished_mount_stops_the_run_and_it_goes_on(label, recordings, tmp_path, whole):
+    hidden = tmp_path / "hidden"
+
+    class Vanishing(InProcess):
+        def wait(self, seconds):
+            if len(self.labelled) == 3:
+                recordings.rename(hidden)
+            return super().wait(seconds)
+
+    with pytest.raises(ArchiveError, match="is gone"):
+        label(recordings, engine=Vanishing)
+    hidden.rename(recordings)
+    tally, _ = label(recordings)
+    assert tally.done_before == 3
+    assert rows(tmp_path / "out") == whole
+
+
+def test_all_files_failing_stops_early(label, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "ALL_FAILED", 5)
+    for number in range(9):
+        (tmp_path / f"{number}.wav").write_bytes(b"no audio")
+    with pytest.raises(ArchiveError, match="the first 5 files all failed, the last with: .*4.wav"):
+        label(tmp_path)
+    assert rows(tmp_path / "out", "SELECT * FROM files") == []
+    tally, _ = label(tmp_path, keep_going=True)
+    assert tally.failed == 9
+
+
+class Dying(InProcess):
+    """Its worker dies at the files of this name, as often as is said."""
+
+    times, cause = 99, ""
+
+    def wait(self, seconds):
+        if self.units and self.units[0].address.endswith("b.flac") and self.times:
+            self.times -= 1
+            units, self.units = self.units, ()
+            return [Report(units, cause=self.cause)]
+        return super().wait(seconds)
+
+
+@pytest.mark.parametrize(("cause", "said"), [("", "worker died"), ("hang", "hang")])
+def test_a_file_that_kills_workers_is_given_up(label, recordings, tmp_path, cause, said):
+    tally, engine = label(recordings, engine=type("Dying", (Dying,), {"cause": cause}))
+    assert statuses(tmp_path / "out")["b.flac"] == ("failed", said)
+    assert len(engine.labelled) == 7
+    assert tally.deaths == (1 if cause else 3)
+
+
+def test_a_worker_that_is_killed_costs_nothing(label, recordings, tmp_path, whole):
+    tally, _ = label(recordings, engine=type("Dying", (Dying,), {"times": 2}))
+    assert tally.deaths == 2
+    assert rows(tmp_path / "out") == whole
+
+
+def test_killed_inside_a_file_it_goes_on_there(label, recordings, tmp_path, whole):
+    long = recordings / "c.wav"
+    pushed = []
+
+    def stopped(unit, setup):
+        def tick():
+            pushed.append(unit.address)
+            if unit.address == str(long) and pushed.count(unit.address) in (3, 5):
+                raise Killed
+
+        return label_file(unit, setup, tick)
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            label(
+                recordings, engine=lambda setup: InProcess(setup, stopped), checkpoint_seconds=0.0
+            )
+        assert list((tmp_path / "out").rglob("progress/*.json"))
+    label(recordings)
+    assert rows(tmp_path / "out") == whole
+    assert not list((tmp_path / "out").rglob("progress/*"))
+
+
+def test_scores_of_seconds_on_request(label, recordings, tmp_path):
+    label(recordings)
+    tally, _ = label(recordings, outputs=("events", "scores"))
+    assert tally.finished == 7  # what has failed altogether has none
+    question = (
+        "SELECT f.path, f.seconds, count(*), max(s.scores.dog) FROM files f "
+        "JOIN scores s USING (entry) GROUP BY ALL"
+    )
+    found = rows(tmp_path / "out", question)
+    assert len(found) == 7
+    for _, seconds, count, highest in found:
+        assert count == -(-seconds // 1)
+        assert 0 < highest < 1
+
+
+def test_settings_lie_side_by_side(label, recordings, tmp_path):
+    label(recordings)
+    from earmark import EventSettings
+
+    label(recordings, settings=EventSettings(threshold=0.9))
+    archive = Archive(tmp_path / "out")
+    assert len(archive.sets) == 2
+    assert len(archive.runs) == 2
+    question = "SELECT count(*), count(DISTINCT path) FROM files"
+    assert list(Questions(archive, archive.sets).sql(question).rows) == [(16, 8)]
+    assert list(Questions(archive, archive.sets[-1:]).sql(question).rows) == [(8, 8)]
+
+
+def test_two_runs_at_once_and_other_folders_are_refused(label, recordings, tmp_path):
+    label(recordings)
+    with store.Writing(tmp_path / "out"), pytest.raises(ArchiveError, match="by another run"):
+        store.Writing(tmp_path / "out")
+    with pytest.raises(ArchiveError, match="holds other things"):
+        store.Writing(recordings)
+    about = tmp_path / "out" / "archive.json"
+    about.write_text(about.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(ArchiveError, match="has schema 99, this Earmark writes and reads 1"):
+        store.Writing(tmp_path / "out")
