@@ -1,7 +1,7 @@
 """Kills `earmark label` at random moments, and compares its rows with those of an undisturbed run.
 
-A folder is made of clips of ESC-50 and of damaged ones (tools/mutate_recordings.py), of odd shapes and
-of odd names. It is labelled once without a kill and once with so many: of the process that was
+A folder is made of clips of ESC-50, of damaged ones (tools/mutate_recordings.py), and of odd shapes
+and names. It is labelled once without a kill and once with so many: of the process that was
 called, of one of its workers, or with Ray of any of its processes. Then the same command goes on,
 until there is nothing left to do.
 
@@ -37,9 +37,7 @@ from tools import mutate_recordings
 BROKEN_SHARE = 0.2
 MUTATED_CLIPS = 6
 MOST_STARTS = 1000
-EVENTS = (
-    "SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL"
-)
+EVENTS = "SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL"
 FILES = (
     "SELECT path, status, cause, error, seconds, events, sample_rate, channels, site FROM files "
     "ORDER BY ALL"
@@ -224,7 +222,7 @@ def compare(plain: Path, killed: Path) -> int:
         doubled = sum(count - 1 for row, count in rows[1].items() if count > rows[0][row] > 0)
         wrong += sum(lost.values()) + sum(added.values())
         print(
-            f"{name}: {sum(rows[0].values())} rows undisturbed, {sum(rows[1].values())} with kills; "
+            f"{name}: {sum(rows[0].values())} rows undisturbed, {sum(rows[1].values())} killed; "
             f"lost {sum(lost.values())}, added or changed {sum(added.values())}, doubled {doubled}"
         )
         for row in [*list(lost)[:3], *list(added)[:3]]:

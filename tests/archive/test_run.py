@@ -8,6 +8,7 @@ import pytest
 
 from earmark import Classifier
 from earmark.archive import driver, store
+from earmark.archive.collect import Collector
 from earmark.archive.engine import Report
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
@@ -18,7 +19,10 @@ from tests.processes import Killed
 from tests.runtime.builders import SETTINGS
 
 
-def rows(out, question="SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL"):
+def rows(
+    out,
+    question="SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL",
+):
     archive = Archive(out)
     return list(Questions(archive, archive.sets).sql(question).rows)
 
@@ -83,7 +87,7 @@ def test_a_second_run_has_nothing_to_do(label, recordings, tmp_path):
 def test_changed_files_are_labelled_anew_and_failures_when_asked(label, recordings, tmp_path):
     label(recordings)
     os.utime(recordings / "a.wav", ns=(1, 1))
-    tally, engine = label(recordings)
+    _, engine = label(recordings)
     assert engine.labelled == [str(recordings / "a.wav")]
     assert len(statuses(tmp_path / "out")) == 8
     _, engine = label(recordings, retry_failed=True)
@@ -98,7 +102,7 @@ def test_killed_while_a_part_is_written(
     label, recordings, tmp_path, monkeypatch, whole, table, moment
 ):
     replace, left = Path.replace, [3]
-    monkeypatch.setattr(driver.Collector, "due", property(lambda self: self.waiting > 0))
+    monkeypatch.setattr(Collector, "due", property(lambda self: self.waiting > 0))
 
     def killed(path, target):
         if Path(target).parent.name == table:
@@ -125,7 +129,7 @@ def test_killed_while_a_part_is_written(
 
 
 def test_killed_while_parts_are_joined(label, recordings, tmp_path, monkeypatch, whole):
-    monkeypatch.setattr(driver.Collector, "due", property(lambda self: self.waiting > 0))
+    monkeypatch.setattr(Collector, "due", property(lambda self: self.waiting > 0))
     with monkeypatch.context() as patch:
         patch.setattr(store.Writing, "remove_parts", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
@@ -144,7 +148,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on(label, recordings, tmp_path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_whole", full)
-        with pytest.raises(ArchiveError, match="cannot be written .No space left"):
+        with pytest.raises(ArchiveError, match=r"cannot be written .No space left"):
             label(recordings)
     label(recordings)
     assert rows(tmp_path / "out") == whole
@@ -171,7 +175,7 @@ def test_all_files_failing_stops_early(label, tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "ALL_FAILED", 5)
     for number in range(9):
         (tmp_path / f"{number}.wav").write_bytes(b"no audio")
-    with pytest.raises(ArchiveError, match="the first 5 files all failed, the last with: .*4.wav"):
+    with pytest.raises(ArchiveError, match=r"the first 5 files all failed, the last with: .*4.wav"):
         label(tmp_path)
     assert rows(tmp_path / "out", "SELECT * FROM files") == []
     tally, _ = label(tmp_path, keep_going=True)

@@ -1,1 +1,1 @@
-"""Archives: folders of recordings -> tables in Parquet that are finished whatever stops the work."""
+"""Archives: folders of recordings -> tables in Parquet finished whatever stops the work."""

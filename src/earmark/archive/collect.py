@@ -69,9 +69,7 @@ class Collector:
         self._superseded: set[int] = set()
         for row in entries(archive, results):
             raw = row["path_bytes"] or row["path"].encode()
-            self._note(
-                raw, Known(row["file"], row["entry"], row["status"], tuple(row["outputs"]))
-            )
+            self._note(raw, Known(row["file"], row["entry"], row["status"], tuple(row["outputs"])))
         self._parts = archive.parts(results)
         self.waiting = 0
         self._rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}

@@ -194,10 +194,10 @@ class Run:
             busy = 0
             while self._queue or busy:
                 while self._queue and engine.idle:
-                    engine.start(self._queue.popleft())
-                    busy += 1
+                    engine.start(units := self._queue.popleft())
+                    busy += len(units)
                 for report in engine.wait(_WAIT):
-                    busy -= 1
+                    busy -= len(report.units)
                     self._take(report)
                 if self._collector.due:
                     self._collector.flush()
@@ -257,8 +257,8 @@ class Run:
 
     def _take_death(self, report: Report) -> None:
         """Give the units of a dead worker to others, or give up the one that kills workers."""
-        self.tally.deaths += 1
-        if len(report.units) > 1:  # which of them it was comes out one by one
+        self.tally.deaths += report.blame
+        if len(report.units) > 1 or not report.blame:  # which of them it was comes out one by one
             self._queue.extendleft([(unit,) for unit in reversed(report.units)])
             return
         unit = report.units[0]
@@ -319,4 +319,3 @@ def _said(unit: Unit, cause: str) -> str:
         DIED: "was given up, because workers died at it again and again; convert it",
     }
     return f"{name}: {words[cause]}"
-

@@ -19,6 +19,7 @@ class Report:
         done: their rows, in the same order; empty: the worker died.
         cause: what it died of, if it is known.
         began: whether it had begun with them, when it died.
+        blame: whether one of them may be the reason of its death.
         killed: whether something else may have ended it, rather than a fault in the decoder.
         fault: why no worker can work; then the run stops.
     """
@@ -28,11 +29,15 @@ class Report:
     cause: str = ""
     began: bool = True
     killed: bool = False
+    blame: bool = True
     fault: str = ""
 
 
 class Engine(Protocol):
-    """Schedules workers. Each is given units one list after another, by `label_file`."""
+    """Schedules workers. Each labels the units it is given, one after another.
+
+    Of units that were given together, some may come back in other reports than the others.
+    """
 
     @property
     def workers(self) -> int:

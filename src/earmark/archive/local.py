@@ -64,11 +64,8 @@ class LocalEngine:
         for place, worker in enumerate(self._workers):
             places[worker.pipe] = places[worker.process.sentinel] = place
         ready = wait(list(places), timeout=seconds)
-        reports = []
-        for place in sorted({places[one] for one in ready}):
-            if (report := self._take(place)) is not None:
-                reports.append(report)
-        return reports
+        found = [self._take(place) for place in sorted({places[one] for one in ready})]
+        return [report for report in found if report is not None]
 
     def stop(self) -> None:
         """End all workers at once."""

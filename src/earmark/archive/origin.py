@@ -68,8 +68,8 @@ def time_zone(name: str) -> datetime.tzinfo:
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             pass
     raise SettingsError(
-        f"{name!r} is no time zone; give a name such as Europe/Berlin, or +01:00 (on Windows, names "
-        "need pip install tzdata)"
+        f"{name!r} is no time zone; give a name such as Europe/Berlin, or +01:00 (on Windows, "
+        "names need pip install tzdata)"
     )
 
 

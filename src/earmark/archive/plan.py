@@ -144,7 +144,7 @@ def plan_manifest(address: str) -> Plan:
 
 def _local(address: str, folder: str) -> Unit:
     try:
-        about = os.stat(address)
+        about = Path(address).stat()
     except (OSError, ValueError):  # the worker says what is wrong with it
         return Unit(address, -1, 0, folder)
     return Unit(address, about.st_size, about.st_mtime_ns, folder)
@@ -204,7 +204,9 @@ def _parquet_rows(address: str, data: bytes) -> list[dict[str, Any]]:
         return rows
     except (ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:120]
-        raise ArchiveError(f"{address}: is no whole Parquet file ({text}); write it again") from None
+        raise ArchiveError(
+            f"{address}: is no whole Parquet file ({text}); write it again"
+        ) from None
 
 
 def _check_columns(address: str, names: Iterable[str]) -> None:
@@ -241,7 +243,7 @@ def _note_roots(plan: Plan, folders: Iterable[str]) -> None:
 
 def _identity(folder: str) -> tuple[int, int] | None:
     try:
-        about = os.stat(folder)
+        about = Path(folder).stat()
     except OSError:
         return None
     return about.st_dev, about.st_ino

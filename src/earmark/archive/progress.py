@@ -121,8 +121,10 @@ class Progress:
         """Return the fingerprints of the files of which something is kept."""
         if self._folder is None or not self._folder.is_dir():
             return set()
-        return {path.name.lstrip(".").partition("-")[0].partition(".")[0] for path in
-                self._folder.iterdir()}
+        return {
+            path.name.lstrip(".").partition("-")[0].partition(".")[0]
+            for path in self._folder.iterdir()
+        }
 
     def _remove(self, file: str, but: set[str]) -> None:
         if self._folder is None:

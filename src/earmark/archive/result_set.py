@@ -57,7 +57,7 @@ def result_set(info: ModelInfo, settings: EventSettings, name: str = "") -> Resu
         "settings": sha256_of_json(values),
     }
     digest = sha256_of_json(parts)
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name or info.name).strip("._-")[:_NAME_CHARACTERS] or "model"
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name or info.name).strip("._-")[:_NAME_CHARACTERS]
     record = {
         "set": digest,
         **parts,
@@ -72,7 +72,7 @@ def result_set(info: ModelInfo, settings: EventSettings, name: str = "") -> Resu
         "low_hz": info.front_end.low_hz,
         "high_hz": info.front_end.high_hz,
     }
-    return ResultSet(f"{clean}-{digest[:12]}", record)
+    return ResultSet(f"{clean or 'model'}-{digest[:12]}", record)
 
 
 def of_folder(folder: Path, record: Mapping[str, Any]) -> ResultSet:

@@ -11,8 +11,7 @@ from earmark.runtime.session import Session
 class SecondScores:
     """Takes rows of scores as they come.
 
-    A step belongs to the second that its middle lies in. Floats of 4 bytes for each class and second
-    take 17 MB for a day and 50 classes.
+    A step belongs to the second that its middle lies in. A day of 50 classes takes 17 MB.
 
     Args:
         session: the stream, before its first row or where `before` left it.

@@ -348,4 +348,3 @@ def _lock(folder: Path) -> Any:
     file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}\n")
     file.flush()
     return file
-

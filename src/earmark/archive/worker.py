@@ -258,5 +258,3 @@ def _clean(text: str) -> str:
 def gone(done: Labelled) -> bool:
     """Tell whether a file was there when the work was planned, and is not any more."""
     return done.row["cause"] in (MISSING, "unreadable") and done.unit.size >= 0
-
-

@@ -92,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_event_settings(parser)
     parser.epilog = (
         "Killed at any moment, the same command goes on where it stopped, inside long files too.\n"
-        "Files that have changed are labelled anew; a file that fails becomes a row with its cause,\n"
-        "and the exit code is 0 unless the run stopped or all files failed. Results of several\n"
+        "Files that have changed are labelled anew. One that fails becomes a row with its cause;\n"
+        "the exit code is 0 unless the run stopped or all files failed. Results of several\n"
         "models lie side by side. earmark results reads the archive.\n\n"
         "examples:\n"
         "  earmark label recordings/ --out archive/\n"
@@ -152,7 +152,11 @@ def run(args: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         print(
             f"{results.name}: {len(plan.units)} files, {len(left)} to label"
-            + (f", {len(plan.units) - len(left)} done before" if len(left) < len(plan.units) else ""),
+            + (
+                f", {len(plan.units) - len(left)} done before"
+                if len(left) < len(plan.units)
+                else ""
+            ),
             file=sys.stderr,
         )
         show = _Show(len(left))
@@ -204,9 +208,7 @@ def refuse_without_archive() -> None:
     try:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"archives need {error.name}; pip install 'earmark[archive]'"
-        ) from None
+        raise EarmarkError(f"archives need {error.name}; pip install 'earmark[archive]'") from None
 
 
 def cores_here() -> int:

@@ -1,4 +1,4 @@
-"""`earmark results`: read an archive: events as tables, questions in SQL, a page that sums it up."""
+"""`earmark results`: read an archive: events as tables, questions in SQL, a page of it all."""
 
 from __future__ import annotations
 
@@ -53,27 +53,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--failures", action="store_true", help="list the files with a fault, and its cause"
     )
     parser.add_argument(
-        "--summary", metavar="FILE", help="write one HTML page that sums the results up"
-    )
-    parser.add_argument(
         "--per_file",
         action="store_true",
         help="write a file for each recording that has events, into the folder --output_file",
     )
     parser.add_argument(
-        "--output_file", metavar="FILE", help="write there, not to the terminal; a folder with "
-        "--per_file"
+        "--output_file",
+        metavar="FILE",
+        help="write there, not to the terminal; a folder with --per_file",
     )
     parser.epilog = (
-        "Columns of events: path, site, recorder, start_utc, onset_seconds, offset_seconds, label,\n"
-        "score, top, model, calibration, settings, run; of files: path, seconds, status, cause, error and more. Both\n"
-        "have entry, which joins them. --sql can change nothing and read no other file.\n\n"
+        "Columns of events: path, site, recorder, start_utc, onset_seconds, offset_seconds,\n"
+        "label, score, top, model, calibration, settings, run; of files: path, seconds, status,\n"
+        "cause, error and more. Both have entry, which joins them. --sql can change nothing and\n"
+        "read no other file.\n\n"
         "examples:\n"
         "  earmark results archive/ --format raven --output_file events.txt\n"
         "  earmark results archive/ --query \"label = 'Chainsaw' and score > 0.8\"\n"
         "  earmark results archive/ --sql 'SELECT label, count(*) FROM events GROUP BY label'\n"
-        "  earmark results archive/ --format audacity --per_file --output_file labels/\n"
-        "  earmark results archive/ --summary page.html"
+        "  earmark results archive/ --format audacity --per_file --output_file labels/"
     )
 
 
@@ -92,16 +90,9 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(archive)
     sets = _chosen(archive, args.set)
-    for output in filter(None, (args.output_file, args.summary)):
-        if not args.per_file:
-            refuse_output(Path(output), [])
+    if args.output_file and not args.per_file:
+        refuse_output(Path(args.output_file), [])
     questions = Questions(archive, sets)
-    if args.summary:
-        from earmark.archive.summary import write_summary
-
-        write_summary(Path(args.summary), archive, sets, questions)
-        print(f"{args.summary}: written", file=sys.stderr)
-        return 0
     if args.failures:
         question = (
             "SELECT path, status, cause, error FROM files WHERE cause IS NOT NULL "
@@ -119,9 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_odd(args: argparse.Namespace) -> None:
     """Refuse flags that contradict each other."""
-    asked = [
-        f"--{name}" for name in ("list", "sql", "failures", "summary") if getattr(args, name)
-    ]
+    asked = [f"--{name}" for name in ("list", "sql", "failures") if getattr(args, name)]
     if len(asked) > 1:
         raise SettingsError(f"{asked[0]} and {asked[1]} ask for two things; give one")
     for name in ("query", "per_file"):
@@ -129,7 +118,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
             raise SettingsError(f"--{name} is about events; leave out {asked[0]}")
     if args.per_file and not args.output_file:
         raise SettingsError("--per_file needs --output_file FOLDER")
-    if asked and asked != ["--summary"] and args.format not in (None, "csv", "jsonl"):
+    if asked and args.format not in (None, "csv", "jsonl"):
         raise SettingsError(f"{asked[0]} answers as csv or jsonl, not as {args.format}")
 
 
@@ -139,9 +128,7 @@ def _list(archive: Archive) -> int:
     for one in archive.sets:
         row = next(
             Questions(archive, [one])
-            .sql(
-                "SELECT count(*), sum(seconds) / 3600, count(cause), sum(events) FROM files"
-            )
+            .sql("SELECT count(*), sum(seconds) / 3600, count(cause), sum(events) FROM files")
             .rows
         )
         files, hours, faults, events = row
@@ -196,7 +183,10 @@ def _word(value: Any) -> str:
 
 
 def _write_events(
-    questions: Questions, sets: list[ResultSet], args: argparse.Namespace, emit: Callable[[str], Any]
+    questions: Questions,
+    sets: list[ResultSet],
+    args: argparse.Namespace,
+    emit: Callable[[str], Any],
 ) -> None:
     """Write all events as one table; times of files without events count on too, as in Raven."""
     from earmark.archive.query import plain
@@ -206,8 +196,9 @@ def _write_events(
         columns = ("path", "site", "recorder", "start_utc", "onset", "offset", "label", "score")
         emit(csv_line([*columns, "model"]))
         for row in rows:
-            times = {"onset": f"{row['onset_seconds']:.3f}", "offset": f"{row['offset_seconds']:.3f}"}
-            values = {**row, **times, "score": f"{row['score']:.4f}"}
+            onset, offset = row["onset_seconds"], row["offset_seconds"]
+            values = {**row, "onset": f"{onset:.3f}", "offset": f"{offset:.3f}"}
+            values["score"] = f"{row['score']:.4f}"
             emit(csv_line([_word(plain(values[name])) for name in (*columns, "model")]))
         return
     if args.format == "jsonl":
@@ -234,16 +225,13 @@ def _write_events(
 _INNER = frozenset(["entry", "path_bytes"])
 
 
-def _lengths(questions: Questions) -> Iterator[tuple[int, float]]:
+def _lengths(questions: Questions) -> Iterator[Any]:
     from earmark.archive.query import ORDER
 
-    for entry, seconds in questions.sql(f"SELECT entry, seconds FROM files ORDER BY {ORDER}").rows:
-        yield entry, seconds
+    yield from questions.sql(f"SELECT entry, seconds FROM files ORDER BY {ORDER}").rows
 
 
-def _write_per_file(
-    questions: Questions, sets: list[ResultSet], args: argparse.Namespace
-) -> int:
+def _write_per_file(questions: Questions, sets: list[ResultSet], args: argparse.Namespace) -> int:
     """Write a file for each recording with events."""
     from earmark.io.files import write_text
 
@@ -295,5 +283,3 @@ def _output(file: str | None) -> Iterator[Callable[[str], Any]]:
     lines: list[str] = []
     yield lines.append
     write_text(Path(file), "".join(line + "\n" for line in lines))
-
-

@@ -1,0 +1,138 @@
+"""`earmark label` and `earmark results` as a user calls them, with workers that are processes."""
+
+import csv
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from earmark.archive.query import Questions
+from earmark.archive.store import Archive
+from tests.processes import assert_one_line, call_here, start
+from tests.runtime.builders import SETTINGS
+
+SETTING_WORDS = [
+    word
+    for name in (
+        *("window_seconds", "smoothing_seconds", "off_ratio"),
+        *("min_duration_seconds", "merge_gap_seconds"),
+    )
+    for word in (f"--{name}", str(getattr(SETTINGS, name)))
+]
+
+
+def rows(out):
+    archive = Archive(out)
+    question = "SELECT path, label, onset_seconds, score FROM events ORDER BY ALL"
+    return list(Questions(archive, archive.sets).sql(question).rows)
+
+
+@pytest.fixture
+def archive(label, recordings, tmp_path):
+    """An archive of the recordings, made in this process."""
+    label(recordings)
+    return tmp_path / "out"
+
+
+def words(recordings, model, out):
+    return ("label", recordings, "--model_dir", model, "--out", out, *SETTING_WORDS)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_and_called_again_the_rows_are_the_same(archive, recordings, model, tmp_path):
+    command = words(recordings, model, "two")
+    process = start("earmark", *command, "--workers", "2", cwd=tmp_path)
+    while not list(tmp_path.glob("two/runs/*.json")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = call_here("earmark", *command, "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "8 files" in done.stderr
+    assert "truncated: 1" in done.stderr
+    assert rows(tmp_path / "two") == rows(archive)
+    said = call_here("earmark", "label", "--out", "two", "--history", cwd=tmp_path).stdout
+    assert "killed, or still going on" in said
+    assert "finished: 8 of 8 files, 2 with faults" in said
+
+
+@pytest.mark.parametrize(
+    ("limit", "cause"), [(("--memory_mb", 1), "memory"), (("--hang_seconds", 1e-6), "hang")]
+)
+def test_a_worker_beyond_its_limits_is_ended_and_its_file_a_row(
+    recordings, model, tmp_path, limit, cause
+):
+    command = words(recordings / "south", model, "out")
+    done = call_here("earmark", *command, *limit, "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "all 1 files failed" in done.stderr.splitlines()[-1]
+    done = call_here("earmark", "results", "out", "--failures", cwd=tmp_path)
+    (row,) = csv.DictReader(done.stdout.splitlines())
+    assert (row["cause"], row["status"]) == (cause, "failed")
+    assert "was given up" in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "not both or neither"),
+        (["sounds", "--manifest", "a.csv"], "not both or neither"),
+        (["sounds", "--ray_address", "auto"], "needs --engine ray"),
+        (["sounds", "--workers", "0"], "--workers must be at least 1"),
+        (["sounds", "--time_zone", "Nowhere"], "'Nowhere' is no time zone"),
+    ],
+)
+def test_wrong_flags_are_refused_in_one_line(more, said, tmp_path):
+    done = call_here("earmark", "label", *more, "--out", "out", cwd=tmp_path)
+    assert_one_line(done, said)
+
+
+def test_results_as_tables(archive, recordings, tmp_path):
+    def said(*more):
+        done = call_here("earmark", "results", archive, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    expected = rows(archive)
+    table = list(csv.DictReader(said()))
+    assert sorted((row["path"], row["label"]) for row in table) == [row[:2] for row in expected]
+    objects = [json.loads(line) for line in said("--format", "jsonl")]
+    assert sorted(row["score"] for row in objects) == sorted(row[3] for row in expected)
+    chosen = said("--query", "label = 'dog' and score > 0.5", "--format", "dcase")
+    assert len(chosen) - 1 == sum(row[1] == "dog" and row[3] > 0.5 for row in expected) > 0
+    selections = list(csv.DictReader(said("--format", "raven"), delimiter="\t"))
+    begins = [float(row["Begin Time (s)"]) for row in selections]
+    assert len(selections) == len(expected)
+    assert max(begins) > 12  # time counts on from file to file
+    files = {row[0] for row in expected}
+    said("--format", "audacity", "--per_file", "--output_file", "labels")
+    assert len(list((tmp_path / "labels").glob("*.txt"))) == len(files)
+    assert said("--sql", "SELECT count(*) AS n FROM events") == ["n", str(len(expected))]
+    assert said("--list")[0].startswith("moving-")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--sql", "SELECT * FROM read_text('/etc/passwd')"], "no other file"),
+        (["--sql", "COPY (SELECT 1) TO 'x.csv'"], "takes one SELECT"),
+        (["--sql", "SELECT 1; SELECT 2"], "takes one SELECT"),
+        (["--sql", "SET enable_external_access = true"], "takes one SELECT"),
+        (["--sql", "SELECT * FROM '/etc/passwd'"], "not valid"),
+        (["--query", "nothing > 1"], "not valid"),
+        (["--query", "true; SELECT 1"], "one condition"),
+        (["--set", "x"], "is no set"),
+        (["--sql", "SELECT 1", "--failures"], "two things"),
+        (["--per_file"], "needs --output_file"),
+        (["--format", "audacity"], "name no recording"),
+    ],
+)
+def test_questions_that_are_refused(archive, tmp_path, more, said):
+    assert_one_line(call_here("earmark", "results", archive, *more, cwd=tmp_path), said)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_folder_that_is_no_archive(tmp_path):
+    assert_one_line(call_here("earmark", "results", tmp_path, cwd=tmp_path), "is no archive")
