@@ -30,6 +30,7 @@ LAYERS = (
     "classifier",
     "archive",
     "api",
+    "serve",
     "commands",
     "cli",
 )
@@ -71,6 +72,10 @@ WITHOUT_TORCH = (
     "live.capture",
     "classifier",
     "api",
+    "serve",
+    "serve.app",
+    "serve.hub",
+    "serve.server",
     "cli",
 )
 

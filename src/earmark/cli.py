@@ -25,6 +25,7 @@ from earmark.commands import (
     predict,
     prepare,
     results,
+    serve,
     stream,
     train,
 )
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  earmark train --split_index 0\n"
         "  earmark evaluate --model_dir models/lstm-128-2-1767225600 --output_file results.json\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/\n"
-        "  earmark stream                       # the microphone\n\n"
+        "  earmark stream                       # the microphone\n"
+        "  earmark serve                        # a page in the browser\n\n"
         "earmark COMMAND --help tells more about each command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -75,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("label", label, "label an archive of recordings, and never start over"),
         ("results", results, "read an archive: tables, questions in SQL, a page"),
         ("stream", stream, "detect sounds in a microphone, a pipe or a file as it comes"),
+        ("serve", serve, "open a page that shows sounds named as they happen"),
         ("export", export, "write a model as one ONNX file that runs anywhere"),
     ):
         command = commands.add_parser(

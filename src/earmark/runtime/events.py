@@ -164,6 +164,10 @@ class EventFinder:
         order = sorted(state.ongoing.items(), key=lambda item: (item[1].last, item[0]))
         return [event for number, known in order for event in self._end(number, known, source)]
 
+    def smooth(self, scores: Scores, state: EventState) -> Scores:
+        """Return the averages that the next rows of scores are judged by, as `step` does."""
+        return self._smooth(scores, state)[0]
+
     def _smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
         """Average each row with those before it; return the averages and what to keep."""
         joined = np.concatenate([state.recent, scores])

@@ -1,0 +1,139 @@
+"""`earmark serve`: a page that shows sounds named as they happen."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.printing import print_line, synthetic_note
+from earmark.errors import SettingsError
+
+_PORT = 8765  # as `earmark.serve.settings.PORT`, which needs no import for --help
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `serve`."""
+    parser.add_argument(
+        "--model_dir",
+        metavar="DIR",
+        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (%(default)s, this machine alone); any other needs a token",
+    )
+    parser.add_argument(
+        "--port", type=int, default=_PORT, metavar="INT", help="port to listen on (%(default)s)"
+    )
+    parser.add_argument(
+        "--token",
+        default="",
+        metavar="TEXT",
+        help="what a browser must show; made and printed where one is needed and none given",
+    )
+    parser.add_argument(
+        "--allow_host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name of this server, as behind a proxy; may be given again",
+    )
+    parser.add_argument(
+        "--allow_origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a further origin whose pages may use this server, as https://example.org",
+    )
+    parser.add_argument("--certificate", default="", metavar="FILE", help="TLS certificate (PEM)")
+    parser.add_argument("--key", default="", metavar="FILE", help="its private key (PEM)")
+    parser.add_argument(
+        "--microphone",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="listen to this machine's microphone too, by name or number, page or no page",
+    )
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="offer a file of this machine on the page; may be given again",
+    )
+    parser.add_argument(
+        "--sessions", type=int, default=256, metavar="INT", help="streams at a time (%(default)s)"
+    )
+    add_cuda(parser)
+    add_event_settings(parser)
+    parser.epilog = (
+        "Opens nothing and asks nothing: open the address that it prints. A browser gives a page\n"
+        "the microphone only on this machine or over TLS.\n\n"
+        "examples:\n"
+        "  earmark serve\n"
+        "  earmark serve --microphone --host 0.0.0.0\n"
+        "  earmark serve --host 0.0.0.0 --certificate cert.pem --key key.pem"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; return the exit code."""
+    try:
+        from earmark.serve import server
+        from earmark.serve.app import Site
+        from earmark.serve.settings import Access, Limits, is_loopback
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in (
+            "fastapi",
+            "uvicorn",
+            "prometheus_client",
+            "h11",
+        ):
+            raise
+        raise SettingsError(
+            f"serve needs {error.name}, which is not installed: pip install earmark[serve]"
+        ) from None
+    if args.sessions < 1:
+        raise SettingsError(f"--sessions must be at least 1, got {args.sessions}")
+    for path in args.file:
+        if not path.is_file():
+            raise SettingsError(f"{path}: no such file; check the path")
+    settings = event_settings(args)
+    token = args.token
+    if not token and not is_loopback(args.host):
+        token = secrets.token_urlsafe(24)
+    access = Access(
+        host=args.host,
+        port=args.port,
+        token=token,
+        hosts=tuple(args.allow_host),
+        origins=tuple(args.allow_origin),
+        certificate=args.certificate,
+        key=args.key,
+        limits=Limits(sessions=args.sessions),
+    )
+    from earmark.classifier import Classifier
+
+    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
+    for line in synthetic_note(classifier):
+        print(line, file=sys.stderr)
+    listener = server.bind(access)
+    with listener:
+        site = Site(
+            classifier,
+            access,
+            settings=settings,
+            files=tuple(args.file),
+            microphone=args.microphone,
+        )
+        made = server.make_server(site)
+        print_line(f"Earmark listens: {server.address(access, listener)}")
+        print("Ctrl-C ends it.", file=sys.stderr)
+        made.run(sockets=[listener])
+    return 0

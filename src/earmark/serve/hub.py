@@ -1,0 +1,293 @@
+"""All streams of the server, advanced together in a thread beside the event loop.
+
+    hub = Hub(classifier, ...)
+    stream = hub.open(start, sample_rate)       # in any thread
+    hub.put(stream, chunk)
+    hub.subscribe(on_event)                     # FinishedEvent, with its sound
+
+Streams wake the thread when a block of theirs is full. It then gives each session what waits,
+scores one block of all that are ready in one call of the engine, and hands the messages to the
+event loop in one go. A stream far behind, such as a file, gets one block a round like all others, so it
+holds nobody up. A fault in one stream ends that stream alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from earmark.classifier import Classifier
+from earmark.config import EventSettings
+from earmark.errors import EarmarkError
+from earmark.live.chunk import Chunk
+from earmark.runtime.pool import SessionPool
+from earmark.serve.clips import ClipStore
+from earmark.serve.metrics import Metrics
+from earmark.serve.protocol import Start
+from earmark.serve.settings import Limits, RefusedError
+from earmark.serve.stream import Block, FinishedEvent, Message, Model, Sink, Stream
+
+_GATHER_SECONDS = 0.01  # blocks that become full within this are scored together
+_LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
+_LOG = logging.getLogger("earmark.serve")
+
+Batch = list[tuple[Sink, Sequence[tuple[Message, bool]], bool]]
+Dispatch = Callable[[Callable[[], None]], object]
+OnEvent = Callable[[FinishedEvent], object]
+OnBlock = Callable[[Block], object]
+
+
+class Hub:
+    """Advances streams.
+
+    Args:
+        classifier: names the sounds of streams that are opened from now on.
+        clips: keeps the clips of events.
+        settings: how scores become events.
+        limits: what streams may ask for.
+        metrics: counts.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        clips: ClipStore,
+        settings: EventSettings | None = None,
+        limits: Limits | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.limits, self.clips = limits or Limits(), clips
+        self.settings = settings or EventSettings()
+        self.metrics = metrics or Metrics()
+        self.model = Model.of(classifier, self.settings)
+        self._streams: dict[str, Stream] = {}
+        self._pools: dict[int, SessionPool] = {}
+        self._new: list[Stream] = []
+        self._lock = threading.Lock()
+        self._wake, self._stopping = threading.Event(), False
+        self._on_event: list[OnEvent] = []
+        self._on_block: list[OnBlock] = []
+        self._dispatch: Dispatch = lambda deliver: deliver()
+        self._thread = threading.Thread(target=self._run, name="earmark-hub", daemon=True)
+
+    def start(self, dispatch: Dispatch) -> None:
+        """Begin to advance streams.
+
+        Args:
+            dispatch: runs a function in the event loop, as `loop.call_soon_threadsafe`.
+        """
+        self._dispatch = dispatch
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all streams, and the thread."""
+        for stream in self.streams():
+            stream.finish()
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def subscribe(self, on_event: OnEvent) -> Callable[[], None]:
+        """Call a function for each event that has ended; return what ends that.
+
+        It is called in the hub's thread: it should put the event somewhere and return.
+        """
+        self._on_event.append(on_event)
+        return lambda: self._on_event.remove(on_event)
+
+    def watch(self, on_block: OnBlock) -> Callable[[], None]:
+        """Call a function for each block of each stream, as `subscribe` does for events."""
+        self._on_block.append(on_block)
+        return lambda: self._on_block.remove(on_block)
+
+    def use(self, classifier: Classifier) -> None:
+        """Take another model for streams that are opened from now on, and tell the others.
+
+        Raises:
+            ModelError: it is bidirectional.
+        """
+        self.model = Model.of(classifier, self.settings)
+        for stream in self.streams():
+            stream.say({"type": "model", "fingerprint": classifier.info.fingerprint})
+        self._wake.set()
+
+    def open(self, start: Start, sample_rate: int, sink: Sink | None = None) -> Stream:
+        """Open a stream.
+
+        Raises:
+            RefusedError: there are too many.
+            AudioError: a rate that is not supported.
+        """
+        stream = Stream(self.model, start, sample_rate, clips=self.clips, limits=self.limits)
+        if sink is not None:
+            stream.sinks.add(sink)
+        with self._lock:
+            if len(self._streams) >= self.limits.sessions:
+                self.metrics.refused.labels("sessions").inc()
+                raise RefusedError(
+                    "sessions",
+                    f"the server has its {self.limits.sessions} streams; try again later",
+                    503,
+                )
+            self._streams[stream.id] = stream
+            self._new.append(stream)
+            self.metrics.sessions.set(len(self._streams))
+        self._wake.set()
+        return stream
+
+    def find(self, name: str) -> Stream | None:
+        """Return a stream that has not ended, by its id."""
+        with self._lock:
+            return self._streams.get(name)
+
+    def streams(self) -> list[Stream]:
+        """Return the streams that have not ended."""
+        with self._lock:
+            return list(self._streams.values())
+
+    def put(self, stream: Stream, chunk: Chunk) -> None:
+        """Give a stream its next chunk."""
+        if stream.put(chunk):
+            self._wake.set()
+
+    def finish(self, stream: Stream) -> None:
+        """End a stream when what waits has been scored."""
+        stream.finish()
+        self._wake.set()
+
+    def lose(self, stream: Stream, sink: Sink) -> None:
+        """Take note that a connection was lost; its stream is kept for a while."""
+        stream.sinks.discard(sink)
+        if not stream.sinks and stream.kind == "client":
+            stream.lost_at = time.monotonic()
+        elif not stream.sinks and stream.kind == "file":
+            self.finish(stream)
+
+    def _run(self) -> None:
+        looked = time.monotonic()
+        while not (self._stopping and not self.streams()):
+            if not any(pool.ready for pool in self._pools.values()):
+                self._wake.wait(_LOOK_SECONDS)
+                if not self._stopping:
+                    time.sleep(_GATHER_SECONDS)
+            self._wake.clear()
+            try:
+                self._round()
+            except Exception:  # whatever it is, the other streams go on
+                _LOG.exception("a round of the hub failed")
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                self._look(looked)
+
+    def _round(self) -> None:
+        self._join()
+        batch: Batch = []
+        with self._lock:
+            streams = list(self._streams.values())
+        for stream in streams:
+            with self._guarded(stream):
+                # A file that is ahead waits; what is full already is scored first.
+                if (stream.full and stream.session.ready == 0) or stream.ending:
+                    stream.feed()
+        for key, pool in list(self._pools.items()):
+            self._advance(key, pool)
+        for stream in streams:
+            with self._guarded(stream):
+                if stream.session.done:
+                    stream.report()
+                if stream.exhausted and not stream.over:
+                    stream.end()
+            self._collect(stream, batch)
+            if stream.over:
+                self._remove(stream)
+        if batch:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, as at the end
+                self._dispatch(lambda: _deliver(batch))
+
+    def _join(self) -> None:
+        with self._lock:
+            new, self._new = self._new, []
+        for stream in new:
+            self._pools.setdefault(id(stream.model), SessionPool()).add(stream.session)
+
+    def _advance(self, key: int, pool: SessionPool) -> None:
+        begun = time.perf_counter()
+        try:
+            advanced = pool.advance()
+        except EarmarkError as error:  # the engine failed, for all that were in its batch
+            for stream in self.streams():
+                if id(stream.model) == key:
+                    _fail(stream, str(error))
+            return
+        if advanced:
+            self.metrics.blocks.inc(len(advanced))
+            self.metrics.batch_seconds.observe(time.perf_counter() - begun)
+
+    def _collect(self, stream: Stream, batch: Batch) -> None:
+        finished, stream.finished = stream.finished, []
+        for event in finished:
+            self.metrics.events.labels(event.event.label).inc()
+            for on_event in self._on_event:
+                with _logged("a subscriber failed"):
+                    on_event(event)
+        block, stream.last_block = stream.last_block, None
+        if block is not None:
+            for on_block in self._on_block:
+                with _logged("a subscriber failed"):
+                    on_block(block)
+        if messages := stream.outgoing():
+            batch += [(sink, messages, stream.over) for sink in list(stream.sinks)]
+
+    def _remove(self, stream: Stream) -> None:
+        with self._lock:
+            self._streams.pop(stream.id, None)
+            self.metrics.sessions.set(len(self._streams))
+        if stream.session.pool is not None:
+            stream.session.pool.remove(stream.session)
+        used = {id(one.model) for one in self.streams()}
+        self._pools = {key: pool for key, pool in self._pools.items() if key in used or pool}
+
+    @contextlib.contextmanager
+    def _guarded(self, stream: Stream):  # type: ignore[no-untyped-def]
+        """Within, a fault ends the stream and nothing else."""
+        try:
+            yield
+        except EarmarkError as error:
+            _fail(stream, str(error))
+        except Exception:
+            _LOG.exception("stream %s failed", stream.id)
+            _fail(stream, "the server failed on this stream; its log says more")
+
+    def _look(self, now: float) -> None:
+        """End the streams that were lost, and let old clips go."""
+        for stream in self.streams():
+            if stream.lost_at is not None and now - stream.lost_at > self.limits.linger_seconds:
+                self.finish(stream)
+        self.clips.prune()
+        self.metrics.clip_bytes.set(self.clips.bytes)
+
+
+def _fail(stream: Stream, text: str) -> None:
+    stream.say({"type": "error", "code": "stream", "text": text})
+    stream.over = True
+    stream.finish()
+
+
+def _deliver(batch: Batch) -> None:
+    for sink, messages, over in batch:
+        sink.put(messages)
+        if over:
+            sink.ended()
+
+
+@contextlib.contextmanager
+def _logged(text: str):  # type: ignore[no-untyped-def]
+    try:
+        yield
+    except Exception:
+        _LOG.exception(text)

@@ -1,0 +1,311 @@
+// The page: sound in, what it is out.
+
+import { Bars } from "./bars.js";
+import { askJson, clock, find, make, say } from "./dom.js";
+import { Events } from "./events.js";
+import { openMicrophone } from "./microphone.js";
+import { Rules } from "./rules.js";
+import { Session } from "./session.js";
+import { Spectrogram } from "./spectrogram.js";
+
+const MOST_NEAR = 100;
+
+const bars = new Bars(find("bars"), find("label"));
+const picture = new Spectrogram(find("spectrogram"), find("axis"), find("blocks"));
+const events = new Events(find("events"), find("player"), picture);
+const rules = new Rules(find("rules"), (changed) => session?.rules(changed));
+
+let model = null;
+let session = null;
+let microphone = null;
+let file = null; // the uploaded file that is shown
+let source = "";
+
+export const page = { events, onsession: [], get session() { return session; } };
+
+function theme(chosen) {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = chosen || (dark ? "dark" : "light");
+  picture.setTheme();
+}
+
+function state(text) {
+  find("state").textContent = text;
+}
+
+function trouble(text) {
+  say(find("alert"), text);
+}
+
+const handlers = {
+  ready(message, base) {
+    say(find("alert"), "");
+    rules.use(message.classes, message.thresholds);
+    picture.begin(message.columns_per_second, base);
+    if (source === "file") {
+      state(`Reading ${message.name} …`);
+    } else state(`Listening to ${source === "microphone" ? "this device's microphone" : message.name}.`);
+    for (const call of page.onsession) call(message);
+  },
+  columns(data, bands, first) {
+    picture.add(data, bands, first, session.base);
+  },
+  scores(message, base) {
+    bars.show(message, rules.classes, rules.thresholds, rules.off, model.none);
+    const level = `${message.level_db.toFixed(0)} dB`;
+    find("clock").textContent = `${clock(base + message.at)} · ${level}`;
+    if (file?.seconds) find("progress").value = Math.min(1, message.at / file.seconds);
+  },
+  event(message, base) {
+    events.add({
+      ...message,
+      onset: message.onset + base,
+      offset: message.offset + base,
+      live: message.kind !== "file" && source !== "file",
+    });
+  },
+  near(message, base) {
+    const list = find("near");
+    list.prepend(
+      make(
+        "li",
+        {},
+        make("strong", { text: message.label }),
+        ` at ${clock(base + message.onset)} `,
+        make("span", { class: "tag", text: message.rule }),
+        make("br"),
+        message.text,
+      ),
+    );
+    if (list.children.length > MOST_NEAR) list.lastChild.remove();
+    find("near-count").textContent = list.children.length;
+  },
+  gap(message, base) {
+    const at = clock(base + message.at);
+    say(find("note"), `${message.seconds.toFixed(1)} s of sound are missing at ${at}; they count as silence.`);
+  },
+  notice(message) {
+    say(find("note"), message.text);
+  },
+  model() {
+    say(find("note"), "Another model is used from now on.");
+    restart();
+  },
+  end(message) {
+    picture.running = false;
+    find("progress").hidden = true;
+    const many = `${message.events} event${message.events === 1 ? "" : "s"}`;
+    state(`${clock(message.seconds)} heard, ${many}.`);
+    if (file) state(`${file.name}: ${clock(message.seconds)}, ${many}. Click the picture to hear it.`);
+  },
+  state(what, seconds, text) {
+    if (what === "lost") {
+      state("The connection was lost. Connecting again …");
+      trouble("The connection to the server was lost. What sounds meanwhile is missed.");
+    } else if (what === "resumed" || what === "restarted") {
+      trouble("");
+      const why = what === "restarted" ? "The server was started again" : "Connected again";
+      say(find("note"), `${why}: ${seconds.toFixed(1)} s were missed.`);
+    } else if (what === "refused") {
+      stop();
+      trouble(text);
+      state("Press Listen to begin again.");
+    } else if (what === "closed") stop();
+  },
+};
+
+async function listen() {
+  stop();
+  trouble("");
+  say(find("note"), "");
+  forget();
+  try {
+    microphone = await openMicrophone(
+      (samples) => session?.send(samples),
+      (text) => {
+        stop();
+        trouble(text);
+      },
+    );
+  } catch (error) {
+    trouble(error.message);
+    return;
+  }
+  source = "microphone";
+  clearPage(true);
+  session = new Session(
+    { sample_rate: microphone.sampleRate, name: "microphone", spectrogram: true, ...rules.rules },
+    handlers,
+  );
+  running(true);
+}
+
+function running(on) {
+  picture.running = on && source !== "file";
+  const button = find("listen");
+  button.setAttribute("aria-pressed", String(on));
+  find("listen-text").textContent = on ? "Stop" : "Listen";
+}
+
+function stop() {
+  const last = session;
+  session = null;
+  microphone?.close();
+  microphone = null;
+  if (last && !last.closed) {
+    session = last; // what is under way still comes
+    last.end();
+  }
+  running(false);
+}
+
+function restart() {
+  if (source === "microphone" && microphone) {
+    const rate = microphone.sampleRate;
+    const start = { sample_rate: rate, name: "microphone", spectrogram: true };
+    const last = session;
+    last.closed = true;
+    last.handlers = {};
+    last.socket.close();
+    fetchModel().then(() => {
+      const next = new Session({ ...start, ...rules.rules }, handlers);
+      next.taken = last.taken;
+      session = next;
+    });
+  } else fetchModel();
+}
+
+function clearPage(live) {
+  picture.clear(live);
+  events.clear();
+  bars.clear();
+  find("near").replaceChildren();
+  find("near-count").textContent = "0";
+  find("spectrogram").classList.toggle("seekable", !live);
+}
+
+function forget() {
+  if (file) fetch(`api/files/${file.id}`, { method: "DELETE" }).catch(() => {});
+  file = null;
+}
+
+function upload(chosen) {
+  stop();
+  forget();
+  trouble("");
+  say(find("note"), "");
+  const progress = find("progress");
+  progress.hidden = false;
+  progress.value = 0;
+  state(`Sending ${chosen.name} …`);
+  const request = new XMLHttpRequest(); // fetch tells nothing of how far an upload is
+  request.open("POST", `api/files?name=${encodeURIComponent(chosen.name)}`);
+  request.upload.onprogress = (event) => {
+    if (event.lengthComputable) progress.value = event.loaded / event.total;
+  };
+  const failed = (text) => {
+    progress.hidden = true;
+    state("Press Listen, or drop another recording.");
+    trouble(text);
+  };
+  request.onerror = () => failed("The file could not be sent. Is earmark serve still running?");
+  request.onload = () => {
+    let answer = {};
+    try {
+      answer = JSON.parse(request.responseText);
+    } catch {
+      // a proxy's own page, as for a file that is too large for it
+    }
+    if (request.status !== 201) {
+      failed(answer.error ?? `The file was refused (${request.status}).`);
+      return;
+    }
+    show(answer);
+  };
+  request.send(chosen);
+}
+
+function show(taken) {
+  source = "file";
+  file = taken;
+  clearPage(false);
+  picture.total = taken.seconds;
+  find("progress").value = 0;
+  session = new Session(
+    { source: { kind: "file", id: taken.id }, spectrogram: true, ...rules.rules },
+    handlers,
+  );
+  find("listen").setAttribute("aria-pressed", "false");
+}
+
+function follow(one) {
+  stop();
+  forget();
+  trouble("");
+  source = "server";
+  clearPage(true);
+  session = new Session({ source: { kind: "server", id: one.id }, spectrogram: true }, handlers);
+  running(true);
+}
+
+async function fetchModel() {
+  model = await askJson("api/model");
+  const many = `${model.classes.length} classes`;
+  find("model").textContent = `${model.name} · ${many}`;
+  find("model").title = model.classes.join(", ");
+  const thresholds = Object.fromEntries(model.classes.map((name) => [name, model.thresholds[name] ?? 0.5]));
+  rules.use(model.classes, thresholds);
+  return model;
+}
+
+async function begin() {
+  theme(localStorage.getItem("theme"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+    theme(localStorage.getItem("theme")),
+  );
+  find("theme").onclick = () => {
+    const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    localStorage.setItem("theme", other);
+    theme(other);
+  };
+  find("listen").onclick = () => {
+    if (find("listen").getAttribute("aria-pressed") === "true") stop();
+    else listen();
+  };
+  const drop = find("drop");
+  find("file").onchange = (event) => {
+    if (event.target.files[0]) upload(event.target.files[0]);
+    event.target.value = "";
+  };
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
+    });
+  }
+  find("spectrogram").onclick = (event) => {
+    if (!file) return;
+    const at = Math.max(0, picture.secondAt(event.clientX));
+    events.listen(`api/files/${file.id}/sound?start=${at.toFixed(2)}&seconds=10`);
+  };
+  for (const button of document.querySelectorAll("[data-format]")) {
+    button.onclick = () => events.download(button.dataset.format).catch((error) => trouble(error.message));
+  }
+  events.count();
+  try {
+    await fetchModel();
+    const sources = await askJson("api/sources");
+    find("sources").hidden = !sources.length;
+    if (sources.length) find("sources").append("On the server: ");
+    for (const one of sources) {
+      find("sources").append(
+        make("button", { type: "button", class: "plain", text: one.name, onclick: () => follow(one) }),
+      );
+    }
+  } catch (error) {
+    trouble(error.message);
+  }
+}
+
+begin();

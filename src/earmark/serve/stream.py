@@ -1,0 +1,511 @@
+"""One stream of the server: chunks in; messages, events and clips out.
+
+Chunks are put in by whoever receives them and wait, undecoded, until a block of the model is full;
+all else happens in the hub's thread, once a block: one resampling, one mix, one look for events.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import secrets
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.classifier import Classifier
+from earmark.config import EventSettings
+from earmark.decision.policy import NONE
+from earmark.live.chunk import Chunk
+from earmark.live.watch import Watch
+from earmark.runtime.events import Event, EventFinder
+from earmark.runtime.scorer import StreamScorer
+from earmark.runtime.session import Session
+from earmark.serve import protocol
+from earmark.serve.clips import ClipStore, to_pcm
+from earmark.serve.columns import Columns, FrontEndView
+from earmark.serve.settings import Limits
+from earmark.serve.why import Explainer, Reason
+
+BLOCK_SECONDS = 0.5
+BEFORE_SECONDS = 2.0  # of an event, in its clip
+AFTER_SECONDS = 0.5
+_KEPT_SECONDS = 6.0  # while no event is under way: what comes before one, and how late it is known
+_NEVER = 2.0  # a threshold that no score reaches
+_QUIETEST = 1e-9
+
+Message: TypeAlias = "str | bytes"
+
+
+class Sink(Protocol):
+    """Takes the messages of a stream; it is called in the event loop."""
+
+    def put(self, messages: Sequence[tuple[Message, bool]]) -> None:
+        """Take messages, each with whether it may be left out for a slow reader."""
+
+    def ended(self) -> None:
+        """Take note that no more will come."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What all streams of one model share."""
+
+    classifier: Classifier
+    scorer: StreamScorer
+    settings: EventSettings
+    live_view: FrontEndView
+    file_view: FrontEndView
+
+    @classmethod
+    def of(cls, classifier: Classifier, settings: EventSettings) -> Model:
+        """Return what streams of a classifier share.
+
+        Raises:
+            ModelError: the model is bidirectional and would need the future.
+        """
+        front_end = classifier.info.front_end
+        return cls(
+            classifier,
+            StreamScorer(classifier.engine, settings, block_seconds=BLOCK_SECONDS),
+            settings,
+            FrontEndView(front_end),
+            FrontEndView(front_end, per_second=6.25),
+        )
+
+
+@dataclass(frozen=True)
+class FinishedEvent:
+    """An event that has ended, as subscribers of the hub get it.
+
+    Attributes:
+        event: the event; its times are seconds of the stream.
+        id: a name of it that no other event has.
+        stream: id of its stream.
+        source: name of the stream.
+        kind: "client", "file" or "server", as in the protocol.
+        time: when it began, by the server's clock; of a file, when the file was read.
+        samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are.
+        sample_rate: of the samples.
+        clip: id of the clip in the clip store, empty where it was not kept.
+    """
+
+    event: Event
+    id: str
+    stream: str
+    source: str
+    kind: str
+    time: datetime.datetime
+    samples: NDArray[np.int16]
+    sample_rate: int
+    clip: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block gave, for those who watch scores rather than events.
+
+    Attributes:
+        stream: id of the stream.
+        source: its name.
+        kind: see `FinishedEvent`.
+        at: end of the block, in seconds of the stream.
+        scores: the averaged scores at its end, by class.
+        label: the best class that reaches its threshold, or "none of these".
+        level_db: its level, in dB of full scale.
+    """
+
+    stream: str
+    source: str
+    kind: str
+    at: float
+    scores: Mapping[str, float]
+    label: str
+    level_db: float
+
+
+class _Followed(Session):
+    """A session that keeps the samples and the scores of each block for its stream."""
+
+    def __init__(self, scorer: StreamScorer, rate: int, settings: EventSettings, name: str) -> None:
+        super().__init__(scorer, rate, settings, name)
+        self.blocks: deque[NDArray[np.float32]] = deque()
+        self.done: list[tuple[NDArray[np.float32], NDArray[np.float32], Any, int, list[Event]]] = []
+
+    def next_block(self) -> NDArray[np.float32] | None:
+        """Return the next block, and keep it."""
+        block = super().next_block()
+        if block is not None:
+            self.blocks.append(block)
+        return block
+
+    def accept(self, scores: NDArray[np.float32]) -> list[Event]:
+        """Take the scores of a block; keep them with their averages."""
+        smooth = self.finder.smooth(scores, self._events)
+        at = self._events.steps
+        events = super().accept(scores)
+        self.done.append((self.blocks.popleft(), scores, smooth, at, events))
+        return events
+
+    @property
+    def ongoing(self) -> dict[int, int]:
+        """First steps of the events under way, by class."""
+        return {number: known.first for number, known in self._events.ongoing.items()}
+
+    @property
+    def missing(self) -> int:
+        """Samples at the model's rate until the next block is full."""
+        return self.scorer.block_samples - self._waiting_samples % self.scorer.block_samples
+
+
+class Stream:
+    """One stream of one model.
+
+    Args:
+        model: what streams of the model share.
+        start: what was asked for.
+        sample_rate: of its samples.
+        clips: keeps the clips of events.
+        limits: how long clips are, and how many events are remembered.
+
+    Raises:
+        AudioError: a rate that is not supported.
+
+    Attributes:
+        id: names it.
+        events: those that have ended, as messages; the last `limits.events`.
+        sinks: who gets its messages.
+        lost_at: since when it has no connection, or None.
+        expected: the place of the next sample that a client sends.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        start: protocol.Start,
+        sample_rate: int,
+        *,
+        clips: ClipStore,
+        limits: Limits,
+    ) -> None:
+        self.id = secrets.token_hex(12)
+        self.model, self.start, self.limits, self._clips = model, start, limits, clips
+        self.name, self.kind, self.sample_rate = start.name, start.kind, sample_rate
+        self.session = _Followed(model.scorer, sample_rate, model.settings, start.name)
+        self._own = np.array(self.session.finder.policy.thresholds, np.float32)
+        self._explainer = Explainer(self.session.finder, model.settings)
+        self.set_rules(start.thresholds, start.classes)
+        self._columns = self._new_columns() if start.spectrogram else None
+        self._watch = Watch(start.name, model.scorer.sample_rate)
+        self._lock = threading.Lock()
+        self._inbox: deque[Chunk] = deque()
+        self._inside = 0  # samples in the inbox, dropped ones included
+        self._needed = self._samples_needed()
+        self.room = threading.Condition(self._lock)
+        self.ending = self.over = False
+        self.events: deque[dict[str, Any]] = deque(maxlen=limits.events)
+        self.event_count = 0
+        self.sinks: set[Sink] = set()
+        self.lost_at: float | None = None
+        self.expected = self.next_sequence = 0
+        self._began: datetime.datetime | None = None
+        self._silenced = False
+        settings, step = model.settings, model.scorer.step_seconds
+        smoothing = max(1, round(settings.smoothing_seconds / step))
+        # Events begin so long before their first step, see `EventFinder`.
+        self._onset_lag = settings.onset_lag_seconds + (smoothing - 1) / 2 * step
+        self._kept: deque[NDArray[np.int16]] = deque()
+        self._kept_from = self._kept_samples = 0
+        self._early: dict[int, NDArray[np.int16]] = {}
+        self._out: list[tuple[Message, bool]] = []
+        self._sent_columns = 0
+        self._seen: list[Event] = []  # of the blocks that were reported last
+        self.finished: list[FinishedEvent] = []
+        self.last_block: Block | None = None
+
+    def _new_columns(self) -> Columns:
+        return Columns(self.model.file_view if self.kind == "file" else self.model.live_view)
+
+    # In any thread.
+
+    def put(self, chunk: Chunk) -> bool:
+        """Take the next chunk; tell whether a block may be full by now."""
+        with self._lock:
+            if self._began is None:
+                self._began = datetime.datetime.now(datetime.timezone.utc)
+            self._inbox.append(chunk)
+            self._inside += len(chunk.samples) + chunk.dropped
+            return self._inside >= self._needed
+
+    def finish(self) -> None:
+        """Say that no more will come."""
+        with self._lock:
+            self.ending = True
+            self.room.notify_all()
+
+    def wait_for_room(self, seconds: float) -> bool:
+        """Wait until less than `seconds` of sound wait; False: the stream has ended."""
+        with self._lock:
+            while self._inside > seconds * self.sample_rate and not (self.ending or self.over):
+                self.room.wait(0.5)
+            return not (self.ending or self.over)
+
+    @property
+    def seconds_waiting(self) -> float:
+        """Seconds of sound that wait."""
+        return self._inside / self.sample_rate
+
+    @property
+    def full(self) -> bool:
+        """Whether a block may be full."""
+        return self._inside >= self._needed or self.session.ready > 0
+
+    # In the hub's thread.
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no more will come, and all that came has been scored."""
+        with self._lock:
+            return self.ending and self._inside == 0 and self.session.ready == 0
+
+    def set_rules(
+        self, thresholds: Mapping[str, float] | None, classes: Sequence[str] | None
+    ) -> None:
+        """Take other thresholds, and the classes that count, from now on."""
+        session, names = self.session, self.session.classes
+        mine = self._own.copy()
+        for name, value in (thresholds or {}).items():
+            mine[names.index(name)] = value
+        off = np.array([classes is not None and name not in classes for name in names])
+        self._explainer.thresholds, self._explainer.off = mine, off
+        session.finder = EventFinder(
+            names,
+            tuple(np.where(off, np.float32(_NEVER), mine).tolist()),
+            session.scorer.step_seconds,
+            replace(self.model.settings, threshold=0.0),
+            session.scorer.info.fingerprint,
+        )
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that hold now, by class."""
+        values = np.round(self._explainer.thresholds.astype(float), 4).tolist()
+        return dict(zip(self.session.classes, values, strict=True))
+
+    def show_columns(self) -> None:
+        """Send columns of mel bands from now on."""
+        if self._columns is None:
+            self._columns = self._new_columns()
+
+    @property
+    def view(self) -> FrontEndView:
+        """How its columns are made."""
+        return self.model.file_view if self.kind == "file" else self.model.live_view
+
+    def feed(self) -> None:
+        """Give the session what waits.
+
+        Raises:
+            AudioError: samples far beyond full scale.
+        """
+        with self._lock:
+            chunks, self._inbox, self._inside = self._inbox, deque(), 0
+            self.room.notify_all()
+        together: list[NDArray[Any]] = []
+        for chunk in chunks:
+            if chunk.dropped or chunk.sample_rate != self.sample_rate:
+                self._feed(together)
+                together, self.sample_rate = [], chunk.sample_rate
+            if chunk.dropped:
+                at = self.session.seconds
+                seconds = chunk.dropped / self.sample_rate
+                self.session.feed(np.zeros(chunk.dropped, np.float32), self.sample_rate)
+                self.say({"type": "gap", "at": round(at, 3), "seconds": round(seconds, 3)})
+            together.append(chunk.samples)
+            if chunk.note:
+                self.say({"type": "notice", "text": chunk.note})
+        self._feed(together)
+        self._needed = self._samples_needed()
+
+    def _feed(self, parts: list[NDArray[Any]]) -> None:
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            return
+        samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        mixed = self._watch.mix(Chunk(samples, self.sample_rate))
+        if not np.isfinite(mixed).all():
+            mixed = np.zeros(len(mixed), np.float32)
+            if not self._silenced:
+                self._silenced = True
+                text = "some samples are no numbers; such messages are replaced by silence"
+                self.say({"type": "notice", "text": text})
+        for line in self._watch.notes():
+            self.say({"type": "notice", "text": line.removeprefix(f"{self.name}: ")})
+        self.session.feed(mixed, self.sample_rate)
+
+    def _samples_needed(self) -> int:
+        rate = self.session.scorer.sample_rate
+        return max(1, math.ceil(self.session.missing * self.sample_rate / rate))
+
+    def end(self) -> None:
+        """End the session: score what is left, end all events."""
+        events = self.session.finish()
+        self.report(trim=False)
+        rest = [event for event in events if not any(event is seen for seen in self._seen)]
+        reasons = self._explainer.finish(rest)
+        for event in rest:
+            self._raise(event)
+        self._say_reasons(reasons)
+        self.over = True
+        self.say(
+            {
+                "type": "end",
+                "seconds": round(self.session.seconds, 3),
+                "events": self.event_count,
+            }
+        )
+        with self._lock:
+            self.room.notify_all()
+
+    def report(self, *, trim: bool = True) -> None:
+        """Make messages of the blocks that have been scored.
+
+        Args:
+            trim: let go of samples that no clip will need.
+        """
+        self._seen = []
+        done, self.session.done = self.session.done, []
+        for samples, raw, smooth, at, events in done:
+            self._keep(to_pcm(samples))
+            if self._columns is not None:
+                self._send_columns(self._columns, samples)
+            reasons = self._explainer.step(raw, smooth, at, events)
+            for event in events:
+                self._seen.append(event)
+                self._raise(event)
+            self._say_reasons(reasons)
+            self._say_scores(samples, raw, smooth, at)
+        if done and trim:
+            self._trim()
+
+    def say(self, message: Mapping[str, Any], *, optional: bool = False) -> None:
+        """Put a message out."""
+        self._out.append((protocol.dump(message), optional))
+
+    def outgoing(self) -> list[tuple[Message, bool]]:
+        """Return the messages since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def _say_scores(
+        self, samples: NDArray[np.float32], raw: Any, smooth: NDArray[np.float32], at: int
+    ) -> None:
+        session = self.session
+        last = smooth[-1]
+        counts = last >= session.finder.policy.thresholds
+        best = int(np.where(counts, last, -1).argmax())
+        label = session.classes[best] if counts[best] else NONE
+        seconds = (at + len(smooth)) * session.scorer.step_seconds
+        power = float(np.dot(samples, samples)) / len(samples)
+        level = round(10 * math.log10(max(power, _QUIETEST)), 1)
+        values = np.round(last.astype(float), 3).tolist()
+        self.say(
+            {
+                "type": "scores",
+                "at": round(seconds, 3),
+                "scores": values,
+                "raw": np.round(raw[-1].astype(float), 3).tolist(),
+                "label": label,
+                "active": session.active_now,
+                "level_db": level,
+            },
+            optional=True,
+        )
+        scores = dict(zip(session.classes, values, strict=True))
+        self.last_block = Block(self.id, self.name, self.kind, seconds, scores, label, level)
+
+    def _say_reasons(self, reasons: Sequence[Reason]) -> None:
+        for reason in reasons:
+            self.say({"type": "near", **reason.to_dict()}, optional=True)
+
+    def _send_columns(self, columns: Columns, samples: NDArray[np.float32]) -> None:
+        first = columns.given
+        made = columns.push(samples)
+        if len(made):
+            self._out.append((protocol.pack_columns(self._sent_columns, first, made), True))
+            self._sent_columns += 1
+
+    def _raise(self, event: Event) -> None:
+        samples = self._clip(event)
+        rate = self.session.scorer.sample_rate
+        clip = ""
+        if len(samples):
+            try:
+                clip = self._clips.add(samples, rate)
+            except OSError as error:
+                self.say({"type": "notice", "text": f"a clip was not kept: {error.strerror}"})
+        self.event_count += 1
+        began = self._began or datetime.datetime.now(datetime.timezone.utc)
+        time = began + datetime.timedelta(seconds=event.onset)
+        name = f"{self.id}-{self.event_count}"
+        message = {
+            "type": "event",
+            "id": name,
+            **event.to_dict(),
+            "threshold": self.thresholds[event.label],
+            "why": self._explainer.why(event),
+            "time": time.isoformat(timespec="milliseconds"),
+            "clip": f"clips/{clip}.wav" if clip else "",
+            "clip_from": round(max(0.0, event.onset - BEFORE_SECONDS), 3),
+        }
+        self.events.append(message)
+        self.say(message)
+        self.finished.append(
+            FinishedEvent(event, name, self.id, self.name, self.kind, time, samples, rate, clip)
+        )
+
+    def _keep(self, samples: NDArray[np.int16]) -> None:
+        self._kept.append(samples)
+        self._kept_samples += len(samples)
+
+    def _trim(self) -> None:
+        """Let go of samples that no clip will need."""
+        rate, step = self.session.scorer.sample_rate, self.session.scorer.step_seconds
+        end = self._kept_from + self._kept_samples
+        needed = end - round(_KEPT_SECONDS * rate)
+        ongoing = self.session.ongoing
+        self._early = {n: clip for n, clip in self._early.items() if n in ongoing}
+        for number, first in ongoing.items():
+            if number in self._early:
+                continue
+            onset = max(0.0, first * step - self._onset_lag)
+            begin = round(max(0.0, onset - BEFORE_SECONDS) * rate)
+            if end - begin > (self.limits.clip_seconds + BEFORE_SECONDS) * rate:
+                self._early[number] = self._between(begin, end)
+            else:
+                needed = min(needed, begin)
+        while self._kept and self._kept_from + len(self._kept[0]) <= needed:
+            gone = len(self._kept.popleft())
+            self._kept_from += gone
+            self._kept_samples -= gone
+
+    def _between(self, first: int, last: int) -> NDArray[np.int16]:
+        kept = np.concatenate([np.zeros(0, np.int16), *self._kept])
+        first, last = max(0, first - self._kept_from), max(0, last - self._kept_from)
+        return kept[first:last].copy()
+
+    def _clip(self, event: Event) -> NDArray[np.int16]:
+        """Return the samples of an event with those before it."""
+        rate = self.session.scorer.sample_rate
+        first = round(max(0.0, event.onset - BEFORE_SECONDS) * rate)
+        last = round((event.offset + AFTER_SECONDS) * rate)
+        longest = round((self.limits.clip_seconds + BEFORE_SECONDS) * rate)
+        early = self._early.pop(self.session.classes.index(event.label), None)
+        if early is not None:
+            return early[:longest]
+        return self._between(first, min(last, first + longest))

@@ -1,0 +1,105 @@
+"""`earmark serve` as a process: the example's client, TLS, faults in one line, Ctrl-C."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.processes import ROOT, assert_one_line, call, call_here, start
+from tests.serve.running import Client
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start servers; return their addresses."""
+    started = []
+
+    def begin(*words):
+        process = start("earmark", "serve", "--port", "0", *words, cwd=tmp_path)
+        started.append(process)
+        line = process.stdout.readline().decode()
+        found = re.search(r"(https?)://([^/]+)/(\S*)", line)
+        assert found, line + process.stderr.read().decode()
+        return process, *found.groups()
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_example_prints_the_events_of_a_real_recording(serve, tmp_path, esc10):
+    process, _, address, _ = serve()
+    clip = sorted((esc10 / "009 - Rooster").glob("*.ogg"))[0]
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/ws_client.py", clip, f"ws://{address}/api/stream"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "Rooster" in {event["label"] for event in events}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (0, 130)
+
+
+def test_elsewhere_makes_and_prints_a_token(serve):
+    _, _, address, rest = serve("--host", "0.0.0.0")
+    port = address.rsplit(":", 1)[1]
+    assert re.fullmatch(r"\?token=[A-Za-z0-9_-]{20,}", rest)
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/model")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_a_certificate_makes_it_tls(serve, tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        + ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+    )
+    _, scheme, address, _ = serve("--certificate", certificate, "--key", key)
+    assert scheme == "https"
+    context = ssl.create_default_context(cafile=certificate)
+    with Client(address, {}, scheme="wss", ssl=context) as client:
+        assert client.receive()["type"] == "ready"
+
+
+def test_faults_are_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = call_here("earmark", "serve", "--port", port, cwd=tmp_path)
+    assert_one_line(done, "choose another with --port")
+    for words, part in (
+        (("--port", "99999"), "65535"),
+        (("--token", "x"), "8 or more letters"),
+        (("--sessions", "0"), "--sessions"),
+        (("--key", "key.pem"), "--certificate"),
+        (("--file", "none.wav"), "none.wav: no such file"),
+        (("--port", "0", "--certificate", "none.pem"), "none.pem"),
+    ):
+        assert_one_line(call_here("earmark", "serve", *words, cwd=tmp_path), part)
+
+
+def test_without_its_packages_it_says_which_extra(tmp_path):
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError('no', name='fastapi')")
+    done = call("earmark", "serve", cwd=tmp_path, env=_with_path(tmp_path))
+    assert_one_line(done, "earmark[serve]")
+
+
+def _with_path(folder):
+    import os
+
+    before = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{before}"}
