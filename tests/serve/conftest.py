@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("fastapi", reason="pip install earmark[serve]")
-
 from tests.serve.running import running
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from typing import cast
+
+from fastapi import WebSocket
 
 import earmark
 from earmark.serve.clips import ClipStore
@@ -69,7 +72,9 @@ def test_who_reads_nothing_is_let_go(tmp_path):
         limits=limits(slow_seconds=0.2),
     )
     socket = Stuck()
-    connection = Connection(socket, hub, lambda start, box: hub.open(start, 16_000, box))
+    connection = Connection(
+        cast(WebSocket, socket), hub, lambda start, box: hub.open(start, 16_000, box)
+    )
     asyncio.run(asyncio.wait_for(connection.serve(), 10))
     assert socket.sent == ["ready", "error"]
     assert socket.closed == [1008]

@@ -1,6 +1,7 @@
 """`earmark serve` as a process: the example's client, TLS, faults in one line, Ctrl-C."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -63,9 +65,11 @@ def test_elsewhere_makes_and_prints_a_token(serve):
 def test_a_certificate_makes_it_tls(serve, tmp_path):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        + ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
         check=True,
         capture_output=True,
     )
@@ -99,7 +103,5 @@ def test_without_its_packages_it_says_which_extra(tmp_path):
 
 
 def _with_path(folder):
-    import os
-
     before = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{before}"}

@@ -48,7 +48,7 @@ def test_a_file_is_taken_heard_and_removed(bounded):
         end = client.until("end")
     assert 0.9 < end["seconds"] <= 1.0
     assert client.columns
-    status, headers, sound = ask(address, "GET", f"/api/files/{taken['id']}/sound?start=0.5")
+    status, _, sound = ask(address, "GET", f"/api/files/{taken['id']}/sound?start=0.5")
     samples, rate = soundfile.read(io.BytesIO(sound))
     assert (status, len(samples) / rate) == (200, pytest.approx(0.5, abs=1e-3))
     assert ask(address, "DELETE", f"/api/files/{taken['id']}")[0] == 204

@@ -7,8 +7,8 @@
 
 Streams wake the thread when a block of theirs is full. It then gives each session what waits,
 scores one block of all that are ready in one call of the engine, and hands the messages to the
-event loop in one go. A stream far behind, such as a file, gets one block a round like all others, so it
-holds nobody up. A fault in one stream ends that stream alone.
+event loop in one go. A stream far behind, such as a file, gets one block a round like all others,
+so it holds nobody up. A fault in one stream ends that stream alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ little endian: version (u8), kind (u8), reserved (u16), a sequence number (u32) 
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -201,7 +200,7 @@ def clean_name(value: Any) -> str:
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
     sane = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not sane or not math.isfinite(value) or value != int(value) or not low <= value <= high:
+    if not sane or not low <= value <= high or value != int(value):
         raise RefusedError(name, f"{name} is a whole number from {low} to {high}")
     return int(value)
 

@@ -251,7 +251,8 @@ function follow(one) {
 async function fetchModel() {
   model = await askJson("api/model");
   const many = `${model.classes.length} classes`;
-  find("model").textContent = `${model.name} · ${many}`;
+  const trained = model.trained_on ? `trained on ${model.trained_on}` : model.name;
+  find("model").textContent = `${trained} · ${many}`;
   find("model").title = model.classes.join(", ");
   const thresholds = Object.fromEntries(model.classes.map((name) => [name, model.thresholds[name] ?? 0.5]));
   rules.use(model.classes, thresholds);

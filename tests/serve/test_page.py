@@ -1,0 +1,244 @@
+"""The page in a real browser: heard, shown, played, judged; refused and lost; light, dark, narrow.
+
+Skipped where there is no Playwright or no Chromium: pip install playwright; apt install chromium.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+import soxr
+
+from earmark.serve.settings import Access
+from tests.serve.running import running
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
+POLICY = "Content Security"
+FAKE = (
+    "--no-sandbox",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@pytest.fixture(scope="module")
+def rooster(tmp_path_factory):
+    """A real recording as a fake microphone gives it: 48 kHz, again and again."""
+    folder = os.environ.get("EARMARK_ESC10")
+    if not folder:
+        return None
+    clip = sorted((Path(folder) / "009 - Rooster").glob("*.ogg"))[0]
+    samples, rate = soundfile.read(clip)
+    path = tmp_path_factory.mktemp("sounds") / "rooster.wav"
+    soundfile.write(path, soxr.resample(samples, rate, 48_000), 48_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def real(rooster):
+    """The same, for tests that need what it sounds like."""
+    if rooster is None:
+        pytest.skip("EARMARK_ESC10 does not name the folder of ESC-10")
+    return rooster
+
+
+@pytest.fixture(scope="module")
+def browser(rooster):
+    flags = [f"--use-file-for-fake-audio-capture={rooster}"] if rooster else []
+    with playwright.sync_playwright() as started:
+        made = started.chromium.launch(executable_path=CHROMIUM, args=[*FAKE, *flags])
+        yield made
+        made.close()
+
+
+@contextlib.contextmanager
+def opened(browser, address, **options):
+    """Open the page; no fault of its own and no request elsewhere is let pass."""
+    context = browser.new_context(**options)
+    try:
+        page = context.new_page()
+        faults, asked = [], []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if POLICY in said.text else None)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"http://{address}/")
+        yield page
+        assert faults == []
+        own = re.compile(rf"(http|ws)://{re.escape(address)}/|blob:|data:")
+        assert [url for url in asked if not own.match(url)] == []
+    finally:
+        context.close()
+
+
+def expect(page, selector, text, timeout=30_000):
+    playwright.expect(page.locator(selector)).to_contain_text(text, timeout=timeout)
+
+
+def test_it_names_a_real_recording_plays_and_downloads_it(browser, served, real, tmp_path):
+    with opened(browser, served[1]) as page:
+        page.keyboard.press("Tab")  # the way to the content, then the theme, then the button
+        page.locator("#listen").focus()
+        page.keyboard.press("Enter")
+        expect(page, "#label", "Rooster")
+        expect(page, "#events", "Rooster")
+        expect(page, "#events .reason >> nth=-1", "threshold is")
+        with page.expect_response(re.compile(r"/clips/\w+\.wav")) as answered:
+            page.locator("#events .play").last.click()
+        assert answered.value.status in (200, 206)
+        page.locator("#listen").click()
+        expect(page, "#state", "heard")
+        for format, first in (("jsonl", "{"), ("audacity", "0."), ("raven", "Selection")):
+            with page.expect_download() as download:
+                page.locator(f"[data-format={format}]").click()
+            text = download.value.path().read_text()
+            assert text.startswith(first)
+            assert "Rooster" in text
+        painted = page.evaluate(
+            "() => { const c = document.getElementById('spectrogram');"
+            " const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            " return new Set(d).size }"
+        )
+        assert painted > 20
+
+
+def test_a_file_is_sent_shown_whole_and_heard_where_it_is_clicked(browser, served, real):
+    with opened(browser, served[1]) as page:
+        page.set_input_files("#file", real)
+        expect(page, "#state", "Click the picture")
+        expect(page, "#events", "Rooster")
+        with page.expect_response(re.compile(r"/sound\?start=")) as answered:
+            page.locator("#spectrogram").click()
+        assert answered.value.status == 200
+        page.set_input_files("#file", {"name": "x.wav", "mimeType": "a/b", "buffer": b"no sound"})
+        expect(page, "#alert", "x.wav")
+
+
+def test_thresholds_and_classes_act_at_once(browser, served, real):
+    with opened(browser, served[1]) as page:
+        page.locator("#listen").click()
+        expect(page, "#label", "Rooster")
+        page.get_by_text("Classes and thresholds").click()
+        page.locator("#none").click()
+        expect(page, "#label", "none of these", timeout=5000)
+
+
+def test_a_microphone_that_is_refused_or_absent_is_said_plainly(browser, served):
+    cases = (("NotAllowedError", "refused"), ("NotFoundError", "No microphone"))
+    with opened(browser, served[1]) as page:
+        for name, words in cases:
+            page.evaluate(
+                "name => { navigator.mediaDevices.getUserMedia = () =>"
+                " Promise.reject(new DOMException('', name)) }",
+                name,
+            )
+            page.locator("#listen").click()
+            expect(page, "#alert", words)
+            playwright.expect(page.locator("#alert")).to_have_attribute("role", "alert")
+
+
+def test_a_server_that_is_started_again_is_found_again(browser):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with contextlib.ExitStack() as first:
+        first.enter_context(running(Access(port=port)))
+        shown = first.enter_context(contextlib.ExitStack())
+        page = shown.enter_context(opened(browser, f"127.0.0.1:{port}"))
+        page.locator("#listen").click()
+        expect(page, "#state", "Listening")
+        keep, first_server = shown.pop_all(), first.pop_all()
+        first_server.close()
+        with keep:
+            expect(page, "#alert", "connection to the server was lost")
+            with running(Access(port=port)):
+                expect(page, "#note", "were missed")
+                expect(page, "#state", "Listening")
+                page.locator("#listen").click()
+                expect(page, "#state", "heard")
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: apt install nginx")
+def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; worker_processes 1;
+        events {{ worker_connections 64; }}
+        http {{
+          access_log off; client_max_body_size 100m;
+          client_body_temp_path {tmp_path}/a; proxy_temp_path {tmp_path}/b;
+          fastcgi_temp_path {tmp_path}/c; uwsgi_temp_path {tmp_path}/d; scgi_temp_path {tmp_path}/e;
+          server {{
+            listen 127.0.0.1:{port};
+            location /sounds/here/ {{
+              proxy_pass http://{served[1]}/;
+              proxy_http_version 1.1;
+              proxy_set_header Host $http_host;
+              proxy_set_header Upgrade $http_upgrade;
+              proxy_set_header Connection upgrade;
+              proxy_set_header X-Forwarded-Prefix /sounds/here;
+            }}
+          }}
+        }}"""
+    )
+    nginx = subprocess.Popen(
+        [shutil.which("nginx") or "", "-p", tmp_path, "-c", tmp_path / "nginx.conf"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_port(port)
+        address = f"127.0.0.1:{port}/sounds/here"
+        with opened(browser, address) as page:
+            page.locator("#listen").click()
+            expect(page, "#events", "Rooster")
+            with page.expect_response(re.compile(r"/sounds/here/clips/\w+\.wav")) as answered:
+                page.locator("#events .play").last.click()
+            assert answered.value.status in (200, 206)
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+
+
+def test_it_fits_a_phone_in_both_themes(browser, served):
+    for scheme in ("light", "dark"):
+        size = {"width": 360, "height": 740}
+        with opened(browser, served[1], viewport=size, color_scheme=scheme) as page:
+            expect(page, "#none", "None")
+            assert page.locator("html").get_attribute("data-theme") == scheme
+            wide = page.evaluate("() => document.documentElement.scrollWidth")
+            assert wide <= 360
+            page.locator("#theme").click()
+            assert page.locator("html").get_attribute("data-theme") != scheme
+
+
+def test_everything_that_can_be_pressed_has_a_name(browser, served):
+    with opened(browser, served[1]) as page:
+        expect(page, "#rules", "Rain")
+        for summary in page.locator("summary").all():
+            summary.click()
+        nameless = page.evaluate(
+            "() => [...document.querySelectorAll('button, input, a, canvas, [role]')].filter(e =>"
+            " !e.closest('[hidden]') && !(e.textContent.trim() || e.getAttribute('aria-label')"
+            " || e.labels?.length || e.getAttribute('role') === 'status'"
+            " || e.getAttribute('role') === 'alert')).map(e => e.outerHTML)"
+        )
+        assert nameless == []
+        assert page.evaluate("() => document.documentElement.lang") == "en"
+
+
+def _wait_for_port(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("nginx did not start")
