@@ -27,6 +27,7 @@ LAYERS = (
     "export",
     "output",
     "live",
+    "alerts",
     "classifier",
     "archive",
     "api",
@@ -70,6 +71,8 @@ WITHOUT_TORCH = (
     "live.pipe",
     "live.sources",
     "live.capture",
+    "live.keeper",
+    "alerts.station",
     "classifier",
     "api",
     "serve",
@@ -119,7 +122,13 @@ def test_modules_import_only_from_layers_before_their_own():
 
 
 def test_no_command_imports_another():
-    shared = ("commands.flags", "commands.datasets", "commands.printing")
+    shared = (
+        "commands.flags",
+        "commands.datasets",
+        "commands.following",
+        "commands.live_display",
+        "commands.printing",
+    )
     wrong = [
         f"{name} imports {target}"
         for name, tree in modules()

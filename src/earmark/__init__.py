@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RunError,
         SettingsError,
         SplitError,
+        StorageError,
     )
     from earmark.nn.classifier import LSTMClassifier
     from earmark.output.dataframe import to_dataframe
@@ -53,6 +54,7 @@ __all__ = [
     "SessionPool",
     "SettingsError",
     "SplitError",
+    "StorageError",
     "__version__",
     "cross_validate",
     "load",
@@ -77,6 +79,7 @@ _HOMES = {
     "SessionPool": "earmark.runtime.pool",
     "SettingsError": "earmark.errors",
     "SplitError": "earmark.errors",
+    "StorageError": "earmark.errors",
     "cross_validate": "earmark.api",
     "load": "earmark.api",
     "to_dataframe": "earmark.output.dataframe",

@@ -37,6 +37,10 @@ class ArchiveError(EarmarkError):
     """An archive cannot be planned, written, read or gone on with."""
 
 
+class StorageError(EarmarkError):
+    """A folder that Earmark adds to is in use by another process."""
+
+
 class AudioWarning(UserWarning):
     """An audio file is legal but suspicious: it was used, and the line says what to look at.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
+import contextlib
+import datetime
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,23 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
-from earmark.commands.printing import print_line, synthetic_note
+from earmark.commands.following import (
+    add_following,
+    keep_settings,
+    refuse_odd_following,
+    rules_path,
+)
+from earmark.commands.live_display import LiveDisplay
+from earmark.commands.printing import synthetic_note
 from earmark.errors import SettingsError
 from earmark.io.pcm import WIDTHS
-from earmark.live.capture import Capture, Notice, Reconnecting, Source, pace, read_chunks
+from earmark.live.capture import Capture, Reconnecting, Source, pace, read_chunks
 from earmark.live.chunk import Chunk
 from earmark.live.pipe import Pipe
 from earmark.live.sources import STALL_SECONDS, Microphone, devices
 from earmark.live.watch import Watch
-from earmark.output.events import FORMATS, TEXT, event_writer
+from earmark.output.events import FORMATS, TEXT
 from earmark.runtime.events import Event
 
 if TYPE_CHECKING:
+    from earmark.alerts.station import Station
     from earmark.classifier import Classifier
     from earmark.runtime.session import Session
-
-_BARS = 3
-_BAR_SECONDS = 0.1  # between two pictures of the bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a source that gives nothing for this long has stalled (%(default)s)",
     )
     add_cuda(parser)
+    add_following(parser)
     add_event_settings(parser)
     parser.epilog = (
         "Each event is written when it has ended, with its onset and offset in seconds from the\n"
@@ -94,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  arecord -f S16_LE -r 48000 | earmark stream - --jsonl\n"
         "  sox night.flac -t raw -e signed -b 16 -c 1 -r 44100 - \\\n"
         "    | earmark stream - --sample_rate 44100\n"
-        "  earmark stream --file night.flac --format audacity > night.txt"
+        "  earmark stream --file night.flac --format audacity > night.txt\n"
+        "  earmark stream --alerts rules.toml --keep heard/"
     )
 
 
@@ -109,18 +115,48 @@ def run(args: argparse.Namespace) -> int:
 
     classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
     format = args.format or ("jsonl" if args.jsonl else TEXT)
-    display = _Display(format, classifier)
+    display = LiveDisplay(format, classifier)
     for line in synthetic_note(classifier):
         print(line, file=sys.stderr)
-    if args.file and not args.realtime:
+    followed = bool(args.alerts or args.keep)
+    name = args.file or ("stdin" if args.source else "microphone")
+    if args.file and not args.realtime and not followed:
         session = classifier.file_session(args.file, settings)
-        return _process(session, display, session.detect_file(Path(args.file)))
-    if args.file:
-        session = classifier.stream(settings=settings, source=args.file)
-        return _process(session, display, session.detect(_paced(session, display, Path(args.file))))
-    name = "stdin" if args.source else "microphone"
-    session = classifier.stream(settings=settings, source=name)
-    return _process(session, display, _live(session, display, args))
+    else:  # what follows a recording looks at it as if it were live
+        session = classifier.stream(settings=settings, source=name)
+    with contextlib.ExitStack() as stack:
+        if followed:
+            session = stack.enter_context(_station(session, display, classifier, args)).session
+        if args.file and not args.realtime:
+            return _process(session, display, session.detect_file(Path(args.file)))
+        if args.file:
+            paced = _paced(session, display, Path(args.file))
+            return _process(session, display, session.detect(paced))
+        return _process(session, display, _live(session, display, args))
+
+
+@contextlib.contextmanager
+def _station(
+    session: Session, display: LiveDisplay, classifier: Classifier, args: argparse.Namespace
+) -> Iterator[Station]:
+    """Follow a session: keep its events, raise alerts."""
+    from earmark.alerts.station import Station
+
+    begun = None
+    if args.file and not args.realtime:
+        begun = args.start or datetime.datetime.now(datetime.timezone.utc)
+    station = Station(
+        session,
+        classifier.info,
+        keep=keep_settings(args),
+        rules=rules_path(args),
+        report=display.note,
+        start=begun,
+    )
+    try:
+        yield station
+    finally:
+        station.close()
 
 
 def _refuse_odd(args: argparse.Namespace) -> None:
@@ -139,11 +175,12 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         raise SettingsError(f"--channels must be at least 1, got {args.channels}")
     if not args.stall_seconds > 0:
         raise SettingsError(f"--stall_seconds must be above 0, got {args.stall_seconds}")
+    refuse_odd_following(args)
     if args.source and sys.stdin.isatty():
         raise SettingsError("standard input is a terminal; pipe samples into it")
 
 
-def _process(session: Session, display: _Display, events: Iterator[Event]) -> int:
+def _process(session: Session, display: LiveDisplay, events: Iterator[Event]) -> int:
     """Show events as they come; end well, whatever ends it."""
     try:
         for event in events:
@@ -164,7 +201,7 @@ def _process(session: Session, display: _Display, events: Iterator[Event]) -> in
     return 0
 
 
-def _paced(session: Session, display: _Display, path: Path) -> Iterator[NDArray[np.float32]]:
+def _paced(session: Session, display: LiveDisplay, path: Path) -> Iterator[NDArray[np.float32]]:
     """Read a file at the speed of the sound."""
     from earmark.runtime.session import file_chunks
 
@@ -173,7 +210,7 @@ def _paced(session: Session, display: _Display, path: Path) -> Iterator[NDArray[
         display.bars(session)
 
 
-def _live(session: Session, display: _Display, args: argparse.Namespace) -> Iterator[Event]:
+def _live(session: Session, display: LiveDisplay, args: argparse.Namespace) -> Iterator[Event]:
     """Read a pipe or a microphone until it ends or is gone."""
     source: Source
     reconnecting = None
@@ -209,76 +246,3 @@ def _live(session: Session, display: _Display, args: argparse.Namespace) -> Iter
     finally:
         for line in watch.end():
             display.note(f"warning: {line}")
-
-
-class _Display:
-    """Writes events to standard output and, in a terminal, bars of the likeliest classes below.
-
-    Attributes:
-        events: events so far.
-        capture: counts lost samples, where a source can lose any.
-    """
-
-    def __init__(self, format: str, classifier: Classifier) -> None:
-        front_end = classifier.info.front_end
-        self.events = 0
-        self.capture: Capture | None = None
-        self._writer = event_writer(
-            format, print_line, low_hz=front_end.low_hz, high_hz=front_end.high_hz
-        )
-        self._live = format == TEXT and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        self._drawn, self._next = 0, 0.0
-        self._writer.open()
-
-    @property
-    def dropped(self) -> int:
-        """Samples that were lost."""
-        return self.capture.dropped if self.capture else 0
-
-    @property
-    def silenced(self) -> int:
-        """Samples that were no numbers."""
-        return self.capture.silenced if self.capture else 0
-
-    def show(self, event: Event) -> None:
-        """Write an event."""
-        self.events += 1
-        self._clear()
-        self._writer.write(event)
-
-    def report(self, notice: Notice) -> None:
-        """Say what happened to the source."""
-        self.note(notice.text)
-
-    def note(self, line: str) -> None:
-        """Say something about the source."""
-        self._clear()
-        print(line, file=sys.stderr, flush=True)
-
-    def bars(self, session: Session) -> None:
-        """Draw the bars, now and then."""
-        if not self._live or time.monotonic() < self._next or not session.scores:
-            return
-        self._next = time.monotonic() + _BAR_SECONDS
-        self._clear()
-        width = shutil.get_terminal_size().columns
-        longest = max(len(name) for name in session.classes)
-        room = max(5, min(40, width - longest - 12))
-        now = set(session.active_now)
-        lines = [f"{session.seconds:9.1f} s" + (f"  {self.dropped} dropped" * bool(self.dropped))]
-        for name, score in list(session.scores.items())[:_BARS]:
-            bar = "█" * round(score * room)
-            mark = "●" if name in now else " "
-            lines.append(f" {mark} {name:{longest}} {score:4.2f} {bar}"[:width])
-        print("\n".join(lines), flush=True)
-        self._drawn = len(lines)
-
-    def close(self) -> None:
-        """Take the bars away."""
-        self._clear()
-
-    def _clear(self) -> None:
-        if self._drawn:
-            sys.stdout.write(f"\x1b[{self._drawn}A\x1b[J")
-            sys.stdout.flush()
-        self._drawn = 0

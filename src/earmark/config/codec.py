@@ -8,6 +8,7 @@ versions wrote into what it takes now.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -82,6 +83,25 @@ def rename_keys(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str
     """Return `values` with old keys under their new names; a new one that is there stands."""
     renamed = {names[key]: value for key, value in values.items() if key in names}
     return {**renamed, **{key: value for key, value in values.items() if key not in names}}
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Refuse a key that is not known, with the one that may be meant.
+
+    Args:
+        given: the keys that stand there.
+        known: those that may.
+        what: what they are, for the message.
+
+    Raises:
+        SettingsError: one of them is not known.
+    """
+    names = list(known)
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+            raise SettingsError(f"unknown {what}: {key}{hint}")
 
 
 def _upgraded(kind: type[Any], values: object) -> dict[str, Any]:

@@ -8,14 +8,13 @@ of earlier versions, which had the network among the training, are read too.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from earmark.config.codec import rename_keys
+from earmark.config.codec import refuse_unknown, rename_keys
 from earmark.config.front_end import FrontEndSettings
 from earmark.config.model import ModelSettings, NetworkSettings
 from earmark.config.training import TrainingSettings
@@ -120,7 +119,7 @@ def read_recipe(name: str) -> Recipe:
 
 
 def _build(name: str, content: dict[str, Any]) -> Recipe:
-    _refuse_unknown(content, _TABLES, "table")
+    refuse_unknown(content, _TABLES, "table")
     tables: dict[str, dict[str, Any]] = {}
     for table in _TABLES:
         tables[table] = content.get(table, {})
@@ -133,7 +132,7 @@ def _build(name: str, content: dict[str, Any]) -> Recipe:
         raise SettingsError(f"{both[0]} stands in [network] and in [training]; keep the first")
     network |= tables["network"]
     for table, values in (("front_end", front_end), ("network", network), ("training", training)):
-        _refuse_unknown(values, _TABLES[table], f"key in [{table}]")
+        refuse_unknown(values, _TABLES[table], f"key in [{table}]")
     recipe = Recipe(
         name,
         front_end=FrontEndSettings(**front_end),
@@ -142,12 +141,3 @@ def _build(name: str, content: dict[str, Any]) -> Recipe:
     if "front_end" in content:
         recipe.check_fit()
     return recipe
-
-
-def _refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
-    names = list(known)
-    for key in given:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-            raise SettingsError(f"unknown {what}: {key}{hint}")

@@ -168,6 +168,10 @@ class EventFinder:
         """Return the averages that the next rows of scores are judged by, as `step` does."""
         return self._smooth(scores, state)[0]
 
+    def onset_of(self, first: int) -> float:
+        """Return where an event begins whose first step is this one, in seconds."""
+        return max(0.0, first * self.step_seconds - self._onset_lag)
+
     def _smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
         """Average each row with those before it; return the averages and what to keep."""
         joined = np.concatenate([state.recent, scores])
@@ -200,7 +204,7 @@ class EventFinder:
 
     def _end(self, number: int, known: Ongoing, source: str) -> list[Event]:
         """Return the event, unless it is too short."""
-        onset = max(0.0, known.first * self.step_seconds - self._onset_lag)
+        onset = self.onset_of(known.first)
         offset = (known.last + 1) * self.step_seconds - self._offset_lag
         offset = max(offset, onset + self.step_seconds)  # a sound shorter than the lags
         steps = known.last - known.first + 1
