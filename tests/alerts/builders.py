@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import getpass
 import http.server
 import json
 import shutil
@@ -119,7 +120,7 @@ class Broker:
         self.config = folder / "mosquitto.conf"
         self.config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nlog_type none\n",
+            f"persistence_location {folder}/\nlog_type none\nuser {getpass.getuser()}\n",
             encoding="utf-8",
         )
         self.process: subprocess.Popen[bytes] | None = None
@@ -158,12 +159,15 @@ class Listener:
             enums.CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False
         )
         self.client.on_message = lambda _client, _data, message: self.messages.append(message)
-        self.client.on_connect = lambda *_: self.client.subscribe(topic, 2)
+        self.client.on_connect = self._subscribe
         self.client.on_subscribe = lambda *_: self.subscribed.set()
         self.client.reconnect_delay_set(1, 1)
         self.client.connect_async("127.0.0.1", port, 10)
         self.client.loop_start()
         self.subscribed.wait(15)
+
+    def _subscribe(self, *_: Any) -> None:
+        self.client.subscribe(self._topic, 2)
 
     def on(self, topic):
         """What came under a topic, as objects, or as text."""

@@ -1,11 +1,20 @@
 """The rules file: all that it may say, and one line for what it may not."""
 
+import dataclasses
+
 import pytest
 
 from earmark.alerts.rules_file import check_classes, read_rules, zone_of
 from earmark.alerts.secrets import read_secret, secret_variables
-from earmark.alerts.settings import MqttSettings, Rule, WebhookSettings
+from earmark.alerts.settings import (
+    CommandSettings,
+    GeneralSettings,
+    MqttSettings,
+    Rule,
+    WebhookSettings,
+)
 from earmark.errors import SettingsError
+from tests.processes import ROOT
 
 RULE = '[[rule]]\nname = "dogs"\n'
 TARGET = '[[command]]\nname = "log"\ncommand = ["true"]\n'
@@ -65,6 +74,15 @@ def test_everything_that_a_file_may_say(read):
     assert str(zone_of(settings)) == "Europe/Berlin"
     assert settings.commands[0].command == ("notify-send", "a b")
     assert zone_of(read(RULE + TARGET)) is None
+
+
+def test_the_documented_file_is_read_and_every_key_is_documented(read):
+    page = (ROOT / "docs" / "how-to" / "alerts.md").read_text(encoding="utf-8")
+    settings = read(page.split("```toml\n")[1].split("```")[0])
+    assert settings.targets == ("mqtt", "phone", "desktop")
+    for kind in (Rule, GeneralSettings, MqttSettings, WebhookSettings, CommandSettings):
+        for field in dataclasses.fields(kind):
+            assert f"`{field.name}`" in page, f"{field.name} of {kind.__name__}"
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ class Sender:
     def start(self) -> None:
         """Begin to deliver."""
         if waiting := len(self.outbox):
-            self._report(f"{self._target.name}: {waiting} alert(s) of an earlier run wait; they go first")
+            name = self._target.name
+            self._report(f"{name}: {waiting} alert(s) of an earlier run wait; they go first")
         self._target.start()
         self._thread.start()
 
