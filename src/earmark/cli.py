@@ -25,6 +25,7 @@ from earmark.commands import (
     predict,
     prepare,
     results,
+    scan,
     serve,
     stream,
     train,
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  earmark train --split_index 0\n"
         "  earmark evaluate --model_dir models/lstm-128-2-1767225600 --output_file results.json\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/\n"
+        "  earmark label recordings/ --out archive/\n"
         "  earmark stream                       # the microphone\n"
         "  earmark serve                        # a page in the browser\n\n"
         "earmark COMMAND --help tells more about each command.",
@@ -75,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("evaluate", evaluate, "score a model on a split, or one audio file"),
         ("predict", predict, "name the sounds in files, folders and globs"),
         ("label", label, "label an archive of recordings, and never start over"),
+        ("scan", scan, "look at an archive before it is labelled: what decodes, gaps, time, size"),
         ("results", results, "read an archive: tables, questions in SQL, a page"),
         ("stream", stream, "detect sounds in a microphone, a pipe or a file as it comes"),
         ("serve", serve, "open a page that shows sounds named as they happen"),

@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--failures", action="store_true", help="list the files with a fault, and its cause"
     )
     parser.add_argument(
+        "--summary", metavar="FILE", help="write one HTML page that sums the results up"
+    )
+    parser.add_argument(
         "--per_file",
         action="store_true",
         help="write a file for each recording that has events, into the folder --output_file",
@@ -71,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  earmark results archive/ --format raven --output_file events.txt\n"
         "  earmark results archive/ --query \"label = 'Chainsaw' and score > 0.8\"\n"
         "  earmark results archive/ --sql 'SELECT label, count(*) FROM events GROUP BY label'\n"
-        "  earmark results archive/ --format audacity --per_file --output_file labels/"
+        "  earmark results archive/ --format audacity --per_file --output_file labels/\n"
+        "  earmark results archive/ --summary page.html"
     )
 
 
@@ -90,9 +94,16 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(archive)
     sets = _chosen(archive, args.set)
-    if args.output_file and not args.per_file:
-        refuse_output(Path(args.output_file), [])
+    for output in filter(None, (args.output_file, args.summary)):
+        if output == args.summary or not args.per_file:
+            refuse_output(Path(output), [])
     questions = Questions(archive, sets)
+    if args.summary:
+        from earmark.archive.summary import write_summary
+
+        write_summary(Path(args.summary), archive, sets, questions)
+        print(f"{args.summary}: written", file=sys.stderr)
+        return 0
     if args.failures:
         question = (
             "SELECT path, status, cause, error FROM files WHERE cause IS NOT NULL "
@@ -110,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_odd(args: argparse.Namespace) -> None:
     """Refuse flags that contradict each other."""
-    asked = [f"--{name}" for name in ("list", "sql", "failures") if getattr(args, name)]
+    asked = [f"--{name}" for name in ("list", "sql", "failures", "summary") if getattr(args, name)]
     if len(asked) > 1:
         raise SettingsError(f"{asked[0]} and {asked[1]} ask for two things; give one")
     for name in ("query", "per_file"):
@@ -118,7 +129,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
             raise SettingsError(f"--{name} is about events; leave out {asked[0]}")
     if args.per_file and not args.output_file:
         raise SettingsError("--per_file needs --output_file FOLDER")
-    if asked and args.format not in (None, "csv", "jsonl"):
+    if asked and asked != ["--summary"] and args.format not in (None, "csv", "jsonl"):
         raise SettingsError(f"{asked[0]} answers as csv or jsonl, not as {args.format}")
 
 
