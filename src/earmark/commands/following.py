@@ -49,12 +49,16 @@ def add_following(parser: argparse.ArgumentParser) -> None:
         default=2.0,
         help="seconds of a clip after it (%(default)s)",
     )
-    group.add_argument(
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """Add `--start`."""
+    parser.add_argument(
         "--start",
         type=_time,
         metavar="TIME",
-        help="when a recording given by --file began, as 2026-05-01T04:30:00Z; without it, its "
-        "events are dated as if it began now",
+        help="for --keep and --alerts, when a recording given by --file began, as "
+        "2026-05-01T04:30:00Z; without it, its events are dated as if it began now",
     )
 
 

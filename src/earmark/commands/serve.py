@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.following import add_following, keep_settings, rules_path
 from earmark.commands.printing import print_line, synthetic_note
 from earmark.errors import SettingsError
 
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cuda(parser)
     add_event_settings(parser)
+    add_following(parser)
     parser.epilog = (
         "Opens nothing and asks nothing: open the address that it prints. A browser gives a page\n"
         "the microphone only on this machine or over TLS.\n\n"
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from earmark.serve import server
         from earmark.serve.app import Site
+        from earmark.serve.following import following
         from earmark.serve.settings import Access, Limits, is_loopback
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in (
@@ -133,7 +136,14 @@ def run(args: argparse.Namespace) -> int:
             microphone=args.microphone,
         )
         made = server.make_server(site)
-        print_line(f"Earmark listens: {server.address(access, listener)}")
-        print("Ctrl-C ends it.", file=sys.stderr)
-        made.run(sockets=[listener])
+        with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):
+            print_line(f"Earmark listens: {server.address(access, listener)}")
+            print("Ctrl-C ends it.", file=sys.stderr)
+            made.run(sockets=[listener])
     return 0
+
+
+def _say(line: str) -> None:
+    """Say something about alerts; any thread may."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.following import (
     add_following,
+    add_start,
     keep_settings,
     refuse_odd_following,
     rules_path,
@@ -89,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a source that gives nothing for this long has stalled (%(default)s)",
     )
     add_cuda(parser)
+    add_start(parser)
     add_following(parser)
     add_event_settings(parser)
     parser.epilog = (

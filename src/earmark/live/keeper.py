@@ -84,7 +84,7 @@ class Keeper:
     ) -> None:
         folder = Path(settings.folder)
         self.folder = folder
-        self._run, self._provenance, self._report = run, dict(provenance), report
+        self._report = report
         self._lock = FolderLock(folder, "give another --keep")
         self._log = AppendedLines(folder / EVENTS_NAME)
         if self._log.repaired:
@@ -92,10 +92,19 @@ class Keeper:
         self._clips = ClipFolder(
             folder / CLIPS_NAME, most_bytes=settings.most_bytes, most_days=settings.most_days
         )
-        write_json(folder / RUNS_NAME / f"{run}.json", {"run": run, **record})
+        self.begin(run, record, provenance)
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_WAITING_EVENTS)
         self._failing = self._clip_failed = False
         self._lost_clips = self._lost_events = 0
+
+    def begin(self, run: str, record: Mapping[str, Any], provenance: Mapping[str, str]) -> None:
+        """Begin a run, as when another model is taken; events belong to it from now on.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._run, self._provenance = run, dict(provenance)
+        write_json(self.folder / RUNS_NAME / f"{run}.json", {"run": run, **record})
 
     def keep(self, recorded: RecordedEvent) -> str:
         """Keep an event and its clip; return the path of the clip within the folder, or nothing."""

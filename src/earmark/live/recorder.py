@@ -80,6 +80,10 @@ class HeardBlock:
     active: bool
     scores: Mapping[str, float]
 
+    def began(self, seconds: float) -> datetime.datetime:
+        """Return when an earlier place of the stream was, in UTC."""
+        return self.time + datetime.timedelta(seconds=seconds - self.end)
+
 
 def utc_now() -> datetime.datetime:
     """Return the present time in UTC."""

@@ -93,6 +93,7 @@ class FinishedEvent:
         samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are.
         sample_rate: of the samples.
         clip: id of the clip in the clip store, empty where it was not kept.
+        threshold: the score that its class had to reach.
     """
 
     event: Event
@@ -104,6 +105,7 @@ class FinishedEvent:
     samples: NDArray[np.int16]
     sample_rate: int
     clip: str
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -453,11 +455,12 @@ class Stream:
         began = self._began or datetime.datetime.now(datetime.timezone.utc)
         time = began + datetime.timedelta(seconds=event.onset)
         name = f"{self.id}-{self.event_count}"
+        threshold = self.thresholds[event.label]
         message = {
             "type": "event",
             "id": name,
             **event.to_dict(),
-            "threshold": self.thresholds[event.label],
+            "threshold": threshold,
             "why": self._explainer.why(event),
             "time": time.isoformat(timespec="milliseconds"),
             "clip": f"clips/{clip}.wav" if clip else "",
@@ -466,7 +469,9 @@ class Stream:
         self.events.append(message)
         self.say(message)
         self.finished.append(
-            FinishedEvent(event, name, self.id, self.name, self.kind, time, samples, rate, clip)
+            FinishedEvent(
+                event, name, self.id, self.name, self.kind, time, samples, rate, clip, threshold
+            )
         )
 
     def _keep(self, samples: NDArray[np.int16]) -> None:

@@ -1,0 +1,128 @@
+"""Alerts and kept events of the server's streams."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import earmark
+from earmark.config import EventSettings
+from earmark.io.append import read_objects
+from earmark.live.chunk import Chunk
+from earmark.live.keeper import KeepSettings
+from earmark.serve.clips import ClipStore
+from earmark.serve.following import following
+from earmark.serve.hub import Hub
+from earmark.serve.protocol import Start
+from earmark.serve.stream import FinishedEvent
+from tests.alerts.builders import until
+from tests.processes import assert_one_line, call_here
+from tests.runtime.builders import classifier
+from tests.serve.running import RATE, noise
+
+LOW = EventSettings(threshold=0.001)  # any sound is an event
+RULES = """
+[[rule]]
+name = "all"
+cooldown_seconds = 0
+[[rule]]
+name = "loud"
+louder_than_db = -30
+[command]
+command = {command}
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    clips = ClipStore(tmp_path / "clips", most_bytes=10**8, age_seconds=3600)
+    made = Hub(earmark.load(), clips=clips, settings=LOW)
+    made.start(lambda deliver: deliver())
+    yield made
+    made.stop()
+
+
+def play(hub, samples, kind="server", **options):
+    """Give a stream its samples; return when it has ended."""
+    stream = hub.open(Start(name="yard", kind=kind, source="x", **options), RATE)
+    for part in np.array_split(samples[:, None], 20):
+        hub.put(stream, Chunk(part, RATE))
+    hub.finish(stream)
+    assert until(lambda: hub.find(stream.id) is None)  # its events have been handed on
+
+
+def rules(folder):
+    path = folder / "rules.toml"
+    command = json.dumps(["tee", "-a", str(folder / "log.jsonl")])
+    path.write_text(RULES.format(command=command), encoding="utf-8")
+    return path
+
+
+def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path):
+    said, seen = list[str](), list[FinishedEvent]()
+    hub.subscribe(seen.append)
+    keep = KeepSettings(str(tmp_path / "heard"))
+    with following(hub, keep=keep, rules=rules(tmp_path), report=said.append):
+        play(hub, noise(6.0))
+        live = [one for one in seen if one.kind == "server"]
+        play(hub, noise(6.0), kind="file")
+    assert live
+    assert len(seen) > len(live)
+    rows = list(read_objects(tmp_path / "heard" / "events.jsonl"))
+    assert [(row["id"], row["label"], row["threshold"]) for row in rows] == [
+        (one.id, one.event.label, 0.001) for one in live
+    ]
+    for row, one in zip(rows, live, strict=True):
+        clip, _ = soundfile.read(tmp_path / "heard" / row["clip"], dtype="int16")
+        np.testing.assert_array_equal(clip, one.samples)
+        assert row["start_utc"] == one.time.isoformat(timespec="milliseconds")
+    told = list(read_objects(tmp_path / "log.jsonl"))
+    assert [alert["event"] for alert in told] == [row["id"] for row in rows]
+    assert said == []
+
+
+def test_a_loud_sound_of_no_class_is_told_of(hub, tmp_path):
+    quiet = np.zeros(8 * RATE)
+    loud = np.concatenate([quiet, 0.5 * np.sign(np.sin(np.arange(2 * RATE) / 9)), quiet])
+    none: tuple[str, ...] = ()
+    keep = KeepSettings(str(tmp_path / "heard"))
+    with following(hub, keep=keep, rules=rules(tmp_path), report=print):
+        play(hub, loud, classes=none)
+    (alert,) = read_objects(tmp_path / "log.jsonl")
+    assert (alert["label"], alert["rule"], alert["clip"]) == ("none of these", "loud", None)
+    assert alert["onset"] == pytest.approx(8.0, abs=0.6)
+    (row,) = read_objects(tmp_path / "heard" / "events.jsonl")
+    assert (row["id"], row["threshold"]) == (alert["event"], None)
+    assert row["level_db"] == pytest.approx(-6.0, abs=1.0)
+
+
+def test_another_model_is_another_run(hub, tmp_path):
+    with following(hub, keep=KeepSettings(str(tmp_path / "heard")), rules=None, report=print):
+        play(hub, noise(4.0))
+        hub.use(classifier("onnx"))
+        play(hub, noise(4.0))
+    rows = list(read_objects(tmp_path / "heard" / "events.jsonl"))
+    runs = {
+        run["run"]: run
+        for path in (tmp_path / "heard" / "runs").iterdir()
+        for run in [json.loads(path.read_text(encoding="utf-8"))]
+    }
+    assert len({row["fingerprint"] for row in rows}) == len(runs) == 2
+    for row in rows:
+        assert runs[row["run"]]["fingerprint"] == row["fingerprint"]
+        assert row["label"] in runs[row["run"]]["classes"]
+
+
+def test_nothing_is_followed_where_nothing_is_asked_for(hub):
+    with following(hub, keep=None, rules=None, report=print):
+        assert hub._on_event == []
+
+
+def test_what_is_wrong_is_said_before_anything_is_served(tmp_path):
+    for words, part in (
+        (("--keep", "x", "--keep_size", "1MB"), "keep_size must be at least 10MB"),
+        (("--alerts", "none.toml"), "none.toml: cannot be read (no such file"),
+    ):
+        done = call_here("earmark", "serve", "--port", "0", *words, cwd=tmp_path)
+        assert_one_line(done, part)
