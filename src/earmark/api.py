@@ -6,6 +6,7 @@ The command line has more choices: held-out folds, resuming, several teachers, p
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def load(
     device: str = "cpu",
     *,
     calibration: Calibration | str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    closed_set: bool = False,
 ) -> Classifier:
     """Load a model.
 
@@ -34,15 +37,21 @@ def load(
             classes, a file that `earmark export` wrote, or a model directory.
         device: a device of torch's; all but the CPU need torch, and so does a directory.
         calibration: takes the place of the model's own, or a file that holds one.
+        classes: the only ones to answer with; what the model gives to others is given to none of
+            these. None: all.
+        closed_set: nothing but these classes sounds, so that their scores sum to 1.
 
     Raises:
         ModelError: there is no such model or calibration, or they are not usable.
+        SettingsError: the model does not have one of the classes, or none was named.
 
     Example:
         >>> earmark.load().predict("dog.wav").label
         'Dog bark'
     """
-    return Classifier.load(name_or_path, device, calibration=calibration)
+    return Classifier.load(
+        name_or_path, device, calibration=calibration, classes=classes, closed_set=closed_set
+    )
 
 
 def train(

@@ -7,9 +7,9 @@ with it and the scores are those of one pass. Only a bidirectional model needs a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, overload
 
 import numpy as np
 import soxr
@@ -20,15 +20,19 @@ from earmark.config import Calibration, EventSettings
 from earmark.decision.calibration_file import read_calibration
 from earmark.decision.policy import Policy
 from earmark.decision.prediction import Prediction
-from earmark.errors import AudioError, ModelError
+from earmark.errors import AudioError, ModelError, SettingsError
 from earmark.io import decode, waveform
 from earmark.io.channels import channels_last
 from earmark.runtime.clip import BLOCK_SECONDS, embed_clip, score_clip
 from earmark.runtime.embedding import Embedding, EmbeddingStream
 from earmark.runtime.engine import Engine
 from earmark.runtime.events import Event
+from earmark.runtime.restricted import RestrictedEngine
 from earmark.runtime.scorer import StreamScorer
 from earmark.runtime.session import Session, file_chunks
+
+if TYPE_CHECKING:
+    from earmark.evaluation.background import BackgroundFit
 
 ONNX_SUFFIX = ".onnx"
 LIVE_BLOCK = 0.5  # seconds of a live stream that are scored at a time
@@ -36,6 +40,15 @@ _SOUNDS = "give a path, or a tuple (samples, sample_rate)"
 
 Samples: TypeAlias = tuple[NDArray[Any], int]  # and their sample rate
 Sound: TypeAlias = str | Path | Samples
+
+
+class _Place(NamedTuple):
+    """Where a classifier was loaded from, and restricted to which classes."""
+
+    model: str | None
+    device: str
+    classes: tuple[str, ...] | None
+    closed_set: bool
 
 
 class Classifier:
@@ -55,7 +68,7 @@ class Classifier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine | None = engine
-        self._place: tuple[str | None, str] | None = None  # see `load`
+        self._place: _Place | None = None  # see `load`
         self._describe(engine)
 
     @classmethod
@@ -65,6 +78,8 @@ class Classifier:
         device: str = "cpu",
         *,
         calibration: Calibration | str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        closed_set: bool = False,
     ) -> Classifier:
         """Load a model: an ONNX file, a model directory, or a model of the package.
 
@@ -73,17 +88,26 @@ class Classifier:
                 "base": the one of fifty classes.
             device: a device of torch's; all but the CPU need torch, and so does a directory.
             calibration: takes the place of the model's own, or a file that holds one.
+            classes: the only ones to answer with, see `earmark.decision.restriction`; None: all.
+            closed_set: nothing but these classes sounds, so that their scores sum to 1.
 
         Raises:
             ModelError: there is no such model or calibration, or they are not usable.
+            SettingsError: the model does not have one of the classes, or none was named.
         """
         engine = open_engine(model, device)
+        if classes is not None:
+            engine = RestrictedEngine(engine, classes, closed_set=closed_set)
+        elif closed_set:
+            raise SettingsError("closed_set says what sounds beside the classes named; name them")
         if isinstance(calibration, (str, Path)):
-            calibration = read_calibration(Path(calibration), engine.info.identity)
+            info = engine.info
+            calibration = read_calibration(Path(calibration), info.identity, classes=info.classes)
         if calibration is not None:
             engine = engine.with_calibration(calibration)
         made = cls(engine)
-        made._place = (bundled.name_of(model) or str(Path(str(model)).absolute()), device)
+        place = bundled.name_of(model) or str(Path(str(model)).absolute())
+        made._place = _Place(place, device, None if classes is None else made.classes, closed_set)
         return made
 
     def with_calibration(self, calibration: Calibration) -> Classifier:
@@ -105,13 +129,16 @@ class Classifier:
                 is another one by now.
         """
         if self._engine is None:
-            model, device = self._place or (None, "cpu")
-            engine = open_engine(model, device)
+            place = self._place or _Place(None, "cpu", None, False)
+            model = place.model
+            engine = open_engine(model, place.device)
             if engine.info.fingerprint != self.info.fingerprint:
                 raise ModelError(
                     f"{model or bundled.BUNDLED}: is another model than the one that was loaded; "
                     "load it again"
                 )
+            if place.classes is not None:
+                engine = RestrictedEngine(engine, place.classes, closed_set=place.closed_set)
             self._engine = engine.with_calibration(self.info.calibration)
         return self._engine
 
@@ -350,6 +377,43 @@ class Classifier:
             scorer = StreamScorer(self.engine, settings, block_seconds=block_seconds)
             self._scorers[settings, block_seconds] = scorer
         return Session(scorer, sample_rate or self.sample_rate, settings, source)
+
+    def calibrate(
+        self,
+        background: str | Path | Sequence[str | Path],
+        *,
+        false_alarms_per_hour: float,
+        positives: str | Path | None = None,
+        settings: EventSettings | None = None,
+    ) -> BackgroundFit:
+        """Fit thresholds to the place where the model is to listen; the weights stay as they are.
+
+        Args:
+            background: recordings of that place in which none of the classes sounds.
+            false_alarms_per_hour: events that may be found in such background.
+            positives: a dataset of clips of the classes, to see what the thresholds cost.
+            settings: how scores become events; the rate holds for these.
+
+        Returns:
+            The calibration and how it was found; `with_calibration(found.calibration)` uses it.
+
+        Raises:
+            AudioError: a recording cannot be read, is silent, holds a class for most of its time,
+                or all together are too short for the rate.
+            SettingsError: a rate that is not above 0, or a threshold among the settings.
+            DatasetError: the positives cannot be read, or the model does not have their classes.
+            ModelError: the model is bidirectional, or a class is sure of itself in background.
+        """
+        from earmark.evaluation.background import fit_background
+
+        given = [background] if isinstance(background, (str, Path)) else background
+        return fit_background(
+            self.engine,
+            [Path(path) for path in given],
+            false_alarms_per_hour=false_alarms_per_hour,
+            settings=settings or EventSettings(),
+            positives=None if positives is None else Path(positives),
+        )
 
     def file_session(self, path: str | Path, settings: EventSettings | None = None) -> Session:
         """Return a session for a file, with longer blocks than one for a live stream."""

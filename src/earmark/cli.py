@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 from earmark import __version__
 from earmark.commands import (
     cache,
+    calibrate,
     crossval,
+    embed,
     evaluate,
     export,
     label,
@@ -27,6 +29,7 @@ from earmark.commands import (
     results,
     scan,
     serve,
+    similar,
     stream,
     train,
 )
@@ -81,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("results", results, "read an archive: tables, questions in SQL, a page"),
         ("stream", stream, "detect sounds in a microphone, a pipe or a file as it comes"),
         ("serve", serve, "open a page that shows sounds named as they happen"),
+        ("embed", embed, "write a table of embeddings of files, or of every second of them"),
+        ("similar", similar, "find what in such a table sounds most like a clip"),
+        ("calibrate", calibrate, "fit a model's thresholds to recordings of background"),
         ("export", export, "write a model as one ONNX file that runs anywhere"),
     ):
         command = commands.add_parser(

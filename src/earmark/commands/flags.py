@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.config import EventSettings, NetworkSettings, TrainingSettings
-from earmark.errors import RunError
+from earmark.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
     import accelerate
+
+    from earmark.classifier import Classifier
 
 
 def add_cuda(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,74 @@ def add_cuda(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cuda", action="store_true", help="use CUDA if it is available, else say so and go on"
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add `--model_dir`, also called `--model`."""
+    parser.add_argument(
+        "--model_dir",
+        "--model",
+        metavar="DIR",
+        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
+    )
+
+
+def add_restriction(parser: argparse.ArgumentParser, *, calibration: bool = True) -> None:
+    """Add `--classes`, `--closed_set` and, unless it is not wanted, `--calibration`."""
+    parser.add_argument(
+        "--classes",
+        action="append",
+        metavar="NAMES",
+        help="the only classes to answer with, with commas between them (all of the model); may be "
+        "given again. Other sounds are none of these",
+    )
+    parser.add_argument(
+        "--closed_set",
+        action="store_true",
+        help="with --classes: nothing else sounds here, so scores are divided by their sum; other "
+        "sounds then get one of these names more often",
+    )
+    if calibration:
+        parser.add_argument(
+            "--calibration",
+            metavar="FILE",
+            help="thresholds that earmark calibrate wrote, in place of the model's own",
+        )
+
+
+def load_classifier(args: argparse.Namespace) -> Classifier:
+    """Load the model that the flags of `add_model` and `add_restriction` name.
+
+    Raises:
+        EarmarkError: there is no such model, class or calibration.
+    """
+    from earmark.classifier import Classifier
+
+    cuda = getattr(args, "cuda", False)
+    closed_set = getattr(args, "closed_set", False)
+    asked = getattr(args, "classes", None)
+    if closed_set and not asked:
+        raise SettingsError("--closed_set needs --classes")
+    classifier = Classifier.load(args.model_dir, choose_device(cuda))
+    calibration = getattr(args, "calibration", None)
+    if not asked and calibration is None:
+        return classifier
+    return Classifier.load(
+        args.model_dir,
+        choose_device(cuda),
+        calibration=calibration,
+        classes=_split_names(asked, classifier.classes) if asked else None,
+        closed_set=closed_set,
+    )
+
+
+def _split_names(given: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Cut texts at their commas, but for one that is the name of a class as it is."""
+    names: list[str] = []
+    for text in given:
+        parts = [text] if text in classes else text.split(",")
+        names += [part.strip() for part in parts if part.strip()]
+    return names
 
 
 def add_splits_dir(parser: argparse.ArgumentParser) -> None:
@@ -130,17 +200,18 @@ def _list(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list in JSON, see its help") from None
 
 
-def add_event_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a group of flags for how scores become events."""
+def add_event_settings(parser: argparse.ArgumentParser, *, threshold: bool = True) -> None:
+    """Add a group of flags for how scores become events; the threshold may be left out."""
     group = parser.add_argument_group("settings of events")
     for field in dataclasses.fields(EventSettings):
-        _add_setting(group, field)
+        if threshold or field.name != "threshold":
+            _add_setting(group, field)
 
 
 def event_settings(args: argparse.Namespace) -> EventSettings:
     """Return the settings of events, with those that were given as flags."""
     names = [field.name for field in dataclasses.fields(EventSettings)]
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     return dataclasses.replace(EventSettings(), **given)
 
 

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.flags import (
+    add_cuda,
+    add_event_settings,
+    add_model,
+    add_restriction,
+    event_settings,
+    load_classifier,
+)
 from earmark.commands.printing import model_json, print_found, print_line, synthetic_note
 from earmark.config import EventSettings
 from earmark.errors import AudioError, EarmarkError, SettingsError
@@ -29,11 +36,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     parser.add_argument("files", nargs="+", help="audio files, folders of them, or globs")
-    parser.add_argument(
-        "--model_dir",
-        metavar="DIR",
-        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--events",
         action="store_true",
@@ -54,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write there, not to the terminal; with audacity and several files, a folder, which "
         "gets a label file for each",
     )
+    add_restriction(parser)
     add_cuda(parser)
     add_event_settings(parser)
     parser.epilog = (
@@ -63,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  earmark predict dog.wav\n"
         "  earmark predict --threshold 0.9 dog.wav\n"
+        "  earmark predict --model_dir base --classes 'Dog,Door knock' dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 dog.wav\n"
         "  earmark predict --model_dir models/lstm-128-2-1767225600 recordings/ --format csv\n"
         "  earmark predict --events night.flac --format raven --output_file night.txt\n"
@@ -72,7 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file, report those that cannot be read; return the exit code."""
-    from earmark.classifier import Classifier
     from earmark.io.files import write_text
     from earmark.io.outputs import files_of, refuse_outputs
     from earmark.io.paths import expand
@@ -91,13 +95,14 @@ def run(args: argparse.Namespace) -> int:
     if format == "audacity":
         label_files = choose_label_files(args.output_file, found.files)
     if args.output_file:
+        read = [*found.files, *files_of(args.model_dir), *filter(None, [args.calibration])]
         outputs = [Path(args.output_file)] if label_files is None else label_files.values()
-        refuse_outputs(outputs, [*found.files, *files_of(args.model_dir)])
+        refuse_outputs(outputs, read)
     settings = event_settings(args)
     for name in (field.name for field in dataclasses.fields(EventSettings)):
         if not args.events and name != "threshold" and getattr(args, name) is not None:
             raise SettingsError(f"--{name} needs --events")
-    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
+    classifier = load_classifier(args)
     text: list[str] = []
     emit: Callable[[str], object] = text.append if args.output_file else print_line
     if format != "json":  # the document says it in its model

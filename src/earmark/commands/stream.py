@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.flags import (
+    add_cuda,
+    add_event_settings,
+    add_model,
+    add_restriction,
+    event_settings,
+    load_classifier,
+)
 from earmark.commands.following import (
     add_following,
     add_start,
@@ -66,11 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"of raw samples: {', '.join(WIDTHS)} (%(default)s)",
     )
-    parser.add_argument(
-        "--model_dir",
-        metavar="DIR",
-        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--format",
         choices=(TEXT, *FORMATS),
@@ -89,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FLOAT",
         help="a source that gives nothing for this long has stalled (%(default)s)",
     )
+    add_restriction(parser)
     add_cuda(parser)
     add_start(parser)
     add_following(parser)
@@ -113,9 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if args.list_devices:
         print(devices())
         return 0
-    from earmark.classifier import Classifier
-
-    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
+    classifier = load_classifier(args)
     format = args.format or ("jsonl" if args.jsonl else TEXT)
     display = LiveDisplay(format, classifier)
     for line in synthetic_note(classifier):

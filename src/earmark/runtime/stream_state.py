@@ -75,6 +75,7 @@ def write_state(path: Path, core: StreamCore, state: StreamState) -> None:
         "schema": _SCHEMA,
         "fingerprint": info.fingerprint,
         "identity": info.identity,
+        "classes": list(info.classes),
         "settings": to_json(core.settings),
         "block_samples": core.scorer.block_samples,
         "sample_rate": state.sample_rate,
@@ -110,6 +111,11 @@ def read_state(path: Path, core: StreamCore) -> StreamState:
         if not same or not _of_model(record, core.scorer.info):
             raise ModelError(
                 f"{path}: is the state of a stream of another model or with other settings"
+            )
+        if record.get("classes", list(core.classes)) != list(core.classes):
+            raise ModelError(
+                f"{path}: is the state of a stream with other classes; restrict the model to "
+                "the same ones, or begin the stream anew"
             )
         return _state(record, arrays, core)
     except _UNREADABLE as error:
