@@ -29,7 +29,7 @@ _SUFFIXES = {"csv": ".csv", "dcase": ".csv", "jsonl": ".jsonl"}  # .txt: Raven a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `results`."""
-    parser.add_argument("archive", metavar="OUT", help="folder of the archive")
+    parser.add_argument("archive", metavar="OUT", help="folder of the archive, or of --keep")
     parser.add_argument(
         "--set",
         metavar="NAME",
@@ -86,11 +86,17 @@ def run(args: argparse.Namespace) -> int:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError as error:
         raise EarmarkError(f"archives need {error.name}; pip install 'earmark[archive]'") from None
+    from earmark.archive.kept import opened
+
+    with opened(Path(args.archive)) as archive:
+        return _answer(archive, args)
+
+
+def _answer(archive: Archive, args: argparse.Namespace) -> int:
+    """Write what is asked for of an archive; return the exit code."""
     from earmark.archive.query import Questions
-    from earmark.archive.store import Archive
     from earmark.io.outputs import refuse_output
 
-    archive = Archive(Path(args.archive))
     if args.list:
         return _list(archive)
     sets = _chosen(archive, args.set)
