@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from earmark.serve.settings import Access
+from tests.conftest import OWN_RECIPE
 from tests.serve.running import running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -207,6 +208,41 @@ def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp
     finally:
         nginx.terminate()
         nginx.wait(10)
+
+
+def test_a_new_class_is_taught_on_the_page_and_then_heard(browser, real, tmp_path):
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(OWN_RECIPE.replace("num_epochs = 10", "num_epochs = 6"))
+    own = tmp_path / "own"
+    with (
+        running(sounds=own, recipe=str(recipe)) as (_, address),
+        opened(browser, address) as page,
+    ):
+        page.locator("#listen").click()
+        expect(page, "#events", "Rooster")
+        page.locator("#listen").click()
+        expect(page, "#state", "heard")
+        page.locator("#review").click()  # the keys: it is a class of its own, and that taken back
+        expect(page, "#reviewing", "Rooster")
+        page.keyboard.press("ArrowLeft")
+        expect(page, "#taught", "background")
+        page.locator("#undo").click()
+        playwright.expect(page.locator("#taught")).not_to_contain_text("background")
+        for label, folder in (("my rooster", "009 - Rooster"), ("my rain", "002 - Rain")):
+            page.locator("#class-name").fill(label)
+            clips = sorted((Path(os.environ["EARMARK_ESC10"]) / folder).glob("*.ogg"))[:3]
+            page.set_input_files("#clips", clips)
+            expect(page, "#taught", f"{label}3 clips")
+        assert len((own / "labels.csv").read_text().splitlines()) == 7
+        page.locator("#train").click()
+        expect(page, "#report", "Right in cross-validation", timeout=240_000)
+        page.locator("#take").click()
+        expect(page, "#model", "2 classes")
+        page.locator("#listen").click()
+        expect(page, "#bars", "my rooster")
+        expect(page, "#events", "my ")
+        page.locator("#back").click()
+        expect(page, "#model", "10 classes")
 
 
 def test_it_fits_a_phone_in_both_themes(browser, served):

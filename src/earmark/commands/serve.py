@@ -12,6 +12,7 @@ from earmark.commands.following import add_following, keep_settings, rules_path
 from earmark.commands.printing import print_line, synthetic_note
 from earmark.errors import SettingsError
 
+_RECIPE = "fast"
 _PORT = 8765  # as `earmark.serve.settings.PORT`, which needs no import for --help
 
 
@@ -71,6 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sessions", type=int, default=256, metavar="INT", help="streams at a time (%(default)s)"
     )
+    parser.add_argument(
+        "--sounds",
+        type=Path,
+        default=Path("earmark-sounds"),
+        metavar="DIR",
+        help="where clips, verdicts and models that are made on the page go (%(default)s); a model "
+        "that was taken there is used again, unless --model_dir names another",
+    )
+    parser.add_argument(
+        "--recipe",
+        default=_RECIPE,
+        metavar="NAME",
+        help="how sounds of the page are trained (%(default)s); it needs earmark[train]",
+    )
     add_cuda(parser)
     add_event_settings(parser)
     add_following(parser)
@@ -91,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         from earmark.serve.app import Site
         from earmark.serve.following import following
         from earmark.serve.settings import Access, Limits, is_loopback
+        from earmark.serve.sounds import SoundsFolder
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in (
             "fastapi",
@@ -123,7 +139,12 @@ def run(args: argparse.Namespace) -> int:
     )
     from earmark.classifier import Classifier
 
-    classifier = Classifier.load(args.model_dir, choose_device(args.cuda))
+    model = args.model_dir
+    sounds = SoundsFolder(args.sounds)
+    if model is None and (used := sounds.chosen["used"]):
+        model = str(sounds.model_path(used))
+        print(f"using {model}, which was trained on the page", file=sys.stderr)
+    classifier = Classifier.load(model, choose_device(args.cuda))
     for line in synthetic_note(classifier):
         print(line, file=sys.stderr)
     listener = server.bind(access)
@@ -134,6 +155,9 @@ def run(args: argparse.Namespace) -> int:
             settings=settings,
             files=tuple(args.file),
             microphone=args.microphone,
+            sounds=args.sounds,
+            model=args.model_dir,
+            recipe=args.recipe,
         )
         made = server.make_server(site)
         with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):

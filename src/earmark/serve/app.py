@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -28,9 +28,12 @@ from earmark.serve.guard import Guard
 from earmark.serve.hub import Hub
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import MOST_NAME, Start
+from earmark.serve.requests import read_json
 from earmark.serve.settings import Access, RefusedError
+from earmark.serve.sounds import SoundsFolder
 from earmark.serve.sources import FileReader, MicrophoneReader, read_file
 from earmark.serve.stream import Stream
+from earmark.serve.teach import Teaching, add_teaching
 from earmark.serve.uploads import UploadStore
 
 STATIC = Path(__file__).parent / "static"
@@ -72,6 +75,9 @@ class Site:
         settings: how scores become events.
         files: that the page offers to listen to.
         microphone: the server's microphone: a name or number, "" for the default, None for none.
+        sounds: folder of verdicts and trained models; None: nothing is taught.
+        model: how the classifier was named, to go back to.
+        recipe: how own sounds are trained.
 
     Attributes:
         hub: advances all streams.
@@ -86,6 +92,9 @@ class Site:
         settings: EventSettings | None = None,
         files: tuple[Path, ...] = (),
         microphone: str | None = None,
+        sounds: Path | None = None,
+        model: str | None = None,
+        recipe: str = "fast",
     ) -> None:
         self.access, self.metrics = access, Metrics()
         self._folder = tempfile.TemporaryDirectory(prefix="earmark-serve-")
@@ -103,6 +112,9 @@ class Site:
             limits=limits,
             metrics=self.metrics,
         )
+        self.teaching: Teaching | None = None
+        if sounds is not None:
+            self.teaching = Teaching(self, SoundsFolder(sounds), model=model, recipe=recipe)
         self.sources = [
             ServerSource(f"{_FILE}-{number}", path.name, _FILE, path)
             for number, path in enumerate(files)
@@ -125,6 +137,8 @@ class Site:
 
     def close(self) -> None:
         """End all streams, and leave nothing behind."""
+        if self.teaching is not None:
+            self.teaching.close()
         self.hub.stop()
         self._folder.cleanup()
 
@@ -184,6 +198,8 @@ def make_app(site: Site) -> FastAPI:
     _add_status(app, site)
     _add_files(app, site)
     _add_stream(app, site)
+    if site.teaching is not None:
+        add_teaching(app, site.teaching)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
     return app
 
@@ -274,7 +290,7 @@ def _add_stream(app: FastAPI, site: Site) -> None:
         """Write events as a table that other programs open; the body lists the events."""
         if format not in _DOWNLOADS:
             raise RefusedError("format", f"the format is one of {', '.join(_DOWNLOADS)}", 422)
-        events = parse_events(await read_body(request, 64 * site.access.limits.control_bytes))
+        events = parse_events(await read_json(request, 64 * site.access.limits.control_bytes))
         media_type, suffix = _DOWNLOADS[format]
         headers = {"content-disposition": f'attachment; filename="earmark.{suffix}"'}
         text = write_events(events, format, site)
@@ -300,24 +316,8 @@ def model_json(site: Site) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "trained_on": info.data.get("dataset"),
         "version": __version__,
+        "teaching": site.teaching is not None,
     }
-
-
-async def read_body(request: Request, most: int) -> Any:
-    """Return the body of a request as JSON.
-
-    Raises:
-        RefusedError: it is too large, or no JSON.
-    """
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            raise RefusedError("size", f"the request is larger than {most} bytes", 413)
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise RefusedError("message", "the request is not valid JSON") from None
 
 
 def parse_events(values: Any) -> list[Event]:
@@ -358,8 +358,6 @@ def write_events(events: list[Event], format: str, site: Site) -> str:
 
 def _stretch(path: Path, name: str, rate: int, start: float, seconds: float) -> bytes:
     """Return a stretch of a file, read from its begin; no part of it is kept but the stretch."""
-    import numpy as np
-
     first, last = round(start * rate), round((start + seconds) * rate)
     at, parts = 0, [np.zeros(0, np.float32)]
     blocks = read_file(path, rate, name, float("inf"))
@@ -373,8 +371,6 @@ def _stretch(path: Path, name: str, rate: int, start: float, seconds: float) -> 
 
 
 def _named(start: Start, name: str) -> Start:
-    from dataclasses import replace
-
     return replace(start, name=name)
 
 

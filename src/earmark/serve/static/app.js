@@ -7,6 +7,7 @@ import { openMicrophone } from "./microphone.js";
 import { Rules } from "./rules.js";
 import { Session } from "./session.js";
 import { Spectrogram } from "./spectrogram.js";
+import { Teach } from "./teach.js";
 
 const MOST_NEAR = 100;
 
@@ -21,7 +22,7 @@ let microphone = null;
 let file = null; // the uploaded file that is shown
 let source = "";
 
-export const page = { events, onsession: [], get session() { return session; } };
+let teach = null;
 
 function theme(chosen) {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -45,7 +46,7 @@ const handlers = {
     if (source === "file") {
       state(`Reading ${message.name} …`);
     } else state(`Listening to ${source === "microphone" ? "this device's microphone" : message.name}.`);
-    for (const call of page.onsession) call(message);
+    teach?.refresh();
   },
   columns(data, bands, first) {
     picture.add(data, bands, first, session.base);
@@ -61,7 +62,9 @@ const handlers = {
       ...message,
       onset: message.onset + base,
       offset: message.offset + base,
-      live: message.kind !== "file" && source !== "file",
+      clip_from: message.clip_from + base,
+      session: session?.id ?? "",
+      live: source !== "file",
     });
   },
   near(message, base) {
@@ -297,6 +300,10 @@ async function begin() {
   try {
     await fetchModel();
     const sources = await askJson("api/sources");
+    if (model.teaching) {
+      teach = new Teach(events, { classes: () => rules.classes });
+      await teach.refresh();
+    }
     find("sources").hidden = !sources.length;
     if (sources.length) find("sources").append("On the server: ");
     for (const one of sources) {

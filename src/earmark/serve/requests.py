@@ -1,0 +1,67 @@
+"""Bodies of requests: JSON under a limit, and the values in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Request
+
+from earmark.serve.settings import RefusedError
+
+_MOST_TEXT = 200
+
+
+async def read_json(request: Request, most: int) -> Any:
+    """Return the body of a request as JSON.
+
+    Raises:
+        RefusedError: it is larger than `most` bytes, or no JSON.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            raise RefusedError("size", f"the request is larger than {most} bytes", 413)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedError("message", "the request is not valid JSON") from None
+
+
+async def read_body(request: Request, most: int) -> dict[str, Any]:
+    """Return the body of a request as a JSON object.
+
+    Raises:
+        RefusedError: see `read_json`; or it is no object.
+    """
+    value = await read_json(request, most)
+    if not isinstance(value, dict):
+        raise RefusedError("message", "the request is no JSON object")
+    return value
+
+
+def text(value: dict[str, Any], name: str) -> str:
+    """Return a text of a request.
+
+    Raises:
+        RefusedError: it is none, or too long.
+    """
+    found = value.get(name)
+    if not isinstance(found, str) or len(found) > _MOST_TEXT or not found.isprintable():
+        raise RefusedError("message", f"{name} is a short text", 422)
+    return found
+
+
+def number(value: dict[str, Any], name: str, low: float, high: float) -> float:
+    """Return a number of a request.
+
+    Raises:
+        RefusedError: it is none, or out of range.
+    """
+    found = value.get(name)
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise RefusedError("message", f"{name} is a number", 422)
+    if not low <= found <= high:
+        raise RefusedError("message", f"{name} lies from {low:g} to {high:g}", 422)
+    return float(found)

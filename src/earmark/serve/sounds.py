@@ -1,0 +1,191 @@
+"""The folder of a person's own sounds: clips, and a table of verdicts, `path,label,group`.
+
+    SOUNDS/labels.csv       a row for each verdict; `earmark train SOUNDS/labels.csv` reads it
+    SOUNDS/clips/ID.wav     the clips; none is moved when its label changes
+    SOUNDS/models/N/        a model that was trained here: model.onnx, report.json
+    SOUNDS/model.json       which of them is used, and which was used before
+
+Nothing is made before the first verdict.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.decision.policy import NONE
+from earmark.errors import DatasetError
+from earmark.io.files import write_bytes, write_json, write_text
+from earmark.serve.clips import to_wav
+
+TABLE, CLIPS, MODELS, CHOICE = "labels.csv", "clips", "models", "model.json"
+ONNX, REPORT = "model.onnx", "report.json"
+BACKGROUND = "background"  # which tables take for clips of no class
+PIECE_SECONDS = 5.0  # longer recordings are cut, in one group
+SHORTEST_SECONDS = 0.3
+_COLUMNS = ("path", "label", "group")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of the table.
+
+    Attributes:
+        path: of the clip, relative to the folder.
+        label: its class.
+        group: the recording that it was cut from.
+    """
+
+    path: str
+    label: str
+    group: str
+
+
+class SoundsFolder:
+    """Keeps verdicts; threads may share it.
+
+    Args:
+        folder: where.
+
+    Raises:
+        DatasetError: its table is of another form.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._lock = folder, threading.Lock()
+        self._rows = self._read()
+        self._steps: list[list[Verdict]] = []  # what each verdict of this run added
+
+    @property
+    def table(self) -> Path:
+        """The table."""
+        return self.folder / TABLE
+
+    @property
+    def rows(self) -> list[Verdict]:
+        """All verdicts."""
+        with self._lock:
+            return list(self._rows)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Clips by label."""
+        return dict(sorted(Counter(row.label for row in self.rows).items()))
+
+    @property
+    def undoable(self) -> int:
+        """Verdicts that can be taken back."""
+        return len(self._steps)
+
+    def add(self, samples: NDArray[np.int16], sample_rate: int, label: str, group: str) -> int:
+        """Keep a recording `(samples,)` as clips of a class; return how many it made.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        piece = round(PIECE_SECONDS * sample_rate)
+        parts = [samples[at : at + piece] for at in range(0, max(1, len(samples)), piece)]
+        least = SHORTEST_SECONDS * sample_rate
+        parts = [part for part in parts if len(part) >= least] or parts[:1]
+        added = []
+        for part in parts:
+            path = f"{CLIPS}/{secrets.token_hex(8)}.wav"
+            write_bytes(self.folder / path, to_wav(part, sample_rate))
+            added.append(Verdict(path, label, group))
+        with self._lock:
+            self._rows += added
+            self._steps.append(added)
+            self._write()
+        return len(added)
+
+    def undo(self) -> Verdict | None:
+        """Take the last verdict back, with the clips that were made for it; return it.
+
+        Raises:
+            OSError: the table cannot be written.
+        """
+        with self._lock:
+            if not self._steps:
+                return None
+            gone = self._steps.pop()
+            self._rows = [row for row in self._rows if row not in gone]
+            self._write()
+        for row in gone:
+            (self.folder / row.path).unlink(missing_ok=True)
+        return gone[0]
+
+    def of_label(self, label: str) -> list[Path]:
+        """Return the clips of a label."""
+        return [self.folder / row.path for row in self.rows if row.label == label]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Which model is used: `used`, `before` (names in `models`, or empty), and calibration."""
+        try:
+            value = json.loads((self.folder / CHOICE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            value = {}
+        used, before = str(value.get("used", "")), str(value.get("before", ""))
+        return {"used": self._kept(used), "before": self._kept(before)}
+
+    def choose(self, used: str, before: str) -> None:
+        """Note which model is used from now on."""
+        write_json(self.folder / CHOICE, {"used": used, "before": before})
+
+    def model_path(self, name: str) -> Path:
+        """Return the file of a model that was trained here."""
+        return self.folder / MODELS / name / ONNX
+
+    def new_model(self) -> str:
+        """Return a name for the next model."""
+        taken = [int(p.name) for p in (self.folder / MODELS).glob("*") if p.name.isdigit()]
+        return str(max(taken, default=0) + 1)
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """Return what was said of a model when it was trained."""
+        try:
+            path = self.folder / MODELS / name / REPORT
+            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return value
+
+    def _kept(self, name: str) -> str:
+        return name if name.isdigit() and self.model_path(name).is_file() else ""
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows((row.path, row.label, row.group) for row in self._rows)
+        write_text(self.table, text.getvalue())
+
+    def _read(self) -> list[Verdict]:
+        if not self.table.is_file():
+            return []
+        with self.table.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not set(_COLUMNS) <= set(reader.fieldnames or ()):
+                raise DatasetError(
+                    f"{self.table}: lacks one of the columns {', '.join(_COLUMNS)}; "
+                    "choose another folder with --sounds"
+                )
+            return [Verdict(row["path"], row["label"], row["group"]) for row in reader]
+
+
+def clean_label(value: Any) -> str:
+    """Return the name of a class as a person typed it; empty where there is none."""
+    if not isinstance(value, str):
+        return ""
+    text = " ".join("".join(c if c.isprintable() else " " for c in value).split())[:60]
+    return BACKGROUND if text.casefold() in (NONE, BACKGROUND) else text

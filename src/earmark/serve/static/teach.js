@@ -1,0 +1,394 @@
+// Teaching: classes of one's own, verdicts on events, training, and "this is my room".
+
+import { ask, askJson, clock, find, make, post, say } from "./dom.js";
+import { openMicrophone } from "./microphone.js";
+import { toWav } from "./wav.js";
+
+const LOOK_MS = 1000;
+const AROUND_SECONDS = 0.25; // of an event, in the clip that is learnt from
+const STAGES = {
+  reading: "Reading the clips",
+  "cross-validation": "Finding out how well it will do",
+  training: "Training on all clips",
+  checking: "Checking the new model",
+  done: "Done",
+};
+const percent = (share) => (share == null ? "–" : `${Math.round(100 * share)} %`);
+
+export class Teach {
+  constructor(events, page) {
+    this.events = events;
+    this.page = page;
+    this.state = null;
+    this.judged = new Set();
+    this.order = []; // ids of events, as they were judged
+    this.build();
+    events.onjudge = (event, place, row) => this.offer(event, place, row);
+    document.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  build() {
+    const element = find("teach");
+    element.hidden = false;
+    this.name = make("input", {
+      type: "text",
+      id: "class-name",
+      placeholder: "kettle",
+      maxlength: 60,
+      autocomplete: "off",
+      list: "labels",
+    });
+    this.known = make("datalist", { id: "labels" });
+    this.record = make("button", { type: "button", id: "record", text: "Record" });
+    this.record.onclick = () => this.toggleRecord(() => this.name.value.trim());
+    this.clips = make("input", { type: "file", id: "clips", accept: "audio/*,video/*", multiple: true });
+    this.clips.onchange = () => this.sendFiles([...this.clips.files]);
+    this.list = make("ul", { id: "taught" });
+    this.undo = make("button", { type: "button", class: "plain", id: "undo", text: "Undo" });
+    this.undo.onclick = () => this.takeBack();
+    this.review = make("button", { type: "button", id: "review", text: "Review, least certain first" });
+    this.review.onclick = () => this.beginReview();
+    this.reviewing = make("div", { class: "review", id: "reviewing", hidden: true, role: "group", tabindex: "-1", "aria-label": "Review of an event" });
+    this.train = make("button", { type: "button", class: "primary", id: "train", text: "Train" });
+    this.train.onclick = () => this.act("api/teach/train");
+    this.stop = make("button", { type: "button", class: "plain", text: "Stop", hidden: true });
+    this.stop.onclick = () => this.act("api/teach/stop");
+    this.progress = make("progress", { max: 1, value: 0, hidden: true, "aria-label": "Training" });
+    this.stage = make("p", { class: "quiet", role: "status" });
+    this.report = make("div", { id: "report" });
+    this.back = make("button", { type: "button", class: "plain", id: "back", text: "Take the old model back", hidden: true });
+    this.back.onclick = () => this.act("api/teach/model", { back: true });
+    this.room = make("button", { type: "button", id: "room", text: "Record this room" });
+    this.room.onclick = () => this.toggleRecord(() => this.state.background, this.room, "Record this room");
+    this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "1", size: 4 });
+    this.fit = make("button", { type: "button", id: "fit", text: "Fit thresholds" });
+    this.fit.onclick = () => this.act("api/teach/room", { per_hour: Number(this.rate.value) });
+    this.roomText = make("p", { class: "quiet", role: "status" });
+    this.trouble = make("div", { class: "notice bad", role: "alert", hidden: true });
+
+    element.replaceChildren(
+      make("div", { class: "title" }, make("h2", { id: "teach-title", text: "Teach" }), this.undo),
+      this.trouble,
+      this.reviewing,
+      make(
+        "div",
+        { class: "teach" },
+        make(
+          "div",
+          {},
+          make("h3", { text: "1 · Give it sounds" }),
+          make("label", { for: "class-name", text: "Name of the class " }),
+          make("div", { class: "row" }, this.name, this.known, this.record),
+          make("p", { class: "quiet" }, "or ", make("label", { for: "clips", class: "link", text: "choose clips" }), " of it"),
+          this.clips,
+          make("div", { class: "row" }, this.review),
+          this.list,
+        ),
+        make(
+          "div",
+          {},
+          make("h3", { text: "2 · Train" }),
+          make("p", { class: "quiet", text: "Nothing changes until you take the new model." }),
+          make("div", { class: "row" }, this.train, this.stop, this.back),
+          this.progress,
+          this.stage,
+          this.report,
+        ),
+        make(
+          "div",
+          {},
+          make("h3", { text: "3 · This is my room" }),
+          make("p", {
+            class: "quiet",
+            text: "Record what it sounds like while nothing happens; longer is better.",
+          }),
+          make("div", { class: "row" }, this.room),
+          make(
+            "div",
+            { class: "row" },
+            make("label", { for: "rate", text: "False alarms an hour at most" }),
+            this.rate,
+            this.fit,
+          ),
+          this.roomText,
+        ),
+      ),
+    );
+  }
+
+  async refresh() {
+    try {
+      this.show(await askJson("api/teach"));
+    } catch (error) {
+      say(this.trouble, error.message);
+    }
+  }
+
+  async act(path, value) {
+    say(this.trouble, "");
+    try {
+      this.show(await post(path, value));
+    } catch (error) {
+      say(this.trouble, error.message);
+    }
+  }
+
+  show(state) {
+    this.state = state;
+    const names = Object.keys(state.labels);
+    this.list.replaceChildren(
+      ...names.map((name) =>
+        make("li", {}, make("span", { text: name }), make("span", { text: `${state.labels[name]} clips` })),
+      ),
+    );
+    const all = [...new Set([...names, ...(this.page.classes() ?? [])])];
+    this.known.replaceChildren(...all.map((name) => make("option", { value: name })));
+    this.undo.disabled = !state.undoable;
+    this.back.hidden = !state.used;
+    this.showTraining(state.training);
+    this.showRoom(state);
+  }
+
+  showTraining(training) {
+    const running = training.state === "running";
+    this.train.disabled = running;
+    this.stop.hidden = !running;
+    this.progress.hidden = !running;
+    this.stage.textContent = "";
+    if (running) {
+      this.progress.value = training.done;
+      this.stage.textContent = `${STAGES[training.stage] ?? training.stage} …`;
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.refresh(), LOOK_MS);
+    } else if (training.state === "failed") this.stage.textContent = training.text;
+    const report = training.state === "done" ? training.report : null;
+    this.report.replaceChildren(...(report ? this.lines(report, training.model) : []));
+  }
+
+  lines(report, model) {
+    const right = report.per_class ?? {};
+    const recall = (name) => right[name]?.recall ?? right[name];
+    const table = make(
+      "table",
+      {},
+      make(
+        "tr",
+        {},
+        make("th", { text: "class" }),
+        make("th", { class: "number", text: "clips" }),
+        make("th", { class: "number", text: "found" }),
+        make("th", { text: "was called" }),
+      ),
+      ...report.changed.map((row) =>
+        make(
+          "tr",
+          {},
+          make("td", { text: row.label }),
+          make("td", { class: "number", text: row.clips }),
+          make("td", {
+            class: "number",
+            text: typeof recall(row.label) === "number" ? percent(recall(row.label)) : "–",
+          }),
+          make("td", { text: row.was_called }),
+        ),
+      ),
+    );
+    const take = make("button", { type: "button", class: "primary", id: "take", text: "Take this model" });
+    take.onclick = () => this.act("api/teach/model", { take: model });
+    const leave = make("button", { type: "button", class: "plain", text: "Leave it" });
+    leave.onclick = () => this.act("api/teach/model", { leave: true });
+    return [
+      make("p", {
+        text: `Right in cross-validation: ${percent(report.accuracy)} of clips that it was not trained on, in ${report.folds} folds.`,
+      }),
+      table,
+      make("div", { class: "row" }, take, leave),
+    ];
+  }
+
+  showRoom(state) {
+    const clips = state.labels[state.background] ?? 0;
+    this.fit.disabled = !clips;
+    if (state.room) {
+      const { before, after, minutes } = state.room;
+      this.roomText.textContent =
+        `Thresholds fit ${minutes} minutes of this room: ${before} false alarms an hour before, ${after} after.`;
+    } else this.roomText.textContent = clips ? `${clips} clips of this room so far.` : "";
+  }
+
+  async toggleRecord(labelOf, button = this.record, word = "Record") {
+    say(this.trouble, "");
+    if (this.recording) {
+      const { microphone, parts, label } = this.recording;
+      this.recording = null;
+      microphone.close();
+      button.textContent = word;
+      button.removeAttribute("aria-pressed");
+      await this.send(toWav(parts, microphone.sampleRate), label, "recording");
+      return;
+    }
+    const label = labelOf();
+    if (!label) {
+      say(this.trouble, "Give the class a name first.");
+      this.name.focus();
+      return;
+    }
+    const parts = [];
+    try {
+      const microphone = await openMicrophone(
+        (samples) => {
+          parts.push(samples);
+          button.textContent = `Stop (${(parts.length / 10).toFixed(0)} s)`;
+        },
+        (text) => say(this.trouble, text),
+      );
+      this.recording = { microphone, parts, label };
+      button.setAttribute("aria-pressed", "true");
+    } catch (error) {
+      say(this.trouble, error.message);
+    }
+  }
+
+  async sendFiles(files) {
+    const label = this.name.value.trim();
+    this.clips.value = "";
+    if (!label) {
+      say(this.trouble, "Give the class a name first.");
+      this.name.focus();
+      return;
+    }
+    for (const file of files) await this.send(file, label, file.name);
+  }
+
+  async send(body, label, name) {
+    const query = new URLSearchParams({ label, name });
+    try {
+      const answer = await ask(`api/teach/recordings?${query}`, { method: "POST", body });
+      this.show(await answer.json());
+    } catch (error) {
+      say(this.trouble, error.message);
+    }
+  }
+
+  /** Show the buttons of a verdict in the row of an event. */
+  offer(event, place, row) {
+    place.hidden = false;
+    const yes = make("button", { type: "button", class: "plain", text: "Right" });
+    const no = make("button", { type: "button", class: "plain", text: "Not this" });
+    const other = make("button", { type: "button", class: "plain", text: "It is …" });
+    yes.onclick = () => this.judge(event, event.label);
+    no.onclick = () => this.judge(event, this.state.background);
+    other.onclick = () => this.beginReview(event.id);
+    place.replaceChildren(yes, no, other);
+    this.events.known.get(event.id).place = { place, row };
+  }
+
+  async judge(event, label) {
+    const clip = /clips\/(\w+)\.wav/.exec(event.clip)?.[1];
+    if (!clip) return false;
+    say(this.trouble, "");
+    const start = Math.max(0, event.onset - event.clip_from - AROUND_SECONDS);
+    try {
+      this.show(
+        await post("api/teach/verdicts", {
+          clip,
+          label,
+          group: event.session,
+          start,
+          seconds: event.offset - event.onset + 2 * AROUND_SECONDS,
+        }),
+      );
+    } catch (error) {
+      say(this.trouble, error.message);
+      return false;
+    }
+    this.judged.add(event.id);
+    this.order.push(event.id);
+    const { place, row } = this.events.known.get(event.id)?.place ?? {};
+    row?.classList.add("judged");
+    place?.replaceChildren(make("span", { class: "tag", text: label === this.state.background ? "not this" : label }));
+    return true;
+  }
+
+  async takeBack() {
+    await this.act("api/teach/undo");
+    const id = this.order.pop();
+    const known = this.events.known.get(id);
+    this.judged.delete(id);
+    if (!known) return;
+    known.row.classList.remove("judged");
+    this.offer(known.event, known.place.place, known.row);
+    if (!this.reviewing.hidden) this.beginReview(id);
+  }
+
+  /** Show the event that is least certain, or a certain one, to judge it by keys. */
+  beginReview(id) {
+    const waiting = [...this.events.known.values()]
+      .map(({ event }) => event)
+      .filter((event) => event.clip && !this.judged.has(event.id))
+      .sort((a, b) => a.score - a.threshold - (b.score - b.threshold));
+    const event = id ? this.events.known.get(id)?.event : waiting[0];
+    this.reviewed = event ?? null;
+    if (!event) {
+      this.reviewing.hidden = true;
+      say(this.trouble, this.events.known.size ? "All events are judged." : "There are no events yet.");
+      return;
+    }
+    const names = [...new Set([event.label, ...Object.keys(this.state.labels), ...this.page.classes()])];
+    this.choice = make(
+      "select",
+      { id: "choice", "aria-label": "What it is" },
+      ...names.filter((name) => name !== this.state.background).map((name) => make("option", { text: name })),
+    );
+    const after = (label) => this.judge(event, label).then((done) => done && this.beginReview());
+    this.answers = {
+      right: () => after(this.choice.value),
+      not: () => after(this.state.background),
+    };
+    this.reviewing.replaceChildren(
+      make("p", {}, make("strong", { text: event.label }), ` at ${clock(event.onset)}, score ${event.score.toFixed(2)}, threshold ${event.threshold.toFixed(2)} · ${waiting.length} to go`),
+      make(
+        "div",
+        { class: "row" },
+        make("button", { type: "button", text: "← Not this", onclick: this.answers.not }),
+        this.choice,
+        make("button", { type: "button", text: "It is this →", onclick: this.answers.right }),
+        make("button", { type: "button", class: "plain", text: "Listen", onclick: () => this.events.listen(event.clip) }),
+        make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.endReview() }),
+      ),
+      make("p", { class: "quiet" }, make("kbd", { text: "←" }), " not this  ", make("kbd", { text: "→" }), " it is this  ", make("kbd", { text: "↑" }), make("kbd", { text: "↓" }), " another class  ", make("kbd", { text: "Space" }), " listen  ", make("kbd", { text: "Backspace" }), " undo"),
+    );
+    this.reviewing.hidden = false;
+    this.reviewing.focus();
+    this.events.listen(event.clip);
+  }
+
+  endReview() {
+    this.reviewed = null;
+    this.reviewing.hidden = true;
+    this.review.focus();
+  }
+
+  key(event) {
+    if (!this.reviewed || !this.reviewing.contains(document.activeElement)) return;
+    const move = (by) => {
+      const last = this.choice.options.length - 1;
+      this.choice.selectedIndex = Math.max(0, Math.min(last, this.choice.selectedIndex + by));
+    };
+    const actions = {
+      ArrowLeft: this.answers.not,
+      ArrowRight: this.answers.right,
+      ArrowUp: () => move(-1),
+      ArrowDown: () => move(1),
+      Backspace: () => this.takeBack(),
+      Escape: () => this.endReview(),
+    };
+    if (document.activeElement === this.reviewing) {
+      actions[" "] = () => this.events.listen(this.reviewed.clip);
+    }
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}

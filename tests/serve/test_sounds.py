@@ -1,0 +1,80 @@
+"""Verdicts are rows of a table beside their clips; the last ones can be taken back."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from earmark.errors import DatasetError, EarmarkError
+from earmark.serve.sounds import SoundsFolder, clean_label
+from earmark.serve.training_process import count_folds
+
+RATE = 8_000
+
+
+def tone(seconds):
+    return np.full(round(seconds * RATE), 1000, np.int16)
+
+
+def test_verdicts_are_rows_and_long_recordings_pieces_of_one_group(tmp_path):
+    sounds = SoundsFolder(tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+    assert sounds.add(tone(1.0), RATE, "kettle, blue", "a") == 1
+    assert sounds.add(tone(10.1), RATE, "door", "b") == 2  # what is left over is too short
+    assert sounds.counts == {"door": 2, "kettle, blue": 1}
+    lines = sounds.table.read_text().splitlines()
+    assert lines[0] == "path,label,group"
+    assert [line.rsplit(",", 1)[1] for line in lines[1:]] == ["a", "b", "b"]
+    for row in sounds.rows:
+        assert soundfile.info(sounds.folder / row.path).samplerate == RATE
+    again = SoundsFolder(tmp_path / "own")
+    assert again.rows == sounds.rows
+
+
+def test_the_last_verdicts_are_taken_back_and_no_others(tmp_path):
+    SoundsFolder(tmp_path).add(tone(1.0), RATE, "kept", "a")
+    sounds = SoundsFolder(tmp_path)
+    for label in ("one", "two"):
+        sounds.add(tone(6.0), RATE, label, "b")
+    assert [sounds.undo().label for _ in range(2)] == ["two", "one"]
+    assert sounds.undo() is None
+    assert [row.label for row in sounds.rows] == ["kept"]
+    assert len(list((tmp_path / "clips").iterdir())) == 1
+
+
+def test_a_table_of_another_form_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,class\na.wav,dog\n")
+    with pytest.raises(DatasetError, match="lacks one of the columns"):
+        SoundsFolder(tmp_path)
+
+
+def test_the_choice_of_a_model_names_only_what_is_there(tmp_path):
+    sounds = SoundsFolder(tmp_path)
+    sounds.choose("1", "../../x")
+    assert sounds.chosen == {"used": "", "before": ""}
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    sounds.model_path("1").write_bytes(b"x")
+    assert sounds.chosen == {"used": "1", "before": ""}
+    assert sounds.new_model() == "2"
+    (tmp_path / "model.json").write_text("{")
+    assert sounds.chosen == {"used": "", "before": ""}
+
+
+def test_folds_need_two_classes_with_two_recordings(tmp_path):
+    sounds = SoundsFolder(tmp_path)
+    sounds.add(tone(1.0), RATE, "a", "1")
+    sounds.add(tone(1.0), RATE, "background", "2")
+    with pytest.raises(EarmarkError, match="two are needed"):
+        count_folds(sounds)
+    sounds.add(tone(1.0), RATE, "b", "3")
+    with pytest.raises(EarmarkError, match="3 recordings of each class"):
+        count_folds(sounds)
+    for group in "456":
+        sounds.add(tone(1.0), RATE, "a", group)
+        sounds.add(tone(1.0), RATE, "b", group)
+    assert count_folds(sounds) == 4
+
+
+def test_names_of_classes_are_one_line():
+    assert clean_label(" my\n kettle\0 ") == "my kettle"
+    assert clean_label("None of these") == clean_label("Background") == "background"
+    assert clean_label(3) == clean_label("  ") == ""

@@ -1,0 +1,154 @@
+"""Teaching over HTTP: verdicts from events, a real training, a model taken and taken back."""
+
+import csv
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import OWN_RECIPE
+from tests.serve.running import RATE, Client, ask, fault, noise, running, silence
+from tests.serve.test_sessions import LOW
+
+
+@pytest.fixture
+def teaching(tmp_path):
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(OWN_RECIPE.replace("num_epochs = 10", "num_epochs = 3"))
+    with running(sounds=tmp_path / "own", recipe=str(recipe)) as (site, address):
+        yield site, address, tmp_path / "own"
+
+
+def post(address, path, value=None):
+    status, _, body = ask(address, "POST", f"/api/teach/{path}", json.dumps(value or {}))
+    return status, json.loads(body)
+
+
+def recording(hz, seed):
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(8_000) / 8_000
+    sound = 0.3 * np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time_s)
+    file = io.BytesIO()
+    soundfile.write(file, sound + 0.02 * rng.standard_normal(8_000), 8_000, format="WAV")
+    return file.getvalue()
+
+
+def send(address, label, body, name="a.wav"):
+    return ask(address, "POST", f"/api/teach/recordings?label={label}&name={name}", body)
+
+
+def rows(folder):
+    with (folder / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_event_becomes_a_row_and_is_taken_back(teaching):
+    site, address, folder = teaching
+    with Client(address, LOW) as client:
+        session = client.until("ready")["session"]
+        client.send(np.concatenate([silence(6.0), noise(2.0), silence(3.5)]))
+        client.say({"type": "end"})
+        client.until("end")
+    event = client.of_type("event")[0]
+    clip = event["clip"].removeprefix("clips/").removesuffix(".wav")
+    verdict = {"clip": clip, "label": "kettle", "group": session, "start": 0.5, "seconds": 1.5}
+    status, state = post(address, "verdicts", verdict)
+    assert (status, state["labels"], state["undoable"]) == (200, {"kettle": 1}, 1)
+    (row,) = rows(folder)
+    assert (row["label"], row["group"]) == ("kettle", session)
+    info = soundfile.info(folder / row["path"])
+    assert info.duration == pytest.approx(1.5, abs=0.01)
+    assert site.clips.path(clip).exists()
+    status, state = post(address, "undo")
+    assert (status, state["gone"], state["labels"]) == (200, "kettle", {})
+    assert post(address, "undo")[0] == 409
+    assert rows(folder) == []
+    for changes, code in (
+        ({"clip": "0" * 24}, "clip"),
+        ({"clip": "../../x"}, "clip"),
+        ({"label": ""}, "label"),
+        ({"start": "x"}, "message"),
+        ({"seconds": 1e9}, "message"),
+        ({"start": 3000.0}, "time"),
+    ):
+        assert post(address, "verdicts", {**verdict, **changes})[1]["code"] == code
+    assert rows(folder) == []
+
+
+def test_a_new_class_is_taught_taken_and_taken_back(teaching):
+    site, address, folder = teaching
+    assert post(address, "train")[1]["code"] == "clips"
+    for number in range(3):
+        assert send(address, "low", recording(300, number))[0] == 200
+        assert send(address, "high%20one", recording(2400, number))[0] == 200
+    assert len({row["group"] for row in rows(folder)}) == 6
+    before = site.hub.model.classifier.classes
+    assert post(address, "train")[1]["training"]["state"] == "running"
+    assert post(address, "train")[1]["code"] == "training"
+    state = wait(address)
+    assert state["training"]["state"] == "done", state
+    report = state["training"]["report"]
+    assert report["folds"] == 3
+    assert 0 <= report["accuracy"] <= 1
+    assert [row["label"] for row in report["changed"]] == ["high one", "low"]
+    assert site.hub.model.classifier.classes == before  # nothing changes until it is taken
+
+    status, state = post(address, "model", {"take": state["training"]["model"]})
+    assert (status, state["used"], state["training"]["state"]) == (200, "1", "idle")
+    assert json.loads(ask(address, "GET", "/api/model")[2])["classes"] == ["high one", "low"]
+    with Client(address, {"thresholds": {"low": 0.01, "high one": 0.01}}) as client:
+        assert client.until("ready")["classes"] == ["high one", "low"]
+        sound = 9000 * np.sin(2 * np.pi * 300 * np.arange(4 * RATE) / RATE)
+        client.send(sound.astype(np.int16))
+        client.say({"type": "end"})
+        client.until("end")
+    assert client.of_type("event")
+    status, state = post(address, "model", {"back": True})
+    assert (status, state["used"]) == (200, "")
+    assert site.hub.model.classifier.classes == before
+    assert post(address, "model", {"back": True})[0] == 409
+    assert post(address, "model", {"take": "../1"})[0] == 404
+
+
+def test_a_training_that_fails_or_is_stopped_leaves_nothing(teaching):
+    site, address, folder = teaching
+    for number in range(3):
+        send(address, "low", recording(300, number))
+        send(address, "high", recording(2400, number))
+    post(address, "train")
+    assert post(address, "stop")[1]["training"]["state"] == "idle"
+    assert not (folder / "models" / "1").exists()
+    (folder / rows(folder)[0]["path"]).unlink()
+    post(address, "train")
+    training = wait(address)["training"]
+    assert training["state"] == "failed"
+    assert len(training["text"].splitlines()) == 1
+    assert not (folder / "models" / "1").exists()
+
+
+def test_recordings_are_under_the_limits_of_uploads(teaching):
+    site, address, folder = teaching
+    answer = send(address, "low", b"no sound")
+    assert (answer[0], fault(answer)) == (422, "audio")
+    answer = send(address, "", recording(300, 0))
+    assert (answer[0], fault(answer)) == (422, "label")
+    assert list(site.uploads._folder.iterdir()) == []
+    assert not folder.exists()
+
+
+def test_without_a_folder_nothing_is_taught(address):
+    assert ask(address, "GET", "/api/teach")[0] == 404
+    assert ask(address, "POST", "/api/teach/train", "{}")[0] == 405
+
+
+def wait(address):
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        state = json.loads(ask(address, "GET", "/api/teach")[2])
+        if state["training"]["state"] != "running":
+            return state
+        time.sleep(0.2)
+    raise AssertionError("the training did not end")
