@@ -114,7 +114,7 @@ def test_a_new_class_is_taught_taken_and_taken_back(teaching):
 
 
 def test_a_training_that_fails_or_is_stopped_leaves_nothing(teaching):
-    site, address, folder = teaching
+    _, address, folder = teaching
     for number in range(3):
         send(address, "low", recording(300, number))
         send(address, "high", recording(2400, number))

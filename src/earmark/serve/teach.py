@@ -131,7 +131,9 @@ class Teaching:
         clips = self.sounds.of_label(BACKGROUND)
         if not clips:
             raise RefusedError("room", "record this room first, while nothing happens", 409)
-        classifier = self.site.hub.model.classifier
+        classifier: Any = self.site.hub.model.classifier
+        if not hasattr(classifier, "calibrate"):
+            raise RefusedError("room", "this version cannot fit thresholds to a room", 501)
         fit = classifier.calibrate(
             clips, false_alarms_per_hour=per_hour, settings=self.site.hub.settings
         )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from earmark.errors import EarmarkError
 from earmark.serve.settings import RefusedError
 from earmark.serve.sounds import MODELS, SoundsFolder
 
+PROGRAM = (sys.executable, "-m", "earmark.serve.training_process")
 _NICE = 10  # live streams come first
 _KILL_SECONDS = 5.0
 
@@ -25,14 +27,15 @@ class TrainingJob:
     Args:
         sounds: the folder.
         recipe: how to train.
+        program: the first words of the command line; see `earmark.serve.training_process`.
 
     Attributes:
         status: what the page shows: `state` ("idle", "running", "done", "failed"), `stage`, `done`
             (0 to 1), `text`, and `model`, the name of what was trained.
     """
 
-    def __init__(self, sounds: SoundsFolder, recipe: str) -> None:
-        self._sounds, self._recipe = sounds, recipe
+    def __init__(self, sounds: SoundsFolder, recipe: str, program: Sequence[str] = PROGRAM) -> None:
+        self._sounds, self._recipe, self.program = sounds, recipe, tuple(program)
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -52,8 +55,7 @@ class TrainingJob:
                 raise RefusedError("training", "a training is running; wait for it or stop it", 409)
             name = self._sounds.new_model()
             folder = self._sounds.folder / MODELS / name
-            words = [sys.executable, "-m", "earmark.serve.training_process"]
-            words += [str(self._sounds.table), str(folder), "--recipe", self._recipe]
+            words = [*self.program, str(self._sounds.table), str(folder), "--recipe", self._recipe]
             if old:
                 words += ["--old", old]
             self._process = process = subprocess.Popen(

@@ -301,7 +301,10 @@ async function begin() {
     await fetchModel();
     const sources = await askJson("api/sources");
     if (model.teaching) {
-      teach = new Teach(events, { classes: () => rules.classes });
+      teach = new Teach(events, {
+        classes: () => rules.classes,
+        model: () => fetchModel().then(() => bars.clear()),
+      });
       await teach.refresh();
     }
     find("sources").hidden = !sources.length;

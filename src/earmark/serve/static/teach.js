@@ -127,7 +127,9 @@ export class Teach {
   async act(path, value) {
     say(this.trouble, "");
     try {
+      const used = this.state?.used;
       this.show(await post(path, value));
+      if (used !== this.state.used) this.page.model();
     } catch (error) {
       say(this.trouble, error.message);
     }
