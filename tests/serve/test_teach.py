@@ -139,6 +139,26 @@ def test_recordings_are_under_the_limits_of_uploads(teaching):
     assert not folder.exists()
 
 
+def test_thresholds_are_fitted_to_a_room_and_hold_for_new_sessions(teaching):
+    site, address, _ = teaching
+    assert post(address, "room", {"per_hour": 60})[1]["code"] == "room"
+    file = io.BytesIO()
+    room = 0.02 * np.random.default_rng(0).standard_normal(90 * 8_000)
+    soundfile.write(file, room, 8_000, format="WAV")
+    assert send(address, "background", file.getvalue())[0] == 200
+    refused = post(address, "room", {"per_hour": 0.5})
+    assert refused[0] == 422
+    assert len(refused[1]["error"].splitlines()) == 1
+    before = site.hub.model
+    status, state = post(address, "room", {"per_hour": 60})
+    assert (status, state["room"]["per_hour"], state["room"]["minutes"]) == (200, 60, 1.5)
+    assert state["room"]["after"] <= 60
+    assert site.hub.model is not before
+    assert site.hub.model.classifier.info.identity == before.classifier.info.identity
+    for per_hour in (0, -1, "x", None, 1e9):
+        assert post(address, "room", {"per_hour": per_hour})[0] == 422
+
+
 def test_without_a_folder_nothing_is_taught(address):
     assert ask(address, "GET", "/api/teach")[0] == 404
     assert ask(address, "POST", "/api/teach/train", "{}")[0] == 405

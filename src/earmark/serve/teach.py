@@ -22,7 +22,7 @@ from earmark.serve.training_job import TrainingJob, refuse_untrainable
 if TYPE_CHECKING:
     from earmark.serve.app import Site
 
-MOST_RECORDING_SECONDS = 600.0
+MOST_RECORDING_SECONDS = 1800.0
 _REFUSALS: dict[int | str, dict[str, Any]] = {400: {}, 404: {}, 409: {}, 413: {}, 422: {}}
 
 
@@ -131,9 +131,7 @@ class Teaching:
         clips = self.sounds.of_label(BACKGROUND)
         if not clips:
             raise RefusedError("room", "record this room first, while nothing happens", 409)
-        classifier: Any = self.site.hub.model.classifier
-        if not hasattr(classifier, "calibrate"):
-            raise RefusedError("room", "this version cannot fit thresholds to a room", 501)
+        classifier = self.site.hub.model.classifier
         fit = classifier.calibrate(
             clips, false_alarms_per_hour=per_hour, settings=self.site.hub.settings
         )

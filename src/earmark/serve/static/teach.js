@@ -41,7 +41,7 @@ export class Teach {
     this.known = make("datalist", { id: "labels" });
     this.record = make("button", { type: "button", id: "record", text: "Record" });
     this.record.onclick = () => this.toggleRecord(() => this.name.value.trim());
-    this.clips = make("input", { type: "file", id: "clips", accept: "audio/*,video/*", multiple: true });
+    this.clips = make("input", { type: "file", id: "clips", class: "hidden", accept: "audio/*,video/*", multiple: true });
     this.clips.onchange = () => this.sendFiles([...this.clips.files]);
     this.list = make("ul", { id: "taught" });
     this.undo = make("button", { type: "button", class: "plain", id: "undo", text: "Undo" });
@@ -60,7 +60,7 @@ export class Teach {
     this.back.onclick = () => this.act("api/teach/model", { back: true });
     this.room = make("button", { type: "button", id: "room", text: "Record this room" });
     this.room.onclick = () => this.toggleRecord(() => this.state.background, this.room, "Record this room");
-    this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "1", size: 4 });
+    this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "6", size: 4 });
     this.fit = make("button", { type: "button", id: "fit", text: "Fit thresholds" });
     this.fit.onclick = () => this.act("api/teach/room", { per_hour: Number(this.rate.value) });
     this.roomText = make("p", { class: "quiet", role: "status" });
@@ -79,8 +79,7 @@ export class Teach {
           make("h3", { text: "1 · Give it sounds" }),
           make("label", { for: "class-name", text: "Name of the class " }),
           make("div", { class: "row" }, this.name, this.known, this.record),
-          make("p", { class: "quiet" }, "or ", make("label", { for: "clips", class: "link", text: "choose clips" }), " of it"),
-          this.clips,
+          make("p", { class: "quiet" }, "or ", this.clips, make("label", { for: "clips", class: "link", text: "choose clips" }), " of it"),
           make("div", { class: "row" }, this.review),
           this.list,
         ),
