@@ -32,6 +32,9 @@ test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed
 	@if command -v npm >/dev/null; then \
 	npm ci --prefix examples --ignore-scripts --no-audit --no-fund --silent || echo "npm failed: the Node example is not tested"; fi
+	@for program in chromium mosquitto nginx; do \
+	PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || \
+	echo "$$program is not installed: its tests are skipped (Debian: apt install $$program)"; done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

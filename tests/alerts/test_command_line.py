@@ -64,12 +64,7 @@ def test_a_program_that_fails_says_why_and_may_be_tried_again(target, part):
     assert (caught.value.again, target.tries) == (True, 5)
 
 
-HANG = """
-import pathlib, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-pathlib.Path(sys.argv[1]).write_text(str(child.pid))
-time.sleep(60)
-"""
+HANG = 'sleep 60 & echo $! > "$0"; wait'
 
 
 def gone(pid):
@@ -83,7 +78,8 @@ def gone(pid):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path):
-    target = program(HANG, tmp_path / "pid", timeout_seconds=1.5)
+    command = ("sh", "-c", HANG, str(tmp_path / "pid"))
+    target = CommandLine(CommandSettings(command=command, timeout_seconds=1.5))
     with pytest.raises(DeliveryError, match=r"took longer than 1\.5 s and was ended"):
         target.deliver(alert(), threading.Event())
     child = int((tmp_path / "pid").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from tests.alerts.builders import Hook, alert, free_port, hook, until
 
 
 def to(url, **options):
-    return Webhook(WebhookSettings(name="phone", url=url, timeout_seconds=2.0), **options)
+    return Webhook(WebhookSettings(name="phone", url=url, timeout_seconds=20.0), **options)
 
 
 def deliver(target, number=0):

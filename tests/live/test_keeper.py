@@ -37,10 +37,12 @@ def keeper(tmp_path, said):
     made.close()
 
 
-def keeper_in(path, said, run="r1"):
+def keeper_in(path, said, run="r1", **options):
     settings = KeepSettings(str(path / "heard"))
     record = {"classes": ["Dog bark"]}
-    return Keeper(settings, run=run, record=record, provenance=PROVENANCE, report=said.append)
+    return Keeper(
+        settings, run=run, record=record, provenance=PROVENANCE, report=said.append, **options
+    )
 
 
 def rows(path):
@@ -102,7 +104,9 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_said_once_and_the_events_come_later(tmp_path, keeper, said):
+def test_a_full_disk_is_said_once_and_the_events_come_later(tmp_path, said):
+    now = [0.0]
+    keeper = keeper_in(tmp_path, said, clock=lambda: now[0])
     write = "earmark.live.clip_folder.write_bytes"
     with mock.patch(write, full), mock.patch.object(AppendedLines, "append", full):
         for number in range(5):
@@ -113,17 +117,23 @@ def test_a_full_disk_is_said_once_and_the_events_come_later(tmp_path, keeper, sa
     assert "detection goes on" in said[0]
     assert keeper.keep(recorded(5))
     assert [row["id"] for row in rows(tmp_path)] == [f"ab-{n}" for n in range(6)]
+    with mock.patch(write, full):  # something small fits now and then
+        keeper.keep(recorded(6))
+    keeper.keep(recorded(7))
+    assert len(said) == 1
+    now[0] += 61
+    keeper.flush()
     assert said[1:] == [
-        f"{keeper.folder}: can be written to again; 0 event(s) and 5 clip(s) were lost"
+        f"{keeper.folder}: can be written to again; 0 event(s) and 6 clip(s) were lost"
     ]
     with mock.patch(write, full):  # room for rows, none for clips: once too
-        keeper.keep(recorded(6))
-        keeper.keep(recorded(7))
+        keeper.keep(recorded(8))
+        keeper.keep(recorded(9))
         keeper.flush()
     assert len(said) == 3
-    assert [row["id"] for row in rows(tmp_path)][6:] == ["ab-6", "ab-7"]
-    keeper.keep(recorded(8))
-    assert said[3].endswith("0 event(s) and 2 clip(s) were lost")
+    assert [row["id"] for row in rows(tmp_path)][8:] == ["ab-8", "ab-9"]
+    keeper.close()
+    assert said[3] == f"{keeper.folder}: 0 event(s) and 2 clip(s) were lost"
 
 
 def test_what_never_could_be_written_is_counted_at_the_end(tmp_path, said):
@@ -131,7 +141,7 @@ def test_what_never_could_be_written_is_counted_at_the_end(tmp_path, said):
     with mock.patch.object(AppendedLines, "append", full):
         keeper.keep(recorded())
         keeper.close()
-    assert said[-1] == f"{keeper.folder}: 1 event(s) could not be written"
+    assert said[-1] == f"{keeper.folder}: 1 event(s) and 0 clip(s) were lost"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ are written when there is room again. Clips that could not be written are lost, 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from earmark.output.event_log import event_row
 EVENTS_NAME, CLIPS_NAME, RUNS_NAME = "events.jsonl", "clips", "runs"
 LEAST_BYTES = 10_000_000
 _WAITING_EVENTS = 100_000  # in memory, while the disk is full
+_CALM_SECONDS = 60.0  # without a fault, until it is said that all is well
 
 Report = Callable[[str], object]
 
@@ -67,6 +69,7 @@ class Keeper:
         record: all that is known of the run, see `earmark.output.event_log.run_record`.
         provenance: what each event says of it.
         report: is told in a line what goes wrong, and when it is over.
+        clock: gives the time in seconds.
 
     Raises:
         StorageError: another process keeps events there.
@@ -81,10 +84,11 @@ class Keeper:
         record: Mapping[str, Any],
         provenance: Mapping[str, str],
         report: Report,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder = Path(settings.folder)
         self.folder = folder
-        self._report = report
+        self._report, self._clock = report, clock
         self._lock = FolderLock(folder, "give another --keep")
         self._log = AppendedLines(folder / EVENTS_NAME)
         if self._log.repaired:
@@ -96,6 +100,7 @@ class Keeper:
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_WAITING_EVENTS)
         self._failing = self._clip_failed = False
         self._lost_clips = self._lost_events = 0
+        self._failed_at = 0.0
 
     def begin(self, run: str, record: Mapping[str, Any], provenance: Mapping[str, str]) -> None:
         """Begin a run, as when another model is taken; events belong to it from now on.
@@ -136,18 +141,17 @@ class Keeper:
         except OSError as error:
             self._fail(error)
             return
-        if self._failing and not self._clip_failed:
-            self._report(
-                f"{self.folder}: can be written to again; {self._lost_events} event(s) and "
-                f"{self._lost_clips} clip(s) were lost"
-            )
+        calm = self._clock() - self._failed_at > _CALM_SECONDS  # a small clip may fit in between
+        if self._failing and not self._clip_failed and calm:
+            self._report(f"{self.folder}: can be written to again; {self._lost()}")
             self._failing, self._lost_clips, self._lost_events = False, 0, 0
 
     def close(self) -> None:
         """Write what still waits, and let go of the folder."""
         self.flush()
-        if self._waiting:
-            self._report(f"{self.folder}: {len(self._waiting)} event(s) could not be written")
+        if self._failing:
+            self._lost_events += len(self._waiting)
+            self._report(f"{self.folder}: {self._lost()}")
         self._log.close()
         self._lock.release()
 
@@ -170,7 +174,11 @@ class Keeper:
         self._clip_failed = False
         return f"{CLIPS_NAME}/{path}"
 
+    def _lost(self) -> str:
+        return f"{self._lost_events} event(s) and {self._lost_clips} clip(s) were lost"
+
     def _fail(self, error: OSError) -> None:
+        self._failed_at = self._clock()
         if not self._failing:
             reason = (error.strerror or str(error)).lower()
             self._report(
