@@ -9,6 +9,7 @@ from scipy.fft import dct
 
 from earmark.data.negatives import NO_CLASS
 from earmark.data.splits import ClipSet, Split
+from earmark.evaluation import baselines
 from earmark.evaluation.baselines import (
     LARGEST_CLASS,
     MFCC_SVM,
@@ -44,6 +45,18 @@ def test_the_transform_is_the_one_that_gives_mfccs():
     np.testing.assert_allclose(ours, dct(frames, norm="ortho", axis=1)[:, :20], atol=1e-12)
     theirs = librosa.feature.mfcc(S=frames.T, n_mfcc=20, norm="ortho").T
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_of_many_clips_some_are_drawn_always_the_same(monkeypatch):
+    split, sizes = small_split(), []
+    monkeypatch.setattr(baselines, "_MOST_CLIPS", 15)
+    monkeypatch.setattr(
+        baselines, "describe_clips", lambda c, **o: sizes.append(len(c)) or describe_clips(c, **o)
+    )
+    first, second = measure_baselines(split), measure_baselines(split)
+    assert first == second
+    assert first[MFCC_SVM] == 1  # three classes that are easily told apart
+    assert sizes == [15, 12, 15, 12]
 
 
 def test_clips_of_any_length_have_statistics_of_one_size():
