@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from earmark.config import FrontEndSettings
 from earmark.data.cache.store import FeatureCache
 from earmark.data.extract import FeatureClip, Progress, extract_clips
-from earmark.data.folds import assign_folds, find_leaks, merged_groups, natural_order
+from earmark.data.folds import assign_folds, check_table, find_leaks, merged_groups, natural_order
 from earmark.data.frames import ClipFrames, as_view
 from earmark.data.negatives import NO_CLASS, NONE
 from earmark.data.pickles.inert import read_inert
@@ -192,7 +192,10 @@ def build_dataset(
     Raises:
         DatasetError: nothing is readable, a class lost all its clips, or the folds leak.
     """
-    _check_table(dataset, folds=folds, seed=seed)
+    try:
+        check_table(dataset.clips, folds=folds, seed=seed, known_leaks=dataset.known_leaks)
+    except DatasetError as error:
+        raise DatasetError(f"{dataset.name}: {error}") from None
     readable, failures = extract_clips(
         dataset.clips, settings, progress, cache=cache, remark=remark
     )
@@ -231,24 +234,6 @@ def build_dataset(
         fingerprint,
         dataset.left_out,
     )
-
-
-def _check_table(dataset: Dataset, *, folds: int, seed: int) -> None:
-    """Find out before anything is decoded what the list of clips alone shows of the folds.
-
-    Raises:
-        DatasetError: see `assign_folds`.
-    """
-    try:
-        assign_folds(
-            dataset.clips,
-            [str(clip.path) for clip in dataset.clips],
-            folds=folds,
-            seed=seed,
-            known_leaks=dataset.known_leaks,
-        )
-    except DatasetError as error:
-        raise DatasetError(f"{dataset.name}: {error}") from None
 
 
 def describe_leaks(dataset: Dataset) -> list[str]:

@@ -67,16 +67,8 @@ def assign_folds(
         if len(set(assigned)) < 2:
             raise DatasetError(f"all clips are in fold {assigned[0]}; testing needs two folds")
     else:
-        labels = [clip.label for clip in clips]
-        for label in sorted({label for label in labels if label is not None}):
-            sources = len({g for g, name in zip(groups, labels, strict=True) if name == label})
-            if sources < folds:
-                fewer = f", or use --folds {sources}" if sources > 2 else ""
-                raise DatasetError(
-                    f"class {label!r} has {sources} source recordings, too few for {folds} folds; "
-                    f"add recordings of other sources{fewer}"
-                )
-        numbers = grouped_folds([label or "" for label in labels], groups, folds, seed)
+        _refuse_few_sources(clips, groups, folds)
+        numbers = grouped_folds([clip.label or "" for clip in clips], groups, folds, seed)
         assigned = [str(number + 1) for number in numbers]
     classes = {clip.label for clip in clips if clip.label is not None}
     for fold in sorted(set(assigned)):
@@ -92,6 +84,44 @@ def assign_folds(
                 "never meets it in training; spread it over the folds or leave it out"
             )
     return assigned
+
+
+def check_table(
+    clips: Sequence[Clip], *, folds: int, seed: int, known_leaks: frozenset[str]
+) -> None:
+    """Find out before anything is decoded what the list of clips alone shows of the folds.
+
+    Folds that are to be made are not made for this, which takes long for many sources.
+
+    Args:
+        clips: all clips, negatives among them.
+        folds: see `assign_folds`, as for the others.
+        seed: see there.
+        known_leaks: see there.
+
+    Raises:
+        DatasetError: see `assign_folds`.
+    """
+    paths = [str(clip.path) for clip in clips]
+    if folds == 1 or any(clip.fold is not None for clip in clips):
+        assign_folds(clips, paths, folds=folds, seed=seed, known_leaks=known_leaks)
+    else:
+        _refuse_few_sources(clips, merged_groups(clips, paths), folds)
+
+
+def _refuse_few_sources(clips: Sequence[Clip], groups: Sequence[str], folds: int) -> None:
+    """Refuse a class with fewer sources than folds."""
+    sources: dict[str, set[str]] = defaultdict(set)
+    for clip, group in zip(clips, groups, strict=True):
+        if clip.label is not None:
+            sources[clip.label].add(group)
+    for label, found in sorted(sources.items()):
+        if len(found) < folds:
+            fewer = f", or use --folds {len(found)}" if len(found) > 2 else ""
+            raise DatasetError(
+                f"class {label!r} has {len(found)} source recordings, too few for {folds} folds; "
+                f"add recordings of other sources{fewer}"
+            )
 
 
 def _complete_folds(clips: Sequence[Clip], groups: Sequence[str], seed: int) -> list[str]:
