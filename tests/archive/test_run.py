@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earmark import Classifier
@@ -245,6 +246,18 @@ def test_scores_of_seconds_on_request(label, recordings, tmp_path):
     for _, seconds, count, highest in found:
         assert count == -(-seconds // 1)
         assert 0 < highest < 1
+
+
+def test_embeddings_on_request(label, model, recordings, tmp_path):
+    label(recordings / "north", outputs=("events", "embeddings"))
+    classifier = Classifier.load(model)
+    question = "SELECT path, second, embedding FROM embeddings ORDER BY path, second"
+    found = rows(tmp_path / "out", question)
+    for path in {row[0] for row in found}:
+        expected = [segment.vector for segment in classifier.embed_segments(path)]
+        got = [row[2] for row in found if row[0] == path]
+        assert np.array_equal(np.array(got, np.float32), np.array(expected))
+    assert len(found) == 6
 
 
 def test_settings_lie_side_by_side(label, recordings, tmp_path):

@@ -6,6 +6,7 @@ that few are left: with eight of a size joined at a time, a row is written again
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from earmark.archive.schema import (
     SCORES,
     TABLES,
     schema_of,
+    second_rows,
     source_columns,
 )
 from earmark.archive.store import Part, Writing, entries, highest_entry
@@ -71,8 +73,7 @@ class Collector:
             raw = row["path_bytes"] or row["path"].encode()
             self._note(raw, Known(row["file"], row["entry"], row["status"], tuple(row["outputs"])))
         self._parts = archive.parts(results)
-        self.waiting = 0
-        self._rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+        self._clear()
         self._flushed = time.monotonic()
 
     def known(self, address: str) -> Known | None:
@@ -87,8 +88,10 @@ class Collector:
         source = source_columns(row)
         for event in done.events:
             self._rows[EVENTS].append({**source, **event})
-        for table, rows in ((SCORES, done.scores), (EMBEDDINGS, done.embeddings)):
-            self._rows[table] += [{**source, **values} for values in rows]
+        for table, values in ((SCORES, done.scores), (EMBEDDINGS, done.embeddings)):
+            if values is not None and len(values):
+                schema = schema_of(table, self._results.classes, values.shape[1])
+                self._seconds[table].append(second_rows(values, schema, row))
         self.waiting += 1
         address = done.unit.address.encode("utf-8", "surrogateescape")
         status, outputs = str(row["status"]), tuple(row["outputs"])
@@ -101,7 +104,9 @@ class Collector:
             self._flushed = time.monotonic()
             return False
         late = time.monotonic() - self._flushed > FLUSH_SECONDS
-        return late or sum(map(len, self._rows.values())) > _FLUSH_ROWS
+        rows = sum(map(len, self._rows.values()))
+        seconds = sum(map(len, itertools.chain(*self._seconds.values())))
+        return late or rows + seconds > _FLUSH_ROWS
 
     def flush(self) -> None:
         """Write what waits, and join small parts.
@@ -110,14 +115,16 @@ class Collector:
             OSError: the disk is full or gone; what waits is then not written.
         """
         if self.waiting:
-            tables = {}
-            for table, rows in self._rows.items():
-                if rows or table == FILES:
-                    schema = schema_of(table, self._results.classes, _width(table, rows))
-                    tables[table] = pa.Table.from_pylist(rows, schema=schema)
+            tables = {
+                table: pa.Table.from_pylist(rows, schema=schema_of(table, ()))
+                for table, rows in self._rows.items()
+                if rows or table == FILES
+            }
+            for table, parts in self._seconds.items():
+                if parts:
+                    tables[table] = pa.concat_tables(parts)
             self._parts.append(self._archive.write_part(self._results, tables))
-            self._rows = {table: [] for table in TABLES}
-            self.waiting = 0
+            self._clear()
         self._flushed = time.monotonic()
         while group := _like_sizes(self._parts):
             self._join(group)
@@ -128,6 +135,12 @@ class Collector:
         for known in self._known.values():
             found[known.status] = found.get(known.status, 0) + 1
         return found
+
+    def _clear(self) -> None:
+        """Begin to gather the next part."""
+        self._rows: dict[str, list[dict[str, Any]]] = {EVENTS: [], FILES: []}
+        self._seconds: dict[str, list[pa.Table]] = {SCORES: [], EMBEDDINGS: []}
+        self.waiting = 0
 
     def _note(self, address: bytes, new: Known) -> None:
         """Keep the latest row of an address; the others count no more."""
@@ -190,7 +203,3 @@ def _like_sizes(parts: Sequence[Part]) -> list[Part]:
         group.append(part)
         total += part.size
     return group if len(group) >= _JOINED else []
-
-
-def _width(table: str, rows: Sequence[dict[str, Any]]) -> int:
-    return len(rows[0]["embedding"]) if table == EMBEDDINGS and rows else 0

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from earmark.archive.plan import Unit, as_row
 from earmark.archive.schema import FAILED
 from earmark.provenance import now_datetime
@@ -39,15 +42,15 @@ class Labelled:
         unit: the file.
         row: its row of `files`, but for entry, run and set.
         events: its rows of `events`, but for what they say of the file.
-        scores: the same of `scores`.
-        embeddings: the same of `embeddings`.
+        scores: highest scores of each second, `(seconds, classes)`, if they are asked for.
+        embeddings: of each second, `(seconds, size)`, if they are asked for.
     """
 
     unit: Unit
     row: dict[str, Any]
     events: list[dict[str, Any]] = field(default_factory=list)
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    embeddings: list[dict[str, Any]] = field(default_factory=list)
+    scores: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | None = None
 
     @property
     def failed(self) -> bool:

@@ -1,16 +1,19 @@
 """The columns of an archive's tables, and how files become their rows.
 
 `files` has a row for each file that was finished, with its failure where it has one; `events` one
-for each event; `scores` one for each second, on request. A file's row and those of its events carry
-the same `entry`, a number that is used once in an archive.
+for each event; `scores` and `embeddings` one for each second, on request. A file's row and those of
+its events carry the same `entry`, a number that is used once in an archive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SCHEMA = 1
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
@@ -86,8 +89,35 @@ def schema_of(table: str, classes: Sequence[str], width: int = 0) -> pa.Schema:
         return pa.schema(
             [*per_second, pa.field("embedding", pa.list_(pa.float32(), width)), *_ORIGIN]
         )
-    fields = [pa.field(name, pa.float32()) for name in dict.fromkeys(classes)]
+    fields = [pa.field(name, pa.float32()) for name in classes]
     return pa.schema([*per_second, pa.field("scores", pa.struct(fields)), *_ORIGIN])
+
+
+def second_rows(values: NDArray[np.float32], schema: pa.Schema, row: Mapping[str, Any]) -> pa.Table:
+    """Return the rows of the seconds of one file.
+
+    Args:
+        values: a row of numbers for each second.
+        schema: of `scores` or `embeddings`.
+        row: of the file.
+    """
+    count, start = len(values), row["start_utc"]
+    columns: list[Any] = []
+    for field in schema:
+        if field.name == "second":
+            columns.append(pa.array(np.arange(count, dtype=np.int32)))
+        elif field.name == "start_utc":
+            times = [start and start + datetime.timedelta(seconds=n) for n in range(count)]
+            columns.append(pa.array(times, field.type))
+        elif field.name == "scores":
+            parts = [pa.array(np.ascontiguousarray(column)) for column in values.T]
+            columns.append(pa.StructArray.from_arrays(parts, fields=list(field.type)))
+        elif field.name == "embedding":
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
+        else:
+            columns.append(pa.array([row[field.name]] * count, field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def source_columns(row: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from earmark.archive.labelled import (
 from earmark.archive.origin import Origin, origin_columns, origin_of
 from earmark.archive.plan import Unit, as_row
 from earmark.archive.progress import Progress, Standing
-from earmark.archive.schema import EVENTS, OK, PARTIAL, SCORES
+from earmark.archive.schema import EMBEDDINGS, EVENTS, OK, PARTIAL, SCORES
 from earmark.archive.seconds import SecondScores
 from earmark.classifier import Classifier
 from earmark.config import EventSettings
@@ -54,7 +54,7 @@ class Setup:
     Attributes:
         classifier: the model under its calibration.
         settings: how scores become events.
-        outputs: tables that are asked for: events, and scores.
+        outputs: tables that are asked for: events, scores, embeddings.
         progress: folder that keeps where long files stand; empty: none.
         zone: of times that do not say theirs.
         hang_seconds: a file that gives no samples for this long is given up.
@@ -116,7 +116,8 @@ def _label(unit: Unit, path: Path, setup: Setup, tick: Tick, begun: float) -> La
     origin = origin_of(unit, path, setup.zone)
     session = setup.classifier.file_session(unit.address, setup.settings)
     notes: list[str] = []
-    events, seconds, error = _score(unit, path, session, setup, tick, notes)
+    embedder = _Embedder(unit, setup) if EMBEDDINGS in setup.outputs else None
+    events, seconds, error = _score(unit, path, session, setup, tick, notes, embedder)
     if error and not session.seconds:
         raise AudioError(error)
     sample_rate, channels = shape_of(path)
@@ -136,11 +137,17 @@ def _label(unit: Unit, path: Path, setup: Setup, tick: Tick, begun: float) -> La
         "took_seconds": time.monotonic() - begun,
     }
     made = [_event_row(event, origin) for event in events]
-    return Labelled(unit, row, made, _score_rows(seconds, session, origin))
+    return Labelled(unit, row, made, seconds, None if embedder is None else embedder.finish())
 
 
 def _score(
-    unit: Unit, path: Path, session: Session, setup: Setup, tick: Tick, notes: list[str]
+    unit: Unit,
+    path: Path,
+    session: Session,
+    setup: Setup,
+    tick: Tick,
+    notes: list[str],
+    embedder: _Embedder | None,
 ) -> tuple[list[Event], NDArray[np.float32] | None, str]:
     """Take a file from where it stands to its end, or to a fault in it.
 
@@ -160,6 +167,8 @@ def _score(
     try:
         for block in file_chunks(path, session.sample_rate, note):
             tick()
+            if embedder is not None:  # which keeps no state, and so begins at the start again
+                embedder.push(block)
             fresh = block[max(0, skip - taken) :]
             taken += len(block)
             if not len(fresh):
@@ -193,19 +202,22 @@ def _event_row(event: Event, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _score_rows(
-    seconds: NDArray[np.float32] | None, session: Session, origin: Origin
-) -> list[dict[str, Any]]:
-    if seconds is None:
-        return []
-    return [
-        {
-            "start_utc": _later(origin, number),
-            "second": number,
-            "scores": dict(zip(session.classes, row, strict=True)),
-        }
-        for number, row in enumerate(seconds.tolist())
-    ]
+class _Embedder:
+    """Embeds every second of a file."""
+
+    def __init__(self, unit: Unit, setup: Setup) -> None:
+        self._stream = setup.classifier.embedding_stream(source=unit.address)
+        self._rows: list[NDArray[np.float32]] = []
+
+    def push(self, block: NDArray[np.float32]) -> None:
+        """Take the next samples."""
+        self._rows += [segment.vector for segment in self._stream.push(block)]
+
+    def finish(self) -> NDArray[np.float32]:
+        """End the file; return a row for each second, the last of which may be shorter."""
+        self._rows += [segment.vector for segment in self._stream.finish()]
+        rows = np.array(self._rows, np.float32)
+        return rows.reshape(-1, self._stream.embedding_size)
 
 
 def _later(origin: Origin, seconds: float) -> datetime.datetime | None:

@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ray_address", metavar="ADDRESS", help="a running Ray cluster, or auto")
     parser.add_argument("--scores", action="store_true", help="keep the scores of every second too")
     parser.add_argument(
+        "--embeddings", action="store_true", help="keep an embedding of every second too"
+    )
+    parser.add_argument(
         "--retry_failed", action="store_true", help="try files again that have failed before"
     )
     parser.add_argument(
@@ -120,11 +123,14 @@ def run(args: argparse.Namespace) -> int:
     settings, zone = event_settings(args), time_zone(args.time_zone)
     cores = cores_here()
     workers = args.workers or cores
-    outputs = ("events", "scores") if args.scores else ("events",)
+    asked = {"events": True, "scores": args.scores, "embeddings": args.embeddings}
+    outputs = tuple(name for name, wanted in asked.items() if wanted)
     classifier = Classifier.load(
         args.model_dir, choose_device(args.cuda), calibration=args.calibration
     )
     classifier.stream(settings=settings)  # says why a bidirectional model cannot
+    if args.embeddings:
+        classifier.embedding_size  # noqa: B018  # says why an earlier file gives none
     results = result_set(classifier.info, settings, bundled.name_of(args.model_dir) or "")
     with _terminated_as_interrupted(), Writing(Path(args.out)) as archive:
         plan = plan_manifest(args.manifest) if args.manifest else plan_sources(args.sources)
