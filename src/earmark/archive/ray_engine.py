@@ -49,9 +49,9 @@ class RayEngine:
             ray.init(address=address or "local", ignore_reinit_error=True, **own, **quiet)
         except Exception as error:  # Ray's faults have no class in common
             said = " ".join(str(error).split())[:200]
+            remedy = "start it there with: ray start --head" if address else "try --engine local"
             raise ArchiveError(
-                f"Ray cannot be reached at {address or 'this machine'} ({said}); start it with: "
-                "ray start --head"
+                f"Ray cannot be reached at {address or 'this machine'} ({said}); {remedy}"
             ) from None
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._setup_reference = ray.put(setup)

@@ -39,7 +39,9 @@ class ResultSet:
         return {name: str(self.record[name]) for name in names}
 
 
-def result_set(info: ModelInfo, settings: EventSettings, name: str = "") -> ResultSet:
+def result_set(
+    info: ModelInfo, settings: EventSettings, *, name: str = "", closed_set: bool = False
+) -> ResultSet:
     """Return the set of results of a model under its calibration, with these settings.
 
     The model is known by its identity, which a calibration does not change, or by its fingerprint
@@ -49,12 +51,13 @@ def result_set(info: ModelInfo, settings: EventSettings, name: str = "") -> Resu
         info: what the model says of itself.
         settings: how scores become events.
         name: what to call the model, in place of its own name.
+        closed_set: whether scores were divided by the sum of those of the classes asked for.
     """
     values = to_json(settings)
     parts = {
         "model": info.identity or info.fingerprint,
         "calibration": info.calibration_fingerprint,
-        "settings": sha256_of_json(values),
+        "settings": sha256_of_json([values, list(info.classes), closed_set]),
     }
     digest = sha256_of_json(parts)
     clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name or info.name).strip("._-")[:_NAME_CHARACTERS]
@@ -67,6 +70,7 @@ def result_set(info: ModelInfo, settings: EventSettings, name: str = "") -> Resu
         "thresholds": [float(value) for value in info.calibration.thresholds],
         "temperature": float(info.calibration.temperature),
         "event_settings": values,
+        "closed_set": closed_set,
         "sample_rate": info.sample_rate,
         "step_seconds": info.step_seconds,
         "low_hz": info.front_end.low_hz,

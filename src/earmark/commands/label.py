@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark import bundled
-from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
+from earmark.commands.flags import (
+    add_cuda,
+    add_event_settings,
+    add_restriction,
+    event_settings,
+    load_classifier,
+)
 from earmark.commands.printing import print_found, print_line, synthetic_note
 from earmark.errors import ArchiveError, EarmarkError, SettingsError
 
@@ -44,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a run of training, or a file of earmark export, or the word base (the bundled model)",
     )
-    parser.add_argument("--calibration", metavar="FILE", help="calibration in place of the model's")
     parser.add_argument(
         "--engine", choices=_ENGINES, default="local", help="what runs the workers (%(default)s)"
     )
@@ -92,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history", action="store_true", help="say what was run into this archive, and end"
     )
     add_cuda(parser)
+    add_restriction(parser)
     add_event_settings(parser)
     parser.epilog = (
         "Killed at any moment, the same command goes on where it stopped, inside long files too.\n"
@@ -118,20 +124,22 @@ def run(args: argparse.Namespace) -> int:
     from earmark.archive.result_set import result_set
     from earmark.archive.store import Writing
     from earmark.archive.worker import Setup
-    from earmark.classifier import Classifier
 
     settings, zone = event_settings(args), time_zone(args.time_zone)
     cores = cores_here()
     workers = args.workers or cores
     asked = {"events": True, "scores": args.scores, "embeddings": args.embeddings}
     outputs = tuple(name for name, wanted in asked.items() if wanted)
-    classifier = Classifier.load(
-        args.model_dir, choose_device(args.cuda), calibration=args.calibration
-    )
+    classifier = load_classifier(args)
     classifier.stream(settings=settings)  # says why a bidirectional model cannot
     if args.embeddings:
         classifier.embedding_size  # noqa: B018  # says why an earlier file gives none
-    results = result_set(classifier.info, settings, bundled.name_of(args.model_dir) or "")
+    results = result_set(
+        classifier.info,
+        settings,
+        name=bundled.name_of(args.model_dir) or "",
+        closed_set=args.closed_set,
+    )
     with _terminated_as_interrupted(), Writing(Path(args.out)) as archive:
         plan = plan_manifest(args.manifest) if args.manifest else plan_sources(args.sources)
         _say_plan(plan)
