@@ -228,6 +228,18 @@ def test_there_is_room_for_so_many_sessions(strict):
     assert 'earmark_refused_total{rule="sessions"}' in text
 
 
+def test_lost_sessions_take_nobody_s_place(strict):
+    site, address = strict
+    wait_for(lambda: not site.hub.streams())
+    for _ in range(6):
+        with Client(address, {}) as client:
+            client.until("ready")
+            client.send(noise(0.1))
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(Client(address, {})).until("ready")
+
+
 def test_a_lost_session_ends_in_the_end(strict):
     site, address = strict
     wait_for(lambda: not site.hub.streams())

@@ -121,7 +121,7 @@ class Connection:
     def _resumed(self) -> Stream | None:
         """Return the stream that a lost connection had, if it is kept still."""
         stream = self._hub.find(self._start.resume) if self._start.resume else None
-        if stream is None or stream.kind != "client" or stream.lost_at is None:
+        if stream is None or stream.kind != "client" or stream.lost_at is None or stream.ending:
             return None
         if stream.start.sample_rate != self._start.sample_rate:
             return None

@@ -127,13 +127,16 @@ class Hub:
         if sink is not None:
             stream.sinks.add(sink)
         with self._lock:
-            if len(self._streams) >= self.limits.sessions:
-                self.metrics.refused.labels("sessions").inc()
+            lost = [one for one in self._streams.values() if one.lost_at is not None]
+            if len(self._streams) - len(lost) >= self.limits.sessions:
                 raise RefusedError(
                     "sessions",
                     f"the server has its {self.limits.sessions} streams; try again later",
                     503,
                 )
+            # Those that are kept for who may come back take nobody's place for long.
+            for one in lost[: max(0, len(lost) - self.limits.sessions // 4)]:
+                one.finish()
             self._streams[stream.id] = stream
             self._new.append(stream)
             self.metrics.sessions.set(len(self._streams))
@@ -163,9 +166,11 @@ class Hub:
     def lose(self, stream: Stream, sink: Sink) -> None:
         """Take note that a connection was lost; its stream is kept for a while."""
         stream.sinks.discard(sink)
-        if not stream.sinks and stream.kind == "client":
+        if stream.sinks or stream.kind == "server":
+            return
+        if stream.kind == "client" and stream.expected:
             stream.lost_at = time.monotonic()
-        elif not stream.sinks and stream.kind == "file":
+        else:  # there is nothing to come back to
             self.finish(stream)
 
     def _run(self) -> None:
