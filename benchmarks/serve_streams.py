@@ -58,7 +58,9 @@ async def one_stream(
     part = round(CHUNK_SECONDS * rate)
     loop, sent, delays = asyncio.get_running_loop(), list[float](), list[float]()
     await asyncio.sleep(max(0.0, begin - time.time()))
-    async with websockets.connect(address, compression=None, max_queue=None) as socket:
+    async with websockets.connect(
+        address, compression=None, max_queue=None, open_timeout=60
+    ) as socket:
         await socket.send(
             json.dumps(
                 {

@@ -96,6 +96,7 @@ const handlers = {
   },
   end(message) {
     picture.running = false;
+    bars.clear();
     find("progress").hidden = true;
     const many = `${message.events} event${message.events === 1 ? "" : "s"}`;
     state(`${clock(message.seconds)} heard, ${many}.`);
