@@ -114,13 +114,30 @@ class Distilled:
         y: label of each crop's first clip; only those of `clean` are used.
         clean: which crops are unchanged clips: the teacher's head is fitted to these.
         seed: of order, dropout and first weights.
+        negatives: embeddings of sounds of no class, whose target is every class alike; together
+            they weigh a tenth of the crops.
     """
 
-    def __init__(self, x: Array, teacher: Array, y: Labels, clean: Mask, seed: int) -> None:
+    def __init__(
+        self,
+        x: Array,
+        teacher: Array,
+        y: Labels,
+        clean: Mask,
+        seed: int,
+        *,
+        negatives: Array | None = None,
+    ) -> None:
         first = Regression(teacher[clean], y[clean], _TEACHER_STRENGTH)
-        targets = torch.from_numpy(first.probabilities(teacher)).float()
+        wanted = first.probabilities(teacher)
         self.classes = first.classes
         self.mean, self.scale = x.mean(0), x.std(0) + 1e-6
+        if negatives is not None:
+            more = np.resize(negatives, (len(x) // 10, x.shape[1]))
+            x = np.concatenate([x, more])
+            alike = np.full((len(more), len(self.classes)), 1 / len(self.classes))
+            wanted = np.concatenate([wanted, alike])
+        targets = torch.from_numpy(wanted).float()
         inputs = torch.from_numpy((x - self.mean) / self.scale).float()
         torch.manual_seed(seed)
         self.layer = nn.Linear(x.shape[1], len(self.classes))
@@ -142,3 +159,9 @@ class Distilled:
         inputs = torch.from_numpy((x - self.mean) / self.scale).float()
         scores: Array = self.layer(inputs).softmax(1).double().numpy()
         return scores
+
+    def fold(self) -> tuple[Array, Array]:
+        """Return weights `(classes, 384)` and bias of a linear layer on embeddings as they are."""
+        weights = self.layer.weight.detach().double().numpy() / self.scale
+        bias = self.layer.bias.detach().double().numpy()
+        return weights, bias - weights @ self.mean
