@@ -1,4 +1,4 @@
-"""The bundled model: there at once, honest about itself, and not sure of everything."""
+"""The models of the package: there at once, honest about themselves, not sure of everything."""
 
 import json
 import shutil
@@ -24,9 +24,14 @@ NOTHING = {
 }
 
 
+@pytest.fixture(scope="module", params=["base", "esc10"])
+def classifier(request):
+    return Classifier.load(request.param)
+
+
 @pytest.fixture(scope="module")
-def classifier():
-    return Classifier.load()
+def ten():
+    return Classifier.load("esc10")
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
@@ -80,39 +85,39 @@ def test_a_spoken_sentence_is_none_of_these(classifier, tmp_path, voice, words):
     assert prediction.label == "none of these", prediction.scores
 
 
-def test_clips_that_trained_it_come_out_right(classifier, esc10):
-    """No measure of accuracy; it would find a box whose labels or front end were mixed up."""
+def test_clips_that_trained_the_model_of_ten_come_out_right(ten, esc10):
+    """No measure of accuracy; it would find labels or a front end that were mixed up."""
     clips = [sorted(folder.glob("*.ogg"))[3] for folder in sorted(esc10.glob("0*"))]
-    right = [classifier.predict(clip).most_likely == clip.parent.name[6:] for clip in clips]
+    right = [ten.predict(clip).most_likely == clip.parent.name[6:] for clip in clips]
     assert len(right) == 10
     assert sum(right) >= 9
 
 
-def test_it_is_what_its_recipe_makes_and_small(classifier):
-    box = model_folder(None)
-    trained = load_model(box)
+def test_the_model_of_ten_is_what_its_recipe_makes_and_small(ten):
+    folder = model_folder("esc10")
+    trained = load_model(folder)
     assert from_json(TrainingSettings, trained.training["recipe"]) == read_recipe("causal").training
-    assert trained.fingerprint == classifier.info.fingerprint
-    assert classifier.info.front_end == read_recipe("causal").front_end
-    assert all(file.stat().st_size < 3_000_000 for file in box.iterdir())
-    assert classifier.info.data["training_clips"] == 400
-    assert not classifier.info.data["synthetic"]
+    assert trained.fingerprint == ten.info.fingerprint
+    assert ten.info.front_end == read_recipe("causal").front_end
+    assert all(file.stat().st_size < 3_000_000 for file in folder.iterdir())
+    assert ten.info.data["training_clips"] == 400
+    assert not ten.info.data["synthetic"]
 
 
-def test_its_card_has_its_fingerprint_and_the_figures_of_the_cross_validation(classifier):
-    card = (model_folder(None) / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert classifier.info.fingerprint in card
+def test_the_card_of_ten_has_its_fingerprint_and_the_figures_of_the_cross_validation(ten):
+    card = (model_folder("esc10") / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert ten.info.fingerprint in card
     summary = json.loads((ROOT / "docs" / "results" / "causal.json").read_text(encoding="utf-8"))
     assert f"**{100 * summary['accuracy']:.2f} %**" in card
     named = np.mean([row["unknown_named"] for row in summary["left_out"]])
     assert f"named {100 * named:.0f} % of the clips of these" in card
     rejection = (ROOT / "docs" / "results" / "rejection.md").read_text(encoding="utf-8")
-    assert classifier.info.fingerprint in rejection
-    credits = (model_folder(None) / "ATTRIBUTION.txt").read_text(encoding="utf-8")
+    assert ten.info.fingerprint in rejection
+    credits = (model_folder("esc10") / "ATTRIBUTION.txt").read_text(encoding="utf-8")
     assert credits.count("freesound.org/people/") == 400
 
 
-def test_a_wheel_holds_the_box_and_the_recipes(tmp_path):
+def test_a_wheel_holds_the_models_and_the_recipes(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     shutil.copytree(ROOT / "src", tmp_path / "earmark" / "src")
     shutil.copytree(ROOT / "recipes", tmp_path / "earmark" / "recipes")
@@ -130,8 +135,6 @@ def test_a_wheel_holds_the_box_and_the_recipes(tmp_path):
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True
     ).stdout
     assert "earmark/recipes/causal.toml" in listed
-    assert "earmark/bundled/model.onnx" in listed
-    assert "earmark/bundled/model.json" in listed
-    assert "earmark/bundled/weights-" in listed
-    for name in ("model.json", "model.onnx", "MODEL_CARD.md", "ATTRIBUTION.txt", "weights-"):
-        assert f"earmark/bundled/base/{name}" in listed
+    for model in ("base", "esc10"):
+        for name in ("model.json", "model.onnx", "MODEL_CARD.md", "ATTRIBUTION.txt", "weights-"):
+            assert f"earmark/bundled/{model}/{name}" in listed

@@ -58,7 +58,7 @@ def test_an_earlier_flag_is_unknown_where_its_new_name_is():
 def test_the_bundled_model_s_earlier_name_is_refused_unless_a_folder_has_it(own, tmp_path):
     words = ("earmark", "train", own / "sounds", "--init", "box")
     done = call_here(*words, cwd=tmp_path)
-    assert_one_line(done, "--init box is now --init bundled")
+    assert_one_line(done, "--init box is now --init esc10")
     (tmp_path / "box").mkdir()
     assert_one_line(call_here(*words, cwd=tmp_path), "box: is no complete model directory")
 

@@ -95,4 +95,4 @@ def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_p
 def test_a_run_that_began_with_the_bundled_model_finds_it_under_its_name_of_now():
     _, request = read_resumable(KEPT / "run-interrupted")
     before = {**to_json(request), "init": "box"}
-    assert from_json(TrainingRequest, before).init == "bundled"
+    assert from_json(TrainingRequest, before).init == "esc10"

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from earmark import Classifier, EventSettings
+from earmark.bundled import FOLDERS
 from tests.processes import ROOT
 
 TRAINING = ("torch", "onnx", "safetensors", "sklearn", "scipy", "accelerate", "matplotlib", "tqdm")
@@ -78,7 +79,7 @@ def test_it_holds_nothing_of_training(python):
 
 
 def test_predict_and_events_are_those_of_torch(python, clip):
-    from_torch = Classifier.load(ROOT / "src" / "earmark" / "bundled")
+    from_torch = Classifier.load(FOLDERS["base"])
     done = run(python, "-m", "earmark.cli", "predict", "--format", "json", clip)
     assert done.returncode == 0, done.stderr
     (said,) = json.loads(done.stdout)["predictions"]
@@ -103,7 +104,10 @@ def test_predict_and_events_are_those_of_torch(python, clip):
     [
         (["train"], "is not installed"),
         (["export", "--out", "a.onnx"], "is not installed"),
-        (["predict", "--model_dir", ROOT / "src" / "earmark" / "bundled", "a.wav"], "needs torch"),
+        (
+            ["predict", "--model_dir", FOLDERS["base"], "a.wav"],
+            "needs torch",
+        ),
     ],
     ids=str,
 )

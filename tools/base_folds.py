@@ -99,6 +99,13 @@ class FoldScores:
     cosine_without: Array
     negatives: tuple[tuple[Array, Array], tuple[Array, Array]]
 
+    def without_own(self) -> Array:
+        """Return the scores as if each clip's own class were none: a softmax of the others."""
+        scores = self.scores.copy()
+        scores[np.arange(len(scores)), self.labels] = 0.0
+        rest: Array = scores / scores.sum(1, keepdims=True)
+        return rest
+
 
 def score_folds(clips: Clips, bank: Bank, bases: Path) -> list[FoldScores]:
     """Return what the five heads say; base and head of a fold have met no clip of it."""
@@ -193,7 +200,7 @@ class Decision:
 def measure(rows: list[FoldScores], names: list[str]) -> dict[str, Any]:
     """Return the figures of the heads of the folds, each decided as the other four folds say."""
     labels = np.concatenate([row.labels for row in rows])
-    accepted, right, passed = [], [], []
+    accepted, right, passed, others = [], [], [], []
     for row in rows:
         decision = Decision.fit([other for other in rows if other is not row])
         policy = Policy(decision.calibration.thresholds)
@@ -201,6 +208,7 @@ def measure(rows: list[FoldScores], names: list[str]) -> dict[str, Any]:
         accepted.append(decided != NO_CLASS)
         right.append(decided == row.labels)
         passed.append(policy.accepted(decision.scores(*row.negatives[1])))
+        others.append(policy.accepted(decision.scores(row.without_own(), row.cosine_without)))
     most = np.concatenate([row.scores.argmax(1) for row in rows])
     known, kept = np.concatenate([row.known for row in rows]), np.concatenate(accepted)
     return {
@@ -211,6 +219,7 @@ def measure(rows: list[FoldScores], names: list[str]) -> dict[str, Any]:
         "coverage": float(kept.mean()),
         "accuracy_of_accepted": float(np.concatenate(right)[kept].mean()),
         "negatives_accepted": float(np.concatenate(passed).mean()),
+        "others_accepted": float(np.concatenate(others).mean()),
         "per_class": {
             name: {
                 "recall": float((most == labels)[labels == number].mean()),

@@ -32,6 +32,7 @@ class Clips:
         fold: the official one, 1 to 5.
         known: whether the clip is of ESC-10.
         licence: of each clip.
+        group: of each clip, the recording it was cut from.
         paths: of the files.
     """
 
@@ -41,6 +42,7 @@ class Clips:
         self.label = np.array([self.names.index(row["label"]) for row in rows])
         self.fold = np.array([int(row["fold"]) for row in rows])
         self.known = np.array([row["path"].startswith("../esc10") for row in rows])
+        self.group = np.array([row["group"] for row in rows])
         self.licence = np.array([row["licence"] for row in rows])
         self.paths = [esc50 / row["path"] for row in rows]
 

@@ -1,10 +1,11 @@
-"""Build the bundled model: train a recipe on all of ESC-10, and write its model card.
+"""Build the model `esc10` of the package: train a recipe on ESC-10, and write its model card.
 
     earmark crossval path/to/ESC-10 --recipe causal --seeds 3 --leave_out
     python tools/build_bundled.py path/to/ESC-10
 
-Trains on all five folds and writes the model directory `src/earmark/bundled` with `MODEL_CARD.md`,
-`ATTRIBUTION.txt` and, for those without torch, `model.onnx`, verified on a clip of each class. The
+Trains on all five folds and writes the model directory `src/earmark/bundled/esc10` with
+`MODEL_CARD.md`, `ATTRIBUTION.txt` and, for those without torch, `model.onnx`, verified on a clip of
+each class. The
 figures on the card come from the cross-validation: the model itself knows every clip. So do
 temperature and thresholds: they are the middle of those fitted for each fold, on clips held out of
 its training part, for a lower false-alarm rate than the recipes'. The same command goes on after a
@@ -42,7 +43,7 @@ from earmark.model_directory import load_model, save_model
 from earmark.training.run import VALIDATED, load_finished, remove_checkpoints, train_model
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = ROOT / "src" / "earmark" / "bundled"
+BUNDLED = ROOT / "src" / "earmark" / "bundled" / "esc10"
 MOST_BYTES = 3_000_000
 NEGATIVES = 600  # generated clips of no class that set a fold's thresholds
 RATE = 0.03  # of them may be named; at the recipes' 0.05, some white noise came out as rain
@@ -81,7 +82,7 @@ def card(
     spread = summary["spread_over_seeds"]
     shown = f" ± {100 * spread:.2f} over {seeds} seeds" if spread is not None else " (one seed)"
     lines = [
-        "# Model card: the bundled model",
+        "# Model card: esc10",
         "",
         f"Names ten environmental sounds: {', '.join(model['classes'])}. It looks back "
         "only, so the same weights serve a clip, a file of a day and an endless stream.",

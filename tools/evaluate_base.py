@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tools.base_bank import Bank
@@ -32,10 +33,11 @@ from tools.base_heads import (
     embed_crops,
 )
 
+from earmark.training.similarity import Whitening, class_means, fit_known, nearest_cosine
+
 FOLDS = (1, 2, 3, 4, 5)
 SEEDS = (0, 1, 2)
 NEAREST = 3
-SHRINKAGE = 1.0  # chosen on fold 5 with heads from folds 2 to 4
 DRAWS = 10
 _FEW_STRENGTH = 0.1
 
@@ -88,10 +90,8 @@ def measure_accuracy(
     }
 
 
-def similarity(x: Array, y: Labels, known: Mask, asked: Array) -> Array:
+def next_clips(x: Array, y: Labels, known: Mask, asked: Array) -> Array:
     """Return how near embeddings lie to training clips of a class: mean cosine to the next three.
-
-    Cosines are taken where the spread within classes is alike in all directions.
 
     Args:
         x: training embeddings, `(clips, 384)`, clips of no class among them if there are any.
@@ -99,18 +99,45 @@ def similarity(x: Array, y: Labels, known: Mask, asked: Array) -> Array:
         known: which of them are of a class.
         asked: `(asked, 384)`.
     """
-    mean, scale = x.mean(0), x.std(0) + 1e-6
-    x, asked = (x - mean) / scale, (asked - mean) / scale
-    labels, places = np.unique(y, return_inverse=True)
-    means = np.stack([x[y == label].mean(0) for label in labels])
-    covariance = np.cov((x - means[places]).T)
-    covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    whitening = np.linalg.cholesky(np.linalg.inv(covariance))
-    x, asked = x[known] @ whitening, asked @ whitening
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    nearest: Array = np.sort(asked @ x.T, axis=1)[:, -NEAREST:].mean(1)
+    whitening = Whitening.fit(x, y, x.shape[1])
+    cosines = whitening(asked) @ whitening(x[known]).T
+    nearest: Array = np.sort(cosines, axis=1)[:, -NEAREST:].mean(1)
     return nearest
+
+
+def class_similarity(
+    x: Array, y: Labels, known: Mask, group: NDArray[np.str_], asked: list[Array]
+) -> list[tuple[Array, Array]]:
+    """Return the largest cosine with a class's mean, and how likely it makes any class.
+
+    The second is fitted to the training clips alone: each of a class against means without
+    clips of its source, each also as if its class were none, and those of no class.
+
+    Args:
+        x: see `next_clips`.
+        y: see `next_clips`.
+        known: see `next_clips`.
+        group: source of each training clip.
+        asked: embeddings, `(asked, 384)` each.
+    """
+    whitening = Whitening.fit(x, y)
+    inside, labels = whitening(x[known]), y[known]
+    means = class_means(inside, labels)
+    cosines = inside @ means.T
+    own = np.searchsorted(np.unique(labels), labels)
+    left = np.array(
+        [
+            inside[(labels == label) & (group[known] != source)].mean(0)
+            for label, source in zip(labels, group[known], strict=True)
+        ]
+    )
+    cosines[np.arange(len(own)), own] = -1.0
+    without = cosines.max(1)
+    alone = (inside * left).sum(1) / np.linalg.norm(left, axis=1)
+    others = nearest_cosine(whitening(x[~known]), means) if (~known).any() else np.zeros(0)
+    slope, offset = fit_known(np.maximum(alone, without), [without, others])
+    found = [nearest_cosine(whitening(part), means) for part in asked]
+    return [(cosine, 1 / (1 + np.exp(-(slope * cosine + offset)))) for cosine in found]
 
 
 def compare(known: Array, unknown: Array) -> tuple[float, float]:
@@ -142,11 +169,15 @@ def measure_rejection(clips: Clips, own: Features, fold: int) -> dict[str, tuple
         ours = np.isin(head.classes, ten)
         pair = [head.probabilities(x[part])[:, ours].max(1) for part in (inside, unknown)]
         found.setdefault(f"{name}, largest probability of the ten", []).append(compare(*pair))
-        pair = [
-            similarity(x[use], clips.label[use], clips.known[use], x[part])
-            for part in (inside, unknown)
-        ]
-        found.setdefault(f"{name}, similarity to the next three clips", []).append(compare(*pair))
+        given = x[use], clips.label[use], clips.known[use]
+        nearest = [next_clips(*given, x[part]) for part in (inside, unknown)]
+        found.setdefault(f"{name}, next three clips", []).append(compare(*nearest))
+        likely = class_similarity(*given, clips.group[use], [x[inside], x[unknown]])
+        found.setdefault(f"{name}, class means", []).append(compare(*(c for c, _ in likely)))
+        both = [top * known for top, (_, known) in zip(pair, likely, strict=True)]
+        found.setdefault(f"{name}, largest probability times any class's", []).append(
+            compare(*both)
+        )
     return {
         name: (float(np.mean([p[0] for p in pairs])), float(np.mean([p[1] for p in pairs])))
         for name, pairs in found.items()

@@ -33,8 +33,8 @@ def load(
     """Load a model.
 
     Args:
-        name_or_path: None or "bundled" for the model in the package, "base" for the one of fifty
-            classes, a file that `earmark export` wrote, or a model directory.
+        name_or_path: None or "base" for the model of fifty classes in the package, "esc10" for
+            the one of ten, a file that `earmark export` wrote, or a model directory.
         device: a device of torch's; all but the CPU need torch, and so does a directory.
         calibration: takes the place of the model's own, or a file that holds one.
         classes: the only ones to answer with; what the model gives to others is given to none of
@@ -47,7 +47,7 @@ def load(
 
     Example:
         >>> earmark.load().predict("dog.wav").label
-        'Dog bark'
+        'Dog'
     """
     return Classifier.load(
         name_or_path, device, calibration=calibration, classes=classes, closed_set=closed_set

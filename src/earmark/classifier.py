@@ -84,8 +84,8 @@ class Classifier:
         """Load a model: an ONNX file, a model directory, or a model of the package.
 
         Args:
-            model: what `earmark export` or training wrote; None or "bundled": the bundled model;
-                "base": the one of fifty classes.
+            model: what `earmark export` or training wrote; None or "base": the model of fifty
+                classes in the package; "esc10": the one of ten.
             device: a device of torch's; all but the CPU need torch, and so does a directory.
             calibration: takes the place of the model's own, or a file that holds one.
             classes: the only ones to answer with, see `earmark.decision.restriction`; None: all.

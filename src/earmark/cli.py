@@ -50,7 +50,7 @@ _EARLIER_FLAGS = {
     **EventSettings.EARLIER_NAMES,
     "rate_hz": "sample_rate",
 }
-_EARLIER_BUNDLED = "box"  # what --init called the bundled model
+_EARLIER_ESC10 = "box"  # what --init called the model of ESC-10, bundled alone then
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,8 +140,8 @@ class _Parser(argparse.ArgumentParser):
         known, unknown = super().parse_known_args(words, namespace)
         if unknown:  # said by the command that was given them, whose help tells what there is
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        if getattr(known, "init", None) == _EARLIER_BUNDLED and not Path(_EARLIER_BUNDLED).exists():
-            self.error(f"--init {_EARLIER_BUNDLED} is now --init bundled")
+        if getattr(known, "init", None) == _EARLIER_ESC10 and not Path(_EARLIER_ESC10).exists():
+            self.error(f"--init {_EARLIER_ESC10} is now --init esc10")
         return known, unknown
 
     def _refuse_earlier(self, flag: str) -> None:

@@ -56,7 +56,7 @@ def test_a_request_of_an_earlier_version_is_understood():
         split_index=-1,
         front_end=FRONT_END,
         recipe="causal",
-        init="bundled",
+        init="esc10",
         precision="no",
     )
 

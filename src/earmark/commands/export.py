@@ -19,7 +19,11 @@ _GENERATED = 12  # sounds to compare on, where no clips are given
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `export`."""
-    parser.add_argument("--model_dir", metavar="DIR", help="a run of training (the bundled model)")
+    parser.add_argument(
+        "--model_dir",
+        metavar="DIR",
+        help="a run of training, or the word base or esc10 (base)",
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write, FILE.onnx")
     parser.add_argument(
         "--clips", nargs="+", default=[], metavar="FILE", help="audio files to verify on too"

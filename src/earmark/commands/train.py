@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "--init",
         metavar="MODEL",
         help="start from the weights of this model directory, or of a model of the package "
-        "(the words bundled and base), with a new last layer",
+        "(the words base and esc10), with a new last layer",
     )
     parser.add_argument(
         "--teacher_model",
@@ -124,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "  python lstm_classifier_train.py --resume models/lstm-128-2-1767225600\n"
         + (
             "  earmark train my_sounds/ --recipe causal\n"
-            "  earmark train my_sounds/ --recipe causal --init bundled --learning_rate 0.001\n"
+            "  earmark train my_sounds/ --recipe causal --init base --learning_rate 0.001\n"
             if dataset
             else ""
         )
@@ -185,13 +185,15 @@ def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
         elsewhere = tuple(str(Path(path).resolve()) for path in dataset.negatives)
         dataset = dataclasses.replace(dataset, negatives=elsewhere)
     init = args.init
+    if init is not None:
+        init = bundled.name_of(init) or str(Path(init).resolve())
     return TrainingRequest(
         dataset=dataset,
         splits_dir=str(splits_folder(args.splits_dir, args.beside).resolve()),
         split_index=-1 if all_clips else index,
         front_end=recipe.front_end,
         recipe=recipe.name,
-        init=init if bundled.name_of(init) else str(Path(init).resolve()),
+        init=init,
         teachers=tuple(str(Path(run).resolve()) for run in args.teacher_model or ()),
     )
 

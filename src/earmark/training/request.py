@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earmark.bundled import BUNDLED
+from earmark.bundled import ESC10
 from earmark.config import FrontEndSettings, from_json
 from earmark.config.codec import check_types
 from earmark.data.cache.store import FeatureCache
@@ -15,7 +15,7 @@ from earmark.data.prepare import DatasetRequest, Reporter, extract_features, ref
 from earmark.data.splits import Split, read_split
 from earmark.errors import SettingsError
 
-_EARLIER_WORD = "box"  # for the bundled model
+_EARLIER_WORDS = ("box", "bundled")  # for the model of ESC-10, which was the bundled one
 _OF_DATASETS = ("folds", "esc10", "allow_incomplete")  # once beside the dataset's name
 
 
@@ -30,7 +30,7 @@ class TrainingRequest:
             on and nothing is tested.
         front_end: how frames are made of a dataset.
         recipe: name of the recipe.
-        init: model directory to start from, or the words bundled or base; None: from nothing.
+        init: model directory to start from, or the words base or esc10; None: from nothing.
         teachers: folders of the runs that teach.
         precision: mixed precision, in accelerate's words; None: as accelerate is set up.
     """
@@ -59,8 +59,8 @@ class TrainingRequest:
             dataset = {"path": dataset, **{key: values[key] for key in _OF_DATASETS}}
         if dataset is not None:
             fields["dataset"] = from_json(DatasetRequest, dataset)
-        if fields.get("init") == _EARLIER_WORD:  # a folder of that name stood there as its path
-            fields["init"] = BUNDLED
+        if fields.get("init") in _EARLIER_WORDS:  # a folder of that name stood there as its path
+            fields["init"] = ESC10
         return {"precision": None, **fields}
 
 
