@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tools.base_bank import Bank, read_clip
 from tools.base_heads import CLIPS, Array, Clips, Distilled, Labels, Mask, embed_crops
 from tools.base_network import FRONT_END, embed, load_base
+from torch import Tensor
 
 from earmark.config import Calibration
 from earmark.data.dataset import generate_negative_frames
@@ -107,39 +109,29 @@ class FoldScores:
         return rest
 
 
-def score_folds(clips: Clips, bank: Bank, bases: Path) -> list[FoldScores]:
-    """Return what the five heads say; base and head of a fold have met no clip of it."""
-    rows = []
-    for fold in FOLDS:
-        path, test = bases / f"base-fold-{fold}.safetensors", clips.fold == fold
-        head = BaseHead(path, bank, clips, ~test)
-        if head.record["test_fold"] != [fold]:
-            raise SystemExit(f"{path}: was not trained with fold {fold} held out")
-        x, labels = (
-            embed_clips(head.base, [clips.paths[n] for n in np.flatnonzero(test)]),
-            clips.label[test],
-        )
-        first, second = (
-            (head.distilled.probabilities(negatives), head.cosine(negatives))
-            for negatives in (
-                embed_negatives(head.base, seed) for seed in (_THRESHOLD_SEED, _TEST_SEED)
-            )
-        )
-        scores = head.distilled.probabilities(x)
-        rows.append(
-            FoldScores(
-                fold,
-                head.record["epochs"],
-                labels,
-                clips.known[test],
-                scores,
-                head.cosine(x),
-                head.cosine_without(x, labels),
-                (first, second),
-            )
-        )
-        print(f"fold {fold}: {100 * (scores.argmax(1) == labels).mean():.2f} %", flush=True)
-    return rows
+def score_fold(clips: Clips, bank: Bank, bases: Path, fold: int) -> FoldScores:
+    """Return what the head of a fold says; neither base nor head has met a clip of it."""
+    path, test = bases / f"base-fold-{fold}.safetensors", clips.fold == fold
+    head = BaseHead(path, bank, clips, ~test)
+    if head.record["test_fold"] != [fold]:
+        raise SystemExit(f"{path}: was not trained with fold {fold} held out")
+    x = embed_clips(head.base, [clips.paths[n] for n in np.flatnonzero(test)])
+    labels, scores = clips.label[test], head.distilled.probabilities(x)
+    first, second = (
+        (head.distilled.probabilities(negatives), head.cosine(negatives))
+        for negatives in (embed_negatives(head.base, s) for s in (_THRESHOLD_SEED, _TEST_SEED))
+    )
+    print(f"fold {fold}: {100 * (scores.argmax(1) == labels).mean():.2f} %", flush=True)
+    return FoldScores(
+        fold=fold,
+        epochs=head.record["epochs"],
+        labels=labels,
+        known=clips.known[test],
+        scores=scores,
+        cosine=head.cosine(x),
+        cosine_without=head.cosine_without(x, labels),
+        negatives=(first, second),
+    )
 
 
 @dataclass(frozen=True)
@@ -242,9 +234,14 @@ def embed_clips(base: LSTMClassifier, paths: list[Path]) -> Array:
     return np.stack(found).astype(np.float64)
 
 
+@functools.cache
+def negative_frames(seed: int) -> Tensor:
+    """Return the frames of generated sounds of no class, `(NEGATIVES, frames, mels)`."""
+    return torch.from_numpy(generate_negative_frames(FRONT_END, NEGATIVES, seed))
+
+
 @torch.inference_mode()
 def embed_negatives(base: LSTMClassifier, seed: int) -> Array:
     """Return embeddings `(NEGATIVES, 384)` of generated sounds of no class."""
-    frames = torch.from_numpy(generate_negative_frames(FRONT_END, NEGATIVES, seed))
-    parts = [embed(base, part).numpy() for part in frames.split(20)]
+    parts = [embed(base, part).numpy() for part in negative_frames(seed).split(20)]
     return np.concatenate(parts).astype(np.float64)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tools.base_bank import FREE, Bank
 from tools.base_card import attribution, card
-from tools.base_folds import CROPS, NEGATIVES, BaseHead, Decision, measure, score_folds
+from tools.base_folds import CROPS, FOLDS, NEGATIVES, BaseHead, Decision, measure, score_fold
 from tools.base_heads import Clips
 from tools.base_network import FRONT_END
 
@@ -88,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     clips, bank = Clips(args.esc50), Bank([args.bank])
-    rows = score_folds(clips, bank, args.bases)
+    rows = [score_fold(clips, bank, args.bases, fold) for fold in FOLDS]
     figures, decision = measure(rows, clips.names), Decision.fit(rows)
     base, record = fit_shipped(clips, bank, args.bases, decision)
     head = f"distilled, {CROPS} crops, {NEGATIVES} generated negatives, similarity to class means"

@@ -112,7 +112,8 @@ class Distillation(nn.Module):
         """
         mean, target_mean = steps.mean(1), target.mean(1)
         clip_loss = ((mean - target_mean) / self.clip_scale).square().mean()
-        # The delays make a step about one step later than the teacher's.
+        # A causal convolution is the centred one, later: a step is about one later than the
+        # teacher's.
         difference = cut_windows(steps[:, 1:]) - cut_windows(target[:, :-1])
         window_loss = (difference / self.window_scale).square().mean()
         scores = torch.sigmoid(self.teacher.logits(target_mean))
@@ -227,9 +228,9 @@ def main() -> None:
     part = parser.add_mutually_exclusive_group(required=True)
     part.add_argument("--test_fold", type=int, nargs="+", default=[], help="folds held out")
     part.add_argument("--ship", action="store_true", help="CC0 and CC BY clips of all folds")
-    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--learning_rate", type=float, default=1.5e-3)
-    parser.add_argument("--sequences", type=int, default=16, help="of two crops, in a batch")
+    parser.add_argument("--sequences", type=int, default=8, help="of two crops, in a batch")
     parser.add_argument("--segment_loss_weight", type=float, default=0.5)
     parser.add_argument("--score_loss_weight", type=float, default=0.1)
     parser.add_argument("--ema_decay", type=float, default=0.99)
@@ -238,7 +239,7 @@ def main() -> None:
         "--delays",
         type=json.loads,
         default=DELAYS,
-        help='steps by which blocks delay the input they add, as {"1": 1, "3": 1}',
+        help="steps by which blocks delay the input they add (%(default)s)",
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
