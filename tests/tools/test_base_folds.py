@@ -14,7 +14,7 @@ def made_up(fold, count=120, classes=4):
     scores = np.full((count, classes), 0.02)
     scores[np.arange(count), labels] = 1 - 0.02 * (classes - 1)
     scores[:6] = np.roll(scores[:6], 1, axis=1)  # wrong ones
-    negatives = tuple(
+    first, second = (
         (rng.dirichlet(np.full(classes, 0.3), 80), rng.normal(0.3, 0.07, 80)) for _ in range(2)
     )
     return FoldScores(
@@ -25,7 +25,7 @@ def made_up(fold, count=120, classes=4):
         scores=scores,
         cosine=rng.normal(0.7, 0.07, count),
         cosine_without=rng.normal(0.35, 0.07, count),
-        negatives=negatives,
+        negatives=(first, second),
     )
 
 
