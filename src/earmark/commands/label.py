@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model_dir",
         metavar="DIR",
-        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
+        help="a run of training, or a file of earmark export, or one of the words base and esc10, "
+        "models of the package (base)",
     )
     parser.add_argument(
         "--engine", choices=_ENGINES, default="local", help="what runs the workers (%(default)s)"

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model_dir",
         metavar="DIR",
         help="the model that is to label them, for the estimate: a run of training, or a file of "
-        "earmark export, or the word base (the bundled model)",
+        "earmark export, or the word base or esc10 (base)",
     )
     parser.add_argument(
         "--workers", type=int, metavar="INT", help="workers that are to label them (one a core)"
