@@ -2,7 +2,7 @@
 
     python -m benchmarks.calibration path/to/ESC-50 --more path/to/recordings
 
-The background is what the bundled model of ten classes was never told of: the clips of ESC-50's
+The background is what the model `esc10` was never told of: the clips of ESC-50's
 forty other classes. They are divided in two by their source recordings, each half joined in random
 order to one long recording. Thresholds are fitted to one half and tried on the other, then the
 other way round; and tried on the recordings of `--more`, none of which may hold a class. What they
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("esc50", type=Path)
     parser.add_argument("--more", type=Path, nargs="*", default=[])
     args = parser.parse_args()
-    classifier = Classifier.load()
+    classifier = Classifier.load("esc10")
     judge = Judge(classifier.engine, EventSettings())
     own = classifier.info.calibration.thresholds
     with (args.esc50 / "esc50.csv").open(encoding="utf-8") as table:

@@ -163,7 +163,7 @@ def test_an_unsupported_rate_is_refused():
         classifier_of("torch").embedding_stream(100)
 
 
-@pytest.mark.parametrize("model", ["bundled", "base"])
+@pytest.mark.parametrize("model", ["esc10", "base"])
 def test_the_models_of_the_package_embed_alike_with_both_engines(model, esc10):
     from earmark import bundled
 

@@ -32,7 +32,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model_dir",
         "--model",
         metavar="DIR",
-        help="a run of training, or a file of earmark export, or the word base (the bundled model)",
+        help="a run of training, or a file of earmark export, or one of the words base and esc10, "
+        "models of the package (base)",
     )
 
 
