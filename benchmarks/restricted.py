@@ -2,9 +2,9 @@
 
     python -m benchmarks.restricted path/to/ESC-50 --bank bank --bases bases
 
-A head on the base of each fold, calibrated by the other four folds, scores the clips of its fold,
-which neither has met, each filled up with silence to 5.12 s as in the bank; `bank` and `bases` are
-those of `tools.build_base`. Clips of the classes left out are sounds of no class then. Prints, for
+A head on the base of each fold, decided on as the other four folds say, scores the clips of its
+fold, which neither has met, as the package's model does; `bank` and `bases` are those of
+`tools.build_base`. Clips of the classes left out are sounds of no class then. Prints, for
 the ten classes of ESC-10 and for random sets of classes, how many clips of the classes are named
 rightly and wrongly, and how many of the other classes and of generated negatives get a name.
 """
@@ -14,16 +14,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tools.base_bank import Bank
-from tools.base_heads import CLIPS, Clips, Regression, embed_crops
-from tools.base_network import load_base
-from tools.build_base import FOLDS, calibrate, embed_negatives
+from tools.base_folds import FOLDS, Decision, score_fold
+from tools.base_heads import Clips
 
-from earmark.decision.calibration import with_temperature
 from earmark.decision.policy import NO_CLASS, Policy
 from earmark.decision.restriction import restrict_scores
 
@@ -49,25 +46,6 @@ RULES: dict[str, Rule] = {
 }
 
 
-def score_folds(clips: Clips, bank: Bank, bases: Path) -> list[dict[str, Any]]:
-    """Return of each fold its labels, scores of its clips, and of two sets of negatives."""
-    rows = []
-    for fold in FOLDS:
-        path, test = bases / f"base-fold-{fold}.safetensors", clips.fold == fold
-        base, _ = load_base(path)
-        x = embed_crops(path, bank, CLIPS)
-        first, *others = (embed_negatives(base, seed * 10**9) for seed in (3, 1, 2))
-        head = Regression(x[~test], clips.label[~test], negatives=first)
-        rows.append(
-            {
-                "labels": clips.label[test],
-                "scores": head.probabilities(x[test]).astype(np.float32),
-                "negatives": [head.probabilities(them).astype(np.float32) for them in others],
-            }
-        )
-    return rows
-
-
 def main() -> None:
     """Score the folds once, then restrict and count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,8 +54,9 @@ def main() -> None:
     parser.add_argument("--bases", type=Path, required=True)
     args = parser.parse_args()
     clips = Clips(args.esc50)
-    rows = score_folds(clips, Bank([args.bank]), args.bases)
-    calibrations = [calibrate([other for other in rows if other is not row]) for row in rows]
+    bank = Bank([args.bank])
+    rows = [score_fold(clips, bank, args.bases, fold) for fold in FOLDS]
+    decisions = [Decision.fit([other for other in rows if other is not row]) for row in rows]
     known = sorted(set(clips.label[clips.known].tolist()))
     sets = {"ESC-10's ten": [known]}
     for size, draws in DRAWS.items():
@@ -89,22 +68,23 @@ def main() -> None:
         for name, rule in RULES.items():
             counts = np.zeros((len(chosen), 4, 2))
             for number, places in enumerate(chosen):
-                for row, calibration in zip(rows, calibrations, strict=True):
-                    policy = Policy([calibration.thresholds[place] for place in places])
+                for row, decision in zip(rows, decisions, strict=True):
+                    thresholds = decision.calibration.thresholds
+                    policy = Policy([thresholds[place] for place in places])
 
                     def decide(
-                        raw: Scores,
+                        scores: Scores,
                         rule: Rule = rule,
                         places: list[int] = places,
                         policy: Policy = policy,
-                        temperature: float = calibration.temperature,
                     ) -> NDArray[np.int64]:
-                        decided = policy.decide(rule(with_temperature(raw, temperature), places))
+                        decided = policy.decide(rule(scores, places))
                         return np.where(decided == NO_CLASS, NO_CLASS, np.array(places)[decided])
 
-                    inside = np.isin(row["labels"], places)
-                    found, nothing = decide(row["scores"]), decide(row["negatives"][1])
-                    right, named = found == row["labels"], found != NO_CLASS
+                    inside = np.isin(row.labels, places)
+                    found = decide(decision.scores(row.scores, row.cosine))
+                    nothing = decide(decision.scores(*row.negatives[1]))
+                    right, named = found == row.labels, found != NO_CLASS
                     counts[number] += [
                         (right[inside].sum(), inside.sum()),
                         ((named & ~right)[inside].sum(), inside.sum()),
