@@ -56,6 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--summary", metavar="FILE", help="write one HTML page that sums the results up"
     )
     parser.add_argument(
+        "--review",
+        metavar="FOLDER",
+        help="write clips of each class there to listen to, and a table review.csv for verdicts; "
+        "called again when the verdicts (yes or no) are in it, print precision with its interval",
+    )
+    parser.add_argument(
+        "--per_class",
+        type=int,
+        default=20,
+        metavar="INT",
+        help="clips of each class for --review (%(default)s)",
+    )
+    parser.add_argument(
         "--per_file",
         action="store_true",
         help="write a file for each recording that has events, into the folder --output_file",
@@ -110,6 +123,8 @@ def _answer(archive: Archive, args: argparse.Namespace) -> int:
         write_summary(Path(args.summary), archive, sets, questions)
         print(f"{args.summary}: written", file=sys.stderr)
         return 0
+    if args.review:
+        return _review(questions, args)
     if args.failures:
         question = (
             "SELECT path, status, cause, error FROM files WHERE cause IS NOT NULL "
@@ -127,7 +142,11 @@ def _answer(archive: Archive, args: argparse.Namespace) -> int:
 
 def _refuse_odd(args: argparse.Namespace) -> None:
     """Refuse flags that contradict each other."""
-    asked = [f"--{name}" for name in ("list", "sql", "failures", "summary") if getattr(args, name)]
+    asked = [
+        f"--{name}"
+        for name in ("list", "sql", "failures", "summary", "review")
+        if getattr(args, name)
+    ]
     if len(asked) > 1:
         raise SettingsError(f"{asked[0]} and {asked[1]} ask for two things; give one")
     for name in ("query", "per_file"):
@@ -135,7 +154,11 @@ def _refuse_odd(args: argparse.Namespace) -> None:
             raise SettingsError(f"--{name} is about events; leave out {asked[0]}")
     if args.per_file and not args.output_file:
         raise SettingsError("--per_file needs --output_file FOLDER")
-    if asked and asked != ["--summary"] and args.format not in (None, "csv", "jsonl"):
+    if (
+        asked
+        and asked[0] not in ("--summary", "--review")
+        and args.format not in (None, "csv", "jsonl")
+    ):
         raise SettingsError(f"{asked[0]} answers as csv or jsonl, not as {args.format}")
 
 
@@ -175,6 +198,33 @@ def _chosen(archive: Archive, name: str | None) -> list[ResultSet]:
         many = "names several sets" if found else "is no set"
         raise ArchiveError(f"{archive.folder}: {name} {many} of results; there are {there}")
     return found
+
+
+def _review(questions: Questions, args: argparse.Namespace) -> int:
+    """Write clips for verdicts, or say what the verdicts come to."""
+    from earmark.archive import review
+
+    folder = Path(args.review)
+    if args.per_class < 1:
+        raise SettingsError(f"--per_class must be at least 1, got {args.per_class}")
+    if not (folder / review.TABLE).exists():
+        count, missing = review.write_review(folder, questions, args.per_class)
+        gone = f"; {missing} could not be read any more" if missing else ""
+        print(
+            f"{folder / review.TABLE}: {count} clips{gone}; listen, write yes or no into the "
+            "column verdict, and run the same command again",
+            file=sys.stderr,
+        )
+        return 0
+    found = review.precisions(review.read_review(folder))
+    if not found:
+        raise ArchiveError(
+            f"{folder / review.TABLE}: has no verdicts yet; write yes or no into its column verdict"
+        )
+    with _output(args.output_file) as emit:
+        for line in review.report(found):
+            emit(line)
+    return 0
 
 
 def _write_answer(answer: Answer, args: argparse.Namespace) -> int:
