@@ -23,6 +23,7 @@ from earmark.archive.worker import Setup
 from earmark.errors import ArchiveError, EarmarkError
 
 _BUNDLE = 8
+_FALSE_STARTS = 20  # of actors one after another, after which a run stops
 _HELD = 2  # lists of units that an actor has at a time, so that it need not wait for the next
 
 
@@ -64,7 +65,8 @@ class RayEngine:
         self._given: dict[Any, tuple[int, tuple[Unit, ...]]] = {}
         made = [self._new() for _ in range(count)]
         self._actors = [actor for actor, _ in made]
-        self._ready = [ready for _, ready in made]
+        self._starting = {place: ready for place, (_, ready) in enumerate(made)}
+        self._false_starts = 0
 
     @property
     def workers(self) -> int:
@@ -73,29 +75,54 @@ class RayEngine:
 
     @property
     def idle(self) -> int:
-        """Lists of units that actors can take now."""
-        return _HELD * len(self._actors) - len(self._given)
+        """Lists of units that actors can take now; one that has not started yet takes none.
+
+        It may have to wait for a core for ever, where a machine has gone.
+        """
+        return sum(max(0, _HELD - count) for count in self._load().values())
 
     def start(self, units: Sequence[Unit]) -> None:
         """Give units to the actor that has the fewest."""
-        have = [0] * len(self._actors)
-        for place, _ in self._given.values():
-            have[place] += 1
-        place = have.index(min(have))
+        load = self._load()
+        place = min(load, key=lambda one: load[one])
         reference = self._actors[place].label.remote(list(units))
         self._given[reference] = place, tuple(units)
 
     def wait(self, seconds: float) -> list[Report]:
         """Return what has come back; see `Engine`."""
-        if not self._given:
-            return []
-        ready, _ = self._ray.wait(list(self._given), num_returns=1, timeout=seconds)
-        more, _ = self._ray.wait(list(self._given), num_returns=len(self._given), timeout=0)
+        watched = [*self._given, *self._starting.values()]
+        ready, _ = self._ray.wait(watched, num_returns=1, timeout=seconds)
+        more, _ = self._ray.wait(watched, num_returns=len(watched), timeout=0)
         reports: list[Report] = []
         for reference in {*ready, *more}:
             if reference in self._given:
                 reports += self._take(reference)
+            elif reference in self._starting.values():
+                reports += self._take_started(reference)
         return reports
+
+    def _load(self) -> dict[int, int]:
+        """Return how many lists of units each actor has that has started."""
+        load = {place: 0 for place in range(len(self._actors)) if place not in self._starting}
+        for place, _ in self._given.values():
+            load[place] += 1
+        return load
+
+    def _take_started(self, reference: Any) -> list[Report]:
+        """Take note that an actor has started, or start another where it could not."""
+        place = next(place for place, one in self._starting.items() if one == reference)
+        del self._starting[place]
+        try:
+            self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._false_starts += 1
+            if self._false_starts >= _FALSE_STARTS:
+                said = " ".join(str(error).split())[-200:]
+                return [Report((), fault=f"workers of Ray end as they start: {said}")]
+            self._actors[place], self._starting[place] = self._new()
+            return []
+        self._false_starts = 0
+        return []
 
     def stop(self) -> None:
         """End all actors, and Ray where it was started here."""
@@ -122,12 +149,11 @@ class RayEngine:
 
     def _replace(self, place: int, units: tuple[Unit, ...]) -> list[Report]:
         """Start another actor in the place of a dead one; report all units that it had."""
-        began = self._is_ready(place)
         with contextlib.suppress(Exception):
             self._ray.kill(self._actors[place])
         waiting = [ref for ref, (at, _) in self._given.items() if at == place]
         behind = [unit for ref in waiting for unit in self._given.pop(ref)[1]]
-        self._actors[place], self._ready[place] = self._new()
+        self._actors[place], self._starting[place] = self._new()
         folder = Path(self._setup.progress) if self._setup.progress else None
         causes = {unit: cause_of_death(folder, unit.fingerprint) for unit in units}
         guilty = tuple(unit for unit, cause in causes.items() if cause)
@@ -135,19 +161,10 @@ class RayEngine:
         others = tuple(unit for unit in units if not causes[unit])
         if others:
             blame = not guilty
-            reports.append(Report(others, began=began, killed=True, blame=blame))
+            reports.append(Report(others, killed=True, blame=blame))
         if behind:
             reports.append(Report(tuple(behind), blame=False))
         return reports
-
-    def _is_ready(self, place: int) -> bool:
-        """Tell whether an actor had begun to work."""
-        reference = self._ready[place]
-        try:
-            done, _ = self._ray.wait([reference], timeout=0)
-            return bool(done) and bool(self._ray.get(reference))
-        except self._ray.exceptions.RayError:
-            return False
 
     def _new(self) -> tuple[Any, Any]:
         """Start an actor; return it, and what is there when it is ready."""
