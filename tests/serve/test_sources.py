@@ -1,0 +1,81 @@
+"""Sources of the server: a file at the speed of its sound, a microphone that goes and comes."""
+
+import soundfile
+
+import earmark
+from earmark.errors import AudioError
+from earmark.live.chunk import Chunk, StalledError
+from earmark.serve import sources
+from earmark.serve.clips import ClipStore
+from earmark.serve.hub import Hub
+from earmark.serve.protocol import Start
+from earmark.serve.sources import MicrophoneReader
+from tests.serve.running import Client, noise, running
+from tests.serve.test_sessions import wait_for
+
+
+def test_a_file_of_the_server_is_one_stream_for_all_that_listen(tmp_path):
+    path = tmp_path / "night.wav"
+    soundfile.write(path, noise(2.5), 16_000)
+    with running(files=(path,)) as (_, address):
+        start = {"source": {"kind": "server", "id": "file-0"}}
+        with Client(address, start) as first, Client(address, start) as second:
+            ready = [one.until("ready") for one in (first, second)]
+            ends = [one.until("end") for one in (first, second)]
+    assert ready[0]["session"] == ready[1]["session"]
+    assert {one["name"] for one in ready} == {"night.wav"}
+    assert ends[0] == ends[1]
+    assert 2.3 < ends[0]["seconds"] <= 2.5
+    assert first.columns
+
+
+def test_a_source_that_there_is_not_is_refused(address):
+    with Client(address, {"source": {"kind": "server", "id": "../x"}}) as client:
+        assert client.refusal()[0] == "source"
+
+
+class Flaky:
+    """A microphone that goes after each half second, twice, and is not there at once again."""
+
+    opened = 0
+
+    def __init__(self, device):
+        Flaky.opened += 1
+        if Flaky.opened == 2:
+            raise AudioError("microphone: cannot be opened (no such device)")
+        self.name, self.sample_rate, self._left = "fake", 16_000, 5
+
+    def next(self, timeout):
+        if Flaky.opened > 4:
+            return None
+        if self._left == 0:
+            raise StalledError("fake: nothing came; has it gone?")
+        self._left -= 1
+        return Chunk(noise(0.1)[:, None], 16_000)
+
+    def close(self):
+        pass
+
+
+def test_a_microphone_that_goes_is_waited_for_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources.time, "sleep", lambda _: None)
+    hub = Hub(earmark.load(), clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
+    said = []
+
+    class Listener:
+        def put(self, messages):
+            said.extend(text for text, _ in messages if isinstance(text, str))
+
+        def ended(self):
+            pass
+
+    hub.start(lambda deliver: deliver())
+    reader = MicrophoneReader(hub, None, Flaky)
+    stream = hub.open(Start(name="fake", kind="server"), reader.sample_rate, Listener())
+    reader.start(stream)
+    wait_for(lambda: stream.over)
+    hub.stop()
+    text = "".join(said)
+    assert "waiting for it" in text
+    assert "goes on" in text
+    assert stream.session.seconds >= 1.4
