@@ -21,7 +21,8 @@ RATE = 16_000
 def running(access=None, **options):
     """Serve; yield the site and `name:port`."""
     access = access or Access(port=0)
-    site = Site(options.pop("classifier", None) or earmark.load(), access, **options)
+    options.setdefault("model", "esc10")
+    site = Site(options.pop("classifier", None) or earmark.load("esc10"), access, **options)
     with server.bind(access) as listener:
         made = server.make_server(site)
         thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -26,7 +26,7 @@ KALDI = FrontEndSettings(
 
 @pytest.mark.parametrize("name", ["bundled", "kaldi"])
 def test_they_are_frames_of_the_model(name):
-    settings = KALDI if name == "kaldi" else earmark.load().info.front_end
+    settings = KALDI if name == "kaldi" else earmark.load("esc10").info.front_end
     view = FrontEndView(settings)
     samples = bursts(2.0, settings.sample_rate).astype(np.float32)
     whole = LogMel(settings)(torch.from_numpy(samples)[None])[0].numpy()
@@ -37,7 +37,7 @@ def test_they_are_frames_of_the_model(name):
 
 
 def test_no_column_depends_on_the_cut():
-    settings = earmark.load().info.front_end
+    settings = earmark.load("esc10").info.front_end
     view = FrontEndView(settings)
     samples = bursts(1.5, settings.sample_rate).astype(np.float32)
     whole = Columns(view).push(samples)

@@ -67,7 +67,7 @@ class Stuck:
 
 def test_who_reads_nothing_is_let_go(tmp_path):
     hub = Hub(
-        earmark.load(),
+        earmark.load("esc10"),
         clips=ClipStore(tmp_path, most_bytes=1, age_seconds=1),
         limits=limits(slow_seconds=0.2),
     )

@@ -37,7 +37,7 @@ command = {command}
 @pytest.fixture
 def hub(tmp_path):
     clips = ClipStore(tmp_path / "clips", most_bytes=10**8, age_seconds=3600)
-    made = Hub(earmark.load(), clips=clips, settings=LOW)
+    made = Hub(earmark.load("esc10"), clips=clips, settings=LOW)
     made.start(lambda deliver: deliver())
     yield made
     made.stop()

@@ -1,11 +1,12 @@
 """Sources of the server: a file at the speed of its sound, a microphone that goes and comes."""
 
+from typing import Any
+
 import soundfile
 
 import earmark
 from earmark.errors import AudioError
 from earmark.live.chunk import Chunk, StalledError
-from earmark.serve import sources
 from earmark.serve.clips import ClipStore
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
@@ -57,10 +58,13 @@ class Flaky:
         pass
 
 
+FAKE: Any = Flaky
+
+
 def test_a_microphone_that_goes_is_waited_for_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.time, "sleep", lambda _: None)
-    hub = Hub(earmark.load(), clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
-    said = []
+    monkeypatch.setattr("earmark.serve.sources.time.sleep", lambda _: None)
+    hub = Hub(earmark.load("esc10"), clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
+    said: list[str] = []
 
     class Listener:
         def put(self, messages):
@@ -70,7 +74,7 @@ def test_a_microphone_that_goes_is_waited_for_and_said(tmp_path, monkeypatch):
             pass
 
     hub.start(lambda deliver: deliver())
-    reader = MicrophoneReader(hub, None, Flaky)
+    reader = MicrophoneReader(hub, None, FAKE)
     stream = hub.open(Start(name="fake", kind="server"), reader.sample_rate, Listener())
     reader.start(stream)
     wait_for(lambda: stream.over)
