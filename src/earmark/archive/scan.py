@@ -27,7 +27,7 @@ from earmark.runtime.session import file_chunks
 
 _PROBED_FILES = 4
 _PROBED_SECONDS = 40.0  # of each, for the estimate
-_FILE_BYTES, _EVENT_BYTES = 120, 45  # of a row in an archive, about
+_FILE_BYTES, _EVENT_BYTES = 240, 50  # of a row in an archive, measured
 _EMPTY_ARCHIVE_BYTES = 60_000
 _REGULAR = 1.5  # a pause of so many usual ones is a gap
 _CLOCK_SECONDS = 2.0  # that a clock or a header may be off
