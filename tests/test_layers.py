@@ -131,6 +131,7 @@ def test_no_command_imports_another():
         "commands.following",
         "commands.live_display",
         "commands.printing",
+        "commands.recipes",
     )
     wrong = [
         f"{name} imports {target}"

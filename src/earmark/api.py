@@ -18,6 +18,7 @@ from earmark.io.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from earmark.data.dataset import FeatureDataset
+    from earmark.model_directory import TrainedModel
 
 DEFAULT_RECIPE = "fast"
 
@@ -56,7 +57,7 @@ def load(
 
 def train(
     dataset: str | Path,
-    recipe: str | Recipe = DEFAULT_RECIPE,
+    recipe: str | Recipe | None = None,
     *,
     out: str | Path,
     device: str = "cpu",
@@ -70,7 +71,8 @@ def train(
 
     Args:
         dataset: a folder with a folder of clips for each class, or a table of labelled clips.
-        recipe: a recipe, its name, or a .toml file.
+        recipe: a recipe, its name, or a .toml file. None: `finetune`, or `short` where the middle
+            clip is under a second; `fast` where settings of a network or its schedule are given.
         out: folder of the run, which holds the model when it is done; an interrupted run in it is
             gone on with.
         device: "cpu" or "cuda".
@@ -86,16 +88,23 @@ def train(
 
     folder = Path(out)
     refuse_unwritable(folder / ".run")
-    chosen = _recipe(recipe, settings)
+    chosen, start = _recipe(dataset, recipe, settings)
     clips = _read(dataset, chosen, folds=None, allow_incomplete=allow_incomplete)
-    train_model(clips.whole(), chosen.training, _accelerator(device), folder, show_progress=False)
+    train_model(
+        clips.whole(),
+        chosen.training,
+        _accelerator(device),
+        folder,
+        start=start,
+        show_progress=False,
+    )
     remove_checkpoints(folder)
     return Classifier.load(folder, device)
 
 
 def cross_validate(
     dataset: str | Path,
-    recipe: str | Recipe = DEFAULT_RECIPE,
+    recipe: str | Recipe | None = None,
     *,
     seeds: int = 1,
     folds: int = 5,
@@ -135,35 +144,60 @@ def cross_validate(
         raise SettingsError(
             f"seeds must be at least 1 and folds at least 2, got {seeds} and {folds}"
         )
-    chosen = _recipe(recipe, settings)
+    chosen, start = _recipe(dataset, recipe, settings)
     clips = _read(dataset, chosen, folds=folds, allow_incomplete=allow_incomplete)
-    refuse_unvalidated(clips)
+    if not chosen.training.frozen:
+        refuse_unvalidated(clips)
     with tempfile.TemporaryDirectory() as thrown_away:
         runs = Path(thrown_away if out is None else out)
-        open_runs(runs, clips, chosen)
-        rows = run_folds(clips, chosen, range(seeds), runs, _accelerator(device), lambda _: None)
+        open_runs(runs, clips, chosen, start=start)
+        rows = run_folds(
+            clips,
+            chosen,
+            range(seeds),
+            runs,
+            _accelerator(device),
+            lambda _: None,
+            start=start,
+        )
         baselines = [
             measure_baselines(clips.split(index)) for index in range(len(clips.fold_names))
         ]
         return summarise(rows, [], name=chosen.name, command="", baselines=baselines)
 
 
-def _recipe(recipe: str | Recipe, settings: dict[str, Any]) -> Recipe:
-    """Return the recipe with some settings replaced.
+def _recipe(
+    dataset: str | Path, recipe: str | Recipe | None, settings: dict[str, Any]
+) -> tuple[Recipe, TrainedModel | None]:
+    """Return the recipe, chosen for the dataset where none is given, and the model it starts from.
 
     Raises:
+        DatasetError: there is no such dataset.
+        ModelError: there is no such model to start from.
         SettingsError: there is no such recipe or setting, or a value is out of range.
     """
-    chosen = read_recipe(recipe) if isinstance(recipe, str) else recipe
+    from earmark.data.prepare import DatasetRequest, survey_dataset
+    from earmark.training.choice import choose_recipe, fit_to_clips
+    from earmark.training.start import load_start, take_shape
+
+    survey = None
+    chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe or DEFAULT_RECIPE)
+    if recipe is None or chosen.follow_clips:
+        survey = survey_dataset(DatasetRequest(str(dataset)))
+    if recipe is None:
+        chosen = read_recipe(choose_recipe(survey, settings, DEFAULT_RECIPE))
     try:
-        chosen = chosen.replace(settings)
+        chosen = fit_to_clips(chosen, survey).replace(settings)
     except TypeError:
         raise SettingsError(
             f"{', '.join(sorted(settings))}: not all of these are settings of a recipe; "
             "earmark train --help lists them"
         ) from None
+    start = load_start(chosen)
+    if start:
+        chosen = take_shape(chosen, start, settings)
     chosen.check_fit()
-    return chosen
+    return chosen, start
 
 
 def _read(

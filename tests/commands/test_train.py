@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from earmark.model_directory import load_model
 from tests.builders import FRONT_END, damage_sounds, write_sounds
@@ -250,6 +251,57 @@ def test_a_model_starts_another_with_other_classes(own, own_run, tmp_path):
     assert (trained.model.mean == start.model.mean).all()
 
 
+def test_without_a_recipe_only_the_last_layer_is_trained_from_a_model(own, own_run, tmp_path):
+    shutil.copytree(own / "sounds" / "low", tmp_path / "two" / "bass")
+    shutil.copytree(own / "sounds" / "high", tmp_path / "two" / "treble")
+    shutil.copytree(own / "sounds" / "middle", tmp_path / "others")
+    words = ("earmark", "train", "two", "--init", own_run, "--negatives", "others")
+    done = call_here(*words, "--all_clips", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "recipe finetune, for clips of 0.40 s in the middle: starts from" in done.stdout
+    assert "cross-validated within the training clips, 5 folds: accuracy" in done.stdout
+    assert "For comparison, on the same clips: the largest class 50.00 %" in done.stdout
+    assert "League: with a base, whose knowledge is from sounds." in done.stdout
+    trained, start = load_model(one_run(tmp_path)), load_model(own_run)
+    assert trained.data["training_negatives"] == 10
+    assert trained.training["started_from"] == start.fingerprint
+    assert {path.name.split("-")[0] for path in one_run(tmp_path).iterdir()} == {
+        "model.json",
+        "weights",
+    }
+
+
+def test_clips_of_a_class_cannot_be_negatives_too(own, own_run, tmp_path):
+    shutil.copytree(own / "sounds" / "low", tmp_path / "others")
+    words = ("earmark", "train", own / "sounds", "--init", own_run, "--negatives", "others")
+    done = call_here(*words, cwd=tmp_path)
+    assert_one_line(done, "are the same audio", "of no class", "keep one of them")
+
+
+def test_negatives_that_hold_a_class_are_suspected(own, own_run, tmp_path):
+    sounds, rate = soundfile.read, 8_000
+    for name in ("low", "high", "middle"):
+        (tmp_path / "others").mkdir(exist_ok=True)
+        for path in (own / "sounds" / name).glob("*.wav"):
+            louder = 1.1 * sounds(path)[0]  # the same sounds, in files that differ
+            soundfile.write(tmp_path / "others" / f"{name}-{path.name}", louder, rate)
+    words = ("earmark", "train", own / "sounds", "--init", own_run, "--negatives", "others")
+    done = call_here(*words, "--all_clips", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "look whether negatives hold sounds of the classes" in done.stderr
+
+
+def test_one_clip_a_class_trains_a_last_layer_and_says_what_it_lacks(own, own_run, tmp_path):
+    for name in ("low", "high"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        shutil.copy(own / "sounds" / name / "1.wav", tmp_path / "two" / name)
+    words = ("earmark", "train", "two", "--init", own_run)
+    assert_one_line(call_here(*words, cwd=tmp_path), "has 1 source recordings, too few for 5 folds")
+    done = call_here(*words, "--all_clips", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one source recording only, so none were held out" in done.stdout
+
+
 def test_a_start_from_a_model_of_the_same_clips_is_remarked_on(own, own_run, tmp_path):
     flags = ("--num_epochs", 1, "--output_dir", tmp_path / "again")
     done = call_here("earmark", "train", "sounds", "--init", own_run, *flags, cwd=own)
@@ -307,6 +359,8 @@ WRONG_OF_DATASETS = {
     "two sources": (["sounds", "--splits_dir", "splits"], "leave out one of the two"),
     "network and frames": (["sounds", "--frequency_lstm", "[8,9,9]"], "cover the 40 mels"),
     "empty start": (["sounds", "--init", ""], "no complete model directory"),
+    "frozen without a start": (["sounds", "--recipe", "fast", "--frozen"], "give one with --init"),
+    "shape of the base": (["sounds", "--recipe", "finetune", "--stack", "2"], "leave out --stack"),
     "unknown flag": (["sounds", "--epochs", "3"], "--epochs 3; see earmark train --help"),
 }
 

@@ -17,10 +17,10 @@ def test_the_documented_recipe_is_the_defaults():
 
 
 def test_there_is_a_recipe_for_each_row_and_a_fast_one():
-    assert recipe_names() == ["causal", "documented", "fast", "lstm"]
+    assert recipe_names() == ["causal", "documented", "fast", "finetune", "lstm", "short"]
 
 
-@pytest.mark.parametrize("name", ["causal", "documented", "fast", "lstm"])
+@pytest.mark.parametrize("name", ["causal", "documented", "fast", "lstm", "short"])
 def test_every_key_stands_in_every_recipe_with_its_meaning(name):
     text = (resources.files("earmark.recipes") / f"{name}.toml").read_text(encoding="utf-8")
     lines = text.splitlines()
@@ -36,6 +36,16 @@ def test_every_key_stands_in_every_recipe_with_its_meaning(name):
                     start -= 1
                 comment = " ".join(line[2:] for line in lines[start:place])
                 assert comment.lower().startswith(help_text.lower()[:40]), field.name
+
+
+def test_the_recipe_that_starts_from_the_base_explains_what_it_says():
+    recipe = read_recipe("finetune")
+    assert (recipe.init, recipe.follow_clips, recipe.training.frozen) == ("base", False, True)
+    lines = (resources.files("earmark.recipes") / "finetune.toml").read_text("utf-8").splitlines()
+    keys = [place for place, line in enumerate(lines) if " = " in line and line[0] != "#"]
+    assert len(keys) >= 12
+    for place in keys:
+        assert lines[place - 1].startswith("# "), lines[place]
 
 
 def test_no_recipe_trains_a_model_that_cannot_stream():
@@ -61,6 +71,11 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[training]\nnum_epoch = 7", "did you mean num_epochs"),
         ("[training]\ncolour = 7", "unknown key in .training.: colour; there are batch_size"),
         ("[trainings]\n", "did you mean training"),
+        ("[start]\ninit = 3", "init must be of type str"),
+        ("[start]\nfollow_clips = 'yes'", "follow_clips must be of type bool"),
+        ("[start]\nmodel = 'base'", "unknown key in .start.: model"),
+        ("[training]\nhead_strength = 0", "head_strength must be above 0"),
+        ("[training]\nmax_shift_seconds = -1", "max_shift_seconds must be at least 0"),
         ("training = 3", "must be a table"),
         ("[training]\nnum_epochs = 0", "num_epochs must be at least 1"),
         ("[training]\nnum_epochs = '7'", "num_epochs must be of type int"),
@@ -88,7 +103,9 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(SettingsError, match=r"there are causal, documented, fast, lstm"):
+    with pytest.raises(
+        SettingsError, match=r"there are causal, documented, fast, finetune, lstm, short"
+    ):
         read_recipe("casual")
     with pytest.raises(SettingsError, match="no such file"):
         read_recipe(str(tmp_path / "none.toml"))

@@ -21,7 +21,8 @@ from earmark.commands.flags import (
     add_precision,
     given_settings,
 )
-from earmark.config.recipes import read_recipe
+from earmark.commands.recipes import OWN_SOUNDS, add_recipe, chosen_recipe, load_start
+from earmark.config import TrainingSettings
 from earmark.errors import RunError
 
 
@@ -29,12 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `crossval`."""
     parser.allow_abbrev = False  # --seed 3 is not --seeds 3
     parser.add_argument("dataset", help=DATASETS)
-    parser.add_argument(
-        "--recipe",
-        default="documented",
-        metavar="NAME",
-        help="named recipe, or a .toml file (%(default)s)",
-    )
+    add_recipe(parser, OWN_SOUNDS)
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="INT", help="runs of each fold, seeds 0, 1, ... (1)"
     )
@@ -72,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the whole, with its reason.\n\n"
         "examples:\n"
         "  earmark crossval ESC-10/ --recipe causal --seeds 3\n"
+        "  earmark crossval my_sounds/ --out results\n"
         "  earmark crossval my_sounds/ --recipe fast --folds 4 --out results\n"
         "  earmark crossval ESC-10/ --recipe lstm --pooling mean      # what does one change do?"
     )
@@ -85,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.evaluation.crossval_report import (
         baseline_lines,
         headline,
+        league_lines,
         leak_line,
         refuse_results_of_other_data,
         summarise,
@@ -102,11 +100,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise RunError(f"--seeds must be at least 1, got {args.seeds}")
-    recipe = read_recipe(args.recipe)
-    given = given_settings(args)
-    recipe = recipe.replace(given)
+    given, request = given_settings(args), dataset_request(args)
+    recipe, start = load_start(chosen_recipe(args, request, given), given)
     recipe.check_fit()
-    name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in given.items())])
+    changed = {**({} if args.init is None else {"init": Path(args.init).name}), **given}
+    name = args.name or "+".join([recipe.name, *(f"{k}={v}" for k, v in changed.items())])
     name = "".join(c if c.isalnum() or c in "-_.+=" else "_" for c in name)
     out = Path(args.out)
     refuse_unwritable(out / f"{name}-reliability.png")  # the longest name of its files
@@ -114,7 +112,6 @@ def run(args: argparse.Namespace) -> int:
     refuse_unwritable(runs / RECORD)
     if args.leave_out and recipe.training.teacher:
         raise RunError("a teacher knows every class; use --teacher 0 with --leave_out")
-    request = dataset_request(args)
     reporter = terminal_reporter()
     dataset = extract_features(
         request, recipe.front_end, reporter=reporter, cache=FeatureCache(args.cache_dir)
@@ -122,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     if dataset.left_out:
         reporter.remark(dataset.left_out)
     refuse_failures(dataset, request, "nothing was trained")
-    refuse_unvalidated(dataset)
+    if not recipe.training.frozen:
+        refuse_unvalidated(dataset)
     if args.leave_out:
         select_left_out(dataset)  # refused now, not after hours of folds
     refuse_results_of_other_data(out / f"{name}.json", dataset.fingerprint)
@@ -131,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         raise RunError("crossval trains one run at a time; start it without accelerate launch")
     teachers = Path(args.teachers) if args.teachers else None
     precision = str(accelerator.mixed_precision)
-    open_runs(runs, dataset, recipe, teachers=teachers, precision=precision)
+    open_runs(runs, dataset, recipe, start=start, teachers=teachers, precision=precision)
 
     def tell(line: str) -> None:
         print(line, flush=True)
@@ -148,27 +146,34 @@ def run(args: argparse.Namespace) -> int:
             runs,
             accelerator,
             tell,
+            start=start,
             teachers=teachers,
         )
-        unknown = (
-            leave_classes_out(dataset, recipe, runs, accelerator, tell) if args.leave_out else []
-        )
+        unknown = []
+        if args.leave_out:
+            unknown = leave_classes_out(dataset, recipe, runs, accelerator, tell, start=start)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
     folds = range(len(dataset.fold_names))
     baselines = [measure_baselines(dataset.split(index)) for index in folds]
     summary = summarise(rows, unknown, name=name, command=command, baselines=baselines)
-    paths = write_summary(out, name, summary, _describe_choice(recipe.training.refit))
+    paths = write_summary(out, name, summary, _describe_choice(recipe.training))
     said = [headline(summary), *table(summary), leak_line(summary), *baseline_lines(summary)]
+    said += league_lines(summary)
     print("\n".join(filter(None, said)))
     print(f"wrote {paths[1]}, and beside it {', '.join(p.name for p in (paths[0], *paths[2:]))}")
     return 0
 
 
-def _describe_choice(refit: bool) -> str:
+def _describe_choice(settings: TrainingSettings) -> str:
+    if settings.frozen:
+        return (
+            "Only the last layer was trained, on all clips of the training folds. Clips of these "
+            "that were held out in turn, by source recording, give temperature and thresholds."
+        )
     held = "Validation clips are held out of the training folds by source recording"
-    if refit:
+    if settings.refit:
         return (
             f"{held} in a first run of each fold, which gives temperature and thresholds; the "
             "models that are tested were then trained on all clips of the training folds, for the "

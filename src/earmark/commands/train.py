@@ -30,8 +30,9 @@ from earmark.commands.flags import (
     given_settings,
     splits_folder,
 )
+from earmark.commands.recipes import OWN_SOUNDS, add_recipe, chosen_recipe, load_start
 from earmark.config import TrainingSettings
-from earmark.config.recipes import NETWORK_NAMES, Recipe, read_recipe
+from earmark.config.recipes import Recipe
 from earmark.errors import RunError, SettingsError
 from earmark.io.files import refuse_unwritable
 
@@ -54,6 +55,7 @@ _DOCUMENTED = (
     "seed",
     "bidirectional",
 )
+_FEW_ACCEPTED = 0.5  # of the clips of the classes; then something is wrong with the negatives
 _OF_DATASETS = ("all_clips", *DATASET_FLAGS)
 # What a run that goes on has already.
 _SOURCES = (
@@ -82,9 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "--split_index", type=int, metavar="INT", help="split, or fold to test on, from 0 on (0)"
     )
     parser.add_argument("--output_dir", metavar="DIR", help="folder of the runs (models)")
-    parser.add_argument(
-        "--recipe", metavar="NAME", help="named recipe, or a .toml file (documented)"
-    )
+    choice = f"documented; for a dataset {OWN_SOUNDS}" if dataset else "documented"
+    add_recipe(parser, choice)
     add_settings(parser, _DOCUMENTED)
     add_cuda(parser)
     add_splits_dir(parser)
@@ -92,12 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
     add_precision(parser)
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with an interrupted run, with its own settings"
-    )
-    parser.add_argument(
-        "--init",
-        metavar="MODEL",
-        help="start from the weights of this model directory, or of a model of the package "
-        "(the words base and esc10), with a new last layer",
     )
     parser.add_argument(
         "--teacher_model",
@@ -123,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True) -> N
         "  python lstm_classifier_train.py --hidden_size 64 --num_epochs 20 --seed 1\n"
         "  python lstm_classifier_train.py --resume models/lstm-128-2-1767225600\n"
         + (
+            "  earmark train my_sounds/ --all_clips                # own sounds, in a minute\n"
             "  earmark train my_sounds/ --recipe causal\n"
             "  earmark train my_sounds/ --recipe causal --init base --learning_rate 0.001\n"
             if dataset
@@ -138,11 +134,10 @@ def run(args: argparse.Namespace) -> int:
     given = given_settings(args)
     if args.resume:
         return _resume(args, [*given, *_given(args, _SOURCES)])
-    recipe = read_recipe(args.recipe or "documented").replace(given)
-    start = None
-    if args.init is not None:
-        recipe, start = _take_shape(recipe, given, args.init)
-    request = _request(args, recipe)
+    dataset = _dataset(args)
+    recipe = chosen_recipe(args, dataset, given)
+    recipe, start = load_start(recipe, given)
+    request = _request(args, recipe, dataset)
     refuse_unwritable(_runs_folder(args) / ".run")
     if request.dataset is not None:
         recipe.check_fit()
@@ -151,20 +146,18 @@ def run(args: argparse.Namespace) -> int:
     accelerator = accelerator_for(args.cuda, args.precision)
     request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
     if start and accelerator.is_main_process:
-        _warn_of_earlier_training(args.init, start, split)
+        _warn_of_earlier_training(recipe.init, start, split)
     folder = _make_run_folder(args, recipe.training, accelerator)
     return _train(folder, split, recipe.training, accelerator, request, start)
 
 
-def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
-    """Return what the flags ask for.
+def _dataset(args: argparse.Namespace) -> DatasetRequest | None:
+    """Return the dataset that the flags ask for; None where split files are trained on.
 
     Raises:
         RunError: flags contradict each other.
         SettingsError: a value is out of range.
     """
-    from earmark.training.request import TrainingRequest
-
     index, all_clips = args.split_index or 0, getattr(args, "all_clips", False)
     dataset: DatasetRequest | None = None
     if getattr(args, "dataset", None) is None:
@@ -184,13 +177,22 @@ def _request(args: argparse.Namespace, recipe: Recipe) -> TrainingRequest:
             dataset = dataclasses.replace(dataset, path=str(Path(dataset.path).resolve()))
         elsewhere = tuple(str(Path(path).resolve()) for path in dataset.negatives)
         dataset = dataclasses.replace(dataset, negatives=elsewhere)
-    init = args.init
+    return dataset
+
+
+def _request(
+    args: argparse.Namespace, recipe: Recipe, dataset: DatasetRequest | None
+) -> TrainingRequest:
+    """Return what the flags ask for."""
+    from earmark.training.request import TrainingRequest
+
+    init = recipe.init or None
     if init is not None:
         init = bundled.name_of(init) or str(Path(init).resolve())
     return TrainingRequest(
         dataset=dataset,
         splits_dir=str(splits_folder(args.splits_dir, args.beside).resolve()),
-        split_index=-1 if all_clips else index,
+        split_index=-1 if getattr(args, "all_clips", False) else args.split_index or 0,
         front_end=recipe.front_end,
         recipe=recipe.name,
         init=init,
@@ -211,7 +213,7 @@ def _refuse_other_front_end(
     """Refuse split files that were prepared with another front end than is asked for."""
     if start and split.front_end != recipe.front_end:
         raise RunError(
-            f"--init {args.init}: has another front end than the split files; "
+            f"--init {recipe.init}: has another front end than the split files; "
             "give the dataset itself: earmark train DATASET --init ..."
         )
     if args.recipe and split.front_end not in (None, recipe.front_end):
@@ -233,6 +235,7 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
         raise RunError(
             f"--resume goes on with the run's own settings; leave out {', '.join(flags)}"
         )
+    from earmark.model_directory import load_model, model_folder
     from earmark.training.run import read_resumable
 
     folder = Path(args.resume)
@@ -246,32 +249,10 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
             raise RunError(f"{folder}: was started on a dataset; leave out --splits_dir")
         request = dataclasses.replace(request, splits_dir=str(Path(args.splits_dir).resolve()))
     split = _load_split(request, args.cache_dir)
-    start = None if request.init is None else _load_initial(request.init)
+    start = None if request.init is None else load_model(model_folder(request.init))
     accelerator = accelerator_for(args.cuda, args.precision or request.precision)
     request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
     return _train(folder, split, settings, accelerator, request, start)
-
-
-def _load_initial(name: str) -> TrainedModel:
-    from earmark.model_directory import load_model, model_folder
-
-    return load_model(model_folder(name))
-
-
-def _take_shape(recipe: Recipe, given: Mapping[str, Any], name: str) -> tuple[Recipe, TrainedModel]:
-    """Return the recipe with the front end and the shape of the model to start from."""
-    start = _load_initial(name)
-    if start.front_end is None:
-        raise RunError(f"--init {name}: was trained on ready-made features, not on audio")
-    if wrong := [name for name in NETWORK_NAMES if name in given and name != "dropout"]:
-        raise SettingsError(
-            f"--init takes the shape of {name}; leave out {', '.join('--' + n for n in wrong)}"
-        )
-    network = dataclasses.replace(
-        start.model.settings.network, dropout=recipe.training.network.dropout
-    )
-    training = dataclasses.replace(recipe.training, network=network)
-    return Recipe(recipe.name, start.front_end, training), start
 
 
 def _warn_of_earlier_training(name: str, start: TrainedModel, split: Split) -> None:
@@ -364,6 +345,37 @@ def _make_run_folder(
     return folder
 
 
+def _show_held_out(trained: TrainedModel, split: Split) -> None:
+    """Print what clips held out in turn say of a last layer on a frozen network."""
+    from earmark.evaluation.baselines import describe_baselines
+    from earmark.evaluation.league import describe_league, find_league
+    from earmark.evaluation.report import format_classes
+    from earmark.training.frozen import HELD_OUT
+
+    found = trained.training[HELD_OUT]
+    if found is None:
+        print(
+            "a class has clips of one source recording only, so none were held out: scores are "
+            "not calibrated, and nothing says how good they are"
+        )
+        return
+    print(
+        f"cross-validated within the training clips, {found['folds']} folds: "
+        f"accuracy {100 * found['accuracy']:.1f} %; {100 * found['coverage']:.1f} % of the clips "
+        "are accepted rather than none of these"
+    )
+    if found["coverage"] < _FEW_ACCEPTED and trained.data["training_negatives"]:
+        print(
+            "the negatives are so like the classes that most clips of these are rejected too; look "
+            "whether negatives hold sounds of the classes, and remove those",
+            file=sys.stderr,
+        )
+    if not len(split.test):
+        lines = describe_baselines(found["accuracy"], found["baselines"])
+        league = find_league(trained.data, split.train.paths)
+        print("\n".join([*format_classes(found["per_class"]), *lines, *describe_league(league)]))
+
+
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
     from earmark.evaluation.baselines import describe_baselines, measure_baselines
@@ -371,10 +383,10 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
     from earmark.training.run import remove_checkpoints, score_test_part
 
     training = trained.training
-    kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
-    if training["validation_accuracy"] is not None:
-        kept += f": validation accuracy {100 * training['validation_accuracy']:.1f} %"
-    print(kept)
+    if training["recipe"]["frozen"]:
+        _show_held_out(trained, split)
+    else:
+        print(_describe_epoch(training))
     if len(split.test):
         results = score_test_part(folder, split, device)
         results["baselines"] = measure_baselines(split)
@@ -383,6 +395,14 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
         print("\n".join([summary(results), *lines]))
     remove_checkpoints(folder)
     print(f"wrote {folder}")
+
+
+def _describe_epoch(training: Mapping[str, Any]) -> str:
+    """Say in one line which epoch was kept."""
+    kept = f"{training['epochs']} epochs, {training['stopped']}; kept epoch {training['epoch']}"
+    if training["validation_accuracy"] is not None:
+        kept += f": validation accuracy {100 * training['validation_accuracy']:.1f} %"
+    return kept
 
 
 def _describe_rest(folder: Path) -> str:

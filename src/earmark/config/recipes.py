@@ -1,8 +1,8 @@
 """Named recipes: front end, network and training hyperparameters in a TOML file.
 
-A recipe has three tables, `[front_end]`, `[network]` and `[training]`; what it leaves out keeps
-its default. The ones that come with Earmark stand in `recipes/`, with every key explained. Recipes
-of earlier versions, which had the network among the training, are read too.
+A recipe has four tables, `[start]`, `[front_end]`, `[network]` and `[training]`; what it leaves out
+keeps its default. The ones that come with Earmark stand in `recipes/`, with every key explained.
+Recipes of earlier versions, which had the network among the training, are read too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from earmark.config.codec import refuse_unknown, rename_keys
+from earmark.config.codec import check, refuse_unknown, rename_keys
 from earmark.config.front_end import FrontEndSettings
 from earmark.config.model import ModelSettings, NetworkSettings
 from earmark.config.training import TrainingSettings
@@ -30,7 +30,9 @@ TRAINING_NAMES = tuple(
     field.name for field in dataclasses.fields(TrainingSettings) if field.name != "network"
 )
 _FRONT_END_NAMES = tuple(field.name for field in dataclasses.fields(FrontEndSettings))
+_START_TYPES: dict[str, type] = {"init": str, "follow_clips": bool}
 _TABLES = {
+    "start": tuple(_START_TYPES),
     "front_end": _FRONT_END_NAMES,
     "network": NETWORK_NAMES,
     "training": TRAINING_NAMES,
@@ -45,11 +47,17 @@ class Recipe:
         name: the name it was asked for by.
         front_end: how waveforms become frames.
         training: everything else, the network among it.
+        init: model that training starts from: a model directory, or the word base or esc10. Its
+            front end and network take the place of the recipe's. Empty: from nothing.
+        follow_clips: sample rate, highest frequency and the length of crops are taken from the
+            clips, see `fit_to_clips`.
     """
 
     name: str
     front_end: FrontEndSettings
     training: TrainingSettings
+    init: str = ""
+    follow_clips: bool = False
 
     def replace(self, changes: Mapping[str, Any]) -> Recipe:
         """Return the recipe with other settings of training or network, by their names.
@@ -131,12 +139,18 @@ def _build(name: str, content: dict[str, Any]) -> Recipe:
     if both := sorted(network.keys() & tables["network"].keys()):
         raise SettingsError(f"{both[0]} stands in [network] and in [training]; keep the first")
     network |= tables["network"]
-    for table, values in (("front_end", front_end), ("network", network), ("training", training)):
+    start = tables["start"]
+    kinds = {"start": start, "front_end": front_end, "network": network, "training": training}
+    for table, values in kinds.items():
         refuse_unknown(values, _TABLES[table], f"key in [{table}]")
+    for key, value in start.items():
+        kind = _START_TYPES[key]
+        check(type(value) is kind, key, f"of type {kind.__name__}", value)
     recipe = Recipe(
         name,
         front_end=FrontEndSettings(**front_end),
         training=TrainingSettings(network=NetworkSettings(**network), **training),
+        **start,
     )
     if "front_end" in content:
         recipe.check_fit()

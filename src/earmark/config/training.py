@@ -30,6 +30,13 @@ class TrainingSettings:
         "tilt": "random_eq",
     }
 
+    # Settings that earlier versions did not have.
+    LATER: ClassVar[dict[str, Any]] = {
+        "max_shift_seconds": 0.0,
+        "frozen": False,
+        "head_strength": 0.1,
+    }
+
     network: NetworkSettings = NetworkSettings()
     batch_size: int = setting(32, "clips in one step, over all processes")
     num_epochs: int = setting(
@@ -48,6 +55,11 @@ class TrainingSettings:
     )
     crops_per_clip: int = setting(6, "augmented crops of each clip in an epoch")
     clip_seconds: float = setting(5.0, "length of an augmented crop, which is circular")
+    max_shift_seconds: float = setting(
+        0.0,
+        "crops hold a clip once, moved by at most so much from their middle either way, with its "
+        "first and last frame held outside; 0: crops are circular and begin anywhere in a clip",
+    )
     validation_fraction: float = setting(
         0.15,
         "share of the training clips held out, by source recording, to choose the epoch: the "
@@ -111,11 +123,21 @@ class TrainingSettings:
         "target is every class alike, so that such input is not taken for a class",
     )
 
+    frozen: bool = setting(
+        False,
+        "fit only the last layer, a regression, to what the network of the model to start from "
+        "gives of each clip; everything else stays as it is",
+    )
+    head_strength: float = setting(
+        0.1, "C of that regression, the inverse of its regularisation; the features have spread 1"
+    )
+
     def __post_init__(self) -> None:
         check_types(self)
         whole = ("batch_size", "num_epochs", "patience", "crops_per_clip", "clips_per_sequence")
         check_at_least(self, whole, 1)
-        for name in ("learning_rate", "clip_seconds", "max_grad_norm", "segment_seconds"):
+        positive = ("clip_seconds", "max_grad_norm", "segment_seconds", "head_strength")
+        for name in ("learning_rate", *positive):
             check(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         check(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2^63 - 1", self.seed)
         for name in ("ema_decay", "label_smoothing", "warmup", "negatives_probability"):
@@ -126,7 +148,7 @@ class TrainingSettings:
         for name in ("mixup_probability", "balance", "teacher"):
             check(0 <= getattr(self, name) <= 1, name, "0 to 1", getattr(self, name))
         changes = ("gain", "random_eq", "mel_shift", "pitch", "stretch", "noise")
-        masks = ("time_mask", "mel_mask")
+        masks = ("time_mask", "mel_mask", "max_shift_seconds")
         check_at_least(self, (*changes, *masks, "weight_decay", "segment_loss_weight"), 0)
         divides = self.batch_size % self.clips_per_sequence == 0
         rule = "a divisor of batch_size"
@@ -138,5 +160,7 @@ class TrainingSettings:
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what earlier versions wrote under the names of now, with the network apart."""
-        return separate_network(rename_keys(values, TrainingSettings.EARLIER_NAMES))
+        """Return what earlier versions wrote under the names of now, with the network apart, and
+        with what came later."""
+        renamed = rename_keys(values, TrainingSettings.EARLIER_NAMES)
+        return {**TrainingSettings.LATER, **separate_network(renamed)}

@@ -15,6 +15,7 @@ from earmark.config.codec import check_types
 from earmark.data.cache.store import FeatureCache
 from earmark.data.dataset import FeatureDataset, build_dataset, describe_leaks
 from earmark.data.readers import SYNTHETIC, read_dataset, with_negatives
+from earmark.data.survey import Survey, survey_clips
 from earmark.data.synthetic import sounds
 from earmark.errors import EarmarkError, SettingsError
 
@@ -130,6 +131,18 @@ def extract_features(
         remark=reporter.remark,
         cache=cache or FeatureCache(),
     )
+
+
+def survey_dataset(request: DatasetRequest) -> Survey | None:
+    """Look at the headers of a dataset's files; see `survey_clips`.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    if request.path == "synthetic":
+        return None
+    dataset = read_dataset(Path(request.path), esc10_only=request.esc10)
+    return survey_clips(dataset.clips)
 
 
 def refuse_failures(dataset: FeatureDataset, request: DatasetRequest, what: str) -> None:

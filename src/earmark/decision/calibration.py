@@ -55,8 +55,10 @@ def fit_temperature(labels: Labels, scores: Scores) -> float:
     """Return the most probable temperature, between 1/5 and 5, for clips that have a class.
 
     Its logarithm is expected around 0 with a spread of 0.5, so that a few dozen clips, all of them
-    named rightly, do not make every score a certainty.
+    named rightly, do not make every score a certainty. Without any clip it is 1.
     """
+    if len(labels) == 0:
+        return 1.0
     from scipy.optimize import minimize_scalar
 
     def cost(log: float) -> float:

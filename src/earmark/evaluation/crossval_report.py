@@ -16,6 +16,7 @@ from earmark.decision.calibration import (
 )
 from earmark.errors import RunError
 from earmark.evaluation.baselines import average_baselines, describe_baselines
+from earmark.evaluation.league import describe_league, find_league
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
 from earmark.evaluation.report import decision_matrix
@@ -64,6 +65,7 @@ def summarise(
         "dataset": first["dataset"],
         "synthetic": first["synthetic"],
         "recipe": name,
+        "league": find_league(first["trained_on"], [clip["path"] for clip in first["clips"]]),
         "classes": classes,
         "folds": folds,
         "seeds": seeds,
@@ -238,6 +240,11 @@ def baseline_lines(summary: Mapping[str, Any]) -> list[str]:
     return describe_baselines(summary["accuracy"], means)
 
 
+def league_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say which league the figures belong to, see `describe_league`."""
+    return describe_league(summary["league"])
+
+
 def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
     """Lay out a whole summary in Markdown; the pictures are `STEM-confusion.png` and so on."""
     lines = [
@@ -250,6 +257,8 @@ def markdown(summary: Mapping[str, Any], stem: str, chosen_how: str) -> str:
         "",
         *([leaks, ""] if (leaks := leak_line(summary)) else []),
         *([" ".join(lines), ""] if (lines := baseline_lines(summary)) else []),
+        " ".join(league_lines(summary)),
+        "",
     ]
     if summary["spread_over_runs"] is not None:
         lines += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from earmark.decision.calibration import (
 )
 from earmark.decision.policy import NO_CLASS, NONE, Policy
 from earmark.errors import SplitError
+from earmark.evaluation.league import describe_league, find_league, lineage
 from earmark.evaluation.metrics import classification_metrics
 from earmark.evaluation.pictures import draw_confusion
 from earmark.evaluation.scoring import score_clips
@@ -68,7 +69,7 @@ def seen_in_training(data: Mapping[str, Any], split: Split) -> bool | None:
         split: what it is to be tested on.
     """
     seen: bool | None = False
-    for learnt in _lineage(data):
+    for learnt in lineage(data):
         if learnt.get("fingerprint") != split.fingerprint:
             seen = None  # other data
         elif learnt.get("split_index") != split.index:
@@ -84,15 +85,7 @@ def has_learnt(data: Mapping[str, Any], dataset: str) -> bool:
         dataset: a dataset's name. It is asked for where a fingerprint says too little: that also
             changes with the division into folds.
     """
-    return dataset in (learnt.get("dataset") for learnt in _lineage(data))
-
-
-def _lineage(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a model was trained on, then the same of the model it started from, and so on."""
-    learnt: Any = data
-    while isinstance(learnt, Mapping):
-        yield learnt
-        learnt = learnt.get("started_from")
+    return dataset in (learnt.get("dataset") for learnt in lineage(data))
 
 
 def evaluate(
@@ -125,6 +118,7 @@ def evaluate(
         "test_clips": len(labels),
         "test_negatives": len(split.test) - len(labels),
         "test_clips_seen_in_training": seen_in_training(trained.data, split),
+        "league": find_league(trained.data, split.test.paths),
         "classes": list(split.classes),
         **classification_metrics(labels, scores[of_class], split.classes),
         "calibration": calibration_metrics(labels, raw[of_class], trained.calibration),
@@ -275,20 +269,26 @@ def write_results(path: Path, results: dict[str, Any]) -> list[Path]:
     return [path] if alone else [path, picture]
 
 
-def summary(results: dict[str, Any]) -> str:
-    """Lay out the figures and the per-class table for the terminal."""
-    width = max(len(name) for name in (*results["classes"], "class"))
-    lines = [
-        title(results),
-        f"balanced accuracy {100 * results['balanced_accuracy']:.1f} %, "
-        f"macro F1 {results['macro_f1']:.3f}",
-        f"{'class':<{width}}  precision  recall     f1  clips",
-    ]
-    for name, row in results["per_class"].items():
+def format_classes(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lay out the figures of each class for the terminal."""
+    width = max(len(name) for name in (*per_class, "class"))
+    lines = [f"{'class':<{width}}  precision  recall     f1  clips"]
+    for name, row in per_class.items():
         lines.append(
             f"{name:<{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:5.2f}  "
             f"{row['support']:5d}"
         )
+    return lines
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Lay out the figures and the per-class table for the terminal."""
+    lines = [
+        title(results),
+        f"balanced accuracy {100 * results['balanced_accuracy']:.1f} %, "
+        f"macro F1 {results['macro_f1']:.3f}",
+        *format_classes(results["per_class"]),
+    ]
     calibration, rejection = results["calibration"], results["none_of_these"]
     lines.append(
         f"calibration error {100 * calibration['expected_calibration_error']:.1f} % "
@@ -311,6 +311,7 @@ def summary(results: dict[str, Any]) -> str:
             f"too, as the published folds have it; without them accuracy is "
             f"{100 * leaks['accuracy']:.2f} %"
         )
+    lines += describe_league(results["league"])
     if results["synthetic"]:
         lines.append("These clips are synthetic; the figures say nothing about real recordings.")
     if results["test_clips_seen_in_training"]:

@@ -7,7 +7,7 @@ logits      (..., num_classes)      dropout, fully connected
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Head(nn.Sequential):
@@ -26,6 +26,12 @@ class Head(nn.Sequential):
             parts += [nn.Dropout(dropout), nn.Linear(size, hidden_size), nn.ReLU()]
         parts += [nn.Dropout(dropout), nn.Linear(hidden_size or size, num_classes)]
         super().__init__(*parts)
+
+    def before_last(self, pooled: Tensor) -> Tensor:
+        """Return what the last layer is given of pooled vectors, `(..., features)`."""
+        for layer in list(self)[:-1]:
+            pooled = layer(pooled)
+        return pooled
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the fully connected layers in order."""

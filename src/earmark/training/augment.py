@@ -86,6 +86,8 @@ class Batches:
             wanted = int(clips.frames.max())
         step = frames_per_step(settings.network)
         self.crop_frames = max(1, wanted // step) * step
+        per_second = front_end.frames_per_second if front_end else 0.0
+        self.max_shift = settings.max_shift_seconds * per_second
         self.negatives = None
         if front_end and settings.negatives_probability:
             frames = generate_negative_frames(
@@ -121,8 +123,7 @@ class Batches:
         steps = torch.arange(self.crop_frames, device=device)[None].float()
         if recipe.stretch:
             steps = steps * torch.exp(uniform(-recipe.stretch, recipe.stretch, 1))
-        shift = (uniform(0, 1, 1) * lengths).long()
-        places = (shift + steps.long()) % lengths  # circular: short clips repeat
+        places = self._place(steps, lengths, uniform)
         x = self._gather(chosen, places)
         labels = self.labels[chosen]
         # Every class is as right for a negative; none of them sounds in it.
@@ -155,6 +156,22 @@ class Batches:
             return self.features[self.starts[chosen, None] + places]
         taken = self._clips.gather(chosen.cpu().numpy(), places.cpu().numpy())
         return torch.from_numpy(taken).to(self.device)
+
+    def _place(self, steps: Tensor, lengths: Tensor, uniform: _Uniform) -> Tensor:
+        """Return which frame of its clip each frame of a crop is, `(batch, frames)`.
+
+        Args:
+            steps: frames from the crop's begin, at the clip's tempo, `(batch or 1, frames)`.
+            lengths: frames of each clip, `(batch, 1)`.
+            uniform: see `draw`.
+        """
+        if not self.max_shift:
+            shift = (uniform(0, 1, 1) * lengths).long()
+            return (shift + steps.long()) % lengths  # circular: short clips repeat
+        # Once, at about the middle; what lies outside holds the first or the last frame.
+        begin = (self.crop_frames - lengths) / 2 + uniform(-self.max_shift, self.max_shift, 1)
+        places = (steps - begin).floor().long()
+        return torch.minimum(places.clamp_min(0), lengths - 1)
 
     def _recoloured(self, x: Tensor, uniform: _Uniform) -> Tensor:
         """Change the pitch, shift along the mel axis, change the level, filter smoothly."""

@@ -10,6 +10,7 @@ from typing import Any
 import accelerate
 import numpy as np
 
+from earmark.config import TrainingSettings
 from earmark.config.recipes import Recipe
 from earmark.data.dataset import FeatureDataset
 from earmark.data.folds import class_of_one_source
@@ -20,8 +21,9 @@ from earmark.evaluation.crossval_report import seconds_trained
 from earmark.evaluation.report import write_results
 from earmark.evaluation.scoring import score_clips
 from earmark.io.files import write_json
-from earmark.model_directory import load_model
+from earmark.model_directory import TrainedModel, load_model
 from earmark.training.crossval_record import RESULTS, UNKNOWN, read_finished, run_folder
+from earmark.training.frozen import FrozenNetwork
 from earmark.training.run import (
     VALIDATED,
     remove_checkpoints,
@@ -60,6 +62,7 @@ def cross_validate(
     accelerator: accelerate.Accelerator,
     tell: Tell,
     *,
+    start: TrainedModel | None = None,
     teachers: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train and test every fold with every seed; what is finished is read, not done again.
@@ -74,6 +77,7 @@ def cross_validate(
         folder: folder of the runs, see `open_runs`.
         accelerator: carries device and precision.
         tell: takes a line about each run.
+        start: the model that each run starts from.
         teachers: folder of the runs of another cross-validation; all its models of a fold teach
             that fold together.
 
@@ -86,6 +90,7 @@ def cross_validate(
     if teachers:
         _refuse_untaught(dataset, recipe, seeds, folder, teachers)
     rows: list[dict[str, Any]] = []
+    network = freeze(start, recipe.training, accelerator)
     for seed in seeds:
         settings = dataclasses.replace(recipe.training, seed=seed)
         shared = settings.refit and seed != seeds[0]
@@ -101,6 +106,8 @@ def cross_validate(
                         settings,
                         accelerator,
                         run,
+                        start=start,
+                        network=network,
                         teachers=_find_teachers(teachers, name),
                         validated=first if shared else None,
                         show_progress=False,
@@ -116,6 +123,14 @@ def cross_validate(
                 f"({seconds_trained(results['training'], shared=shared):.0f} s)"
             )
     return rows
+
+
+def freeze(
+    start: TrainedModel | None, settings: TrainingSettings, accelerator: accelerate.Accelerator
+) -> FrozenNetwork | None:
+    """Return the model to start from as a frozen network that many runs share, if it is to be."""
+    frozen = start is not None and settings.frozen
+    return FrozenNetwork(start, accelerator.device) if start is not None and frozen else None
 
 
 def _refuse_untaught(
@@ -177,6 +192,8 @@ def leave_classes_out(
     folder: Path,
     accelerator: accelerate.Accelerator,
     tell: Tell,
+    *,
+    start: TrainedModel | None = None,
 ) -> list[dict[str, Any]]:
     """Train on each fold's training part without some classes, and see whether they stand out.
 
@@ -192,6 +209,7 @@ def leave_classes_out(
         DatasetError: leaving classes out leaves fewer than two.
     """
     settings = dataclasses.replace(recipe.training, seed=0, refit=False)
+    network = freeze(start, settings, accelerator)
     rows = []
     for index, left_out in enumerate(select_left_out(dataset)):
         run = folder / f"without-{index}"
@@ -199,7 +217,15 @@ def leave_classes_out(
         if row is None:
             rest, unknown = dataset.without(left_out)
             split = rest.split(index)
-            train_model(split, settings, accelerator, run, show_progress=False)
+            train_model(
+                split,
+                settings,
+                accelerator,
+                run,
+                start=start,
+                network=network,
+                show_progress=False,
+            )
             trained, tested = load_model(run), split.test.select(split.test.of_class)
             calibration = trained.calibration
             known, other = (

@@ -18,6 +18,7 @@ from earmark.data.dataset import FeatureDataset
 from earmark.errors import RunError
 from earmark.evaluation.upgrade import upgrade_results, upgrade_settings
 from earmark.io.files import sha256_of_json, write_json
+from earmark.model_directory import TrainedModel
 
 RECORD = "crossval.json"
 RESULTS = "results.json"
@@ -29,13 +30,15 @@ def open_runs(
     dataset: FeatureDataset,
     recipe: Recipe,
     *,
+    start: TrainedModel | None = None,
     teachers: Path | None = None,
     precision: str = "no",
 ) -> None:
     """Make the folder of the runs, or make sure that it holds runs of the same kind.
 
     Raises:
-        RunError: it holds a cross-validation of other data, recipe, teachers or precision.
+        RunError: it holds a cross-validation of other data, recipe, model to start from, teachers
+            or precision.
     """
     record = {
         "dataset": dataset.name,
@@ -44,6 +47,8 @@ def open_runs(
         "training": to_json(dataclasses.replace(recipe.training, seed=0)),
         "groups": _partition(dataset.groups),
     }
+    if start:
+        record["model to start from"] = start.fingerprint
     if teachers:
         record["teachers"] = str(teachers.resolve())
     if precision != "no":

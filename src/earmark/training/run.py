@@ -14,6 +14,7 @@ from earmark.errors import RunError, SettingsError
 from earmark.evaluation.report import evaluate
 from earmark.model_directory import MANIFEST, TrainedModel, load_model
 from earmark.training.checkpoint import has_checkpoint, read_checkpoint, remove_checkpoint
+from earmark.training.frozen import FrozenNetwork, train_frozen
 from earmark.training.loop import Trainer
 from earmark.training.request import TrainingRequest
 from earmark.training.start import refuse_other_data, refuse_other_model
@@ -31,6 +32,7 @@ def train_model(
     start: TrainedModel | None = None,
     teachers: Sequence[Path] = (),
     validated: Path | None = None,
+    network: FrozenNetwork | None = None,
     show_progress: bool = True,
 ) -> TrainedModel:
     """Train a model into `folder`, going on from whatever an interrupted call left there.
@@ -42,11 +44,12 @@ def train_model(
         accelerator: carries device, precision and processes.
         folder: the run's folder.
         request: what was asked for, so that the run can be resumed from its folder alone.
-        start: a trained model to start from.
+        start: a trained model to start from; a frozen recipe needs one.
         teachers: folders of runs on the same split. Where clips are held out, only those teach
             that held out the same ones, with the model that was not trained on them.
         validated: folder of a finished run on the same split with clips held out; with `refit` its
             calibration is taken, and no such run is made here.
+        network: that model, frozen, where several runs share what it says of clips.
         show_progress: see `Trainer`.
 
     Returns:
@@ -56,6 +59,13 @@ def train_model(
     Raises:
         SettingsError, DatasetError, RunError, OSError: see `Trainer`.
     """
+
+    if settings.frozen:
+        if network is None:
+            if start is None:
+                raise RunError("a frozen recipe needs a model to start from; give one with --init")
+            network = FrozenNetwork(start, accelerator.device)
+        return train_frozen(split, settings, accelerator, folder, network)
 
     def train(where: Path, before: TrainedModel | None) -> TrainedModel:
         if before is None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from earmark.config import FrontEndSettings, ModelSettings, TrainingSettings, from_json
+from earmark.config.recipes import NETWORK_NAMES, Recipe
 from earmark.data.splits import Split
-from earmark.errors import RunError
+from earmark.errors import RunError, SettingsError
 from earmark.evaluation.report import seen_in_training
-from earmark.model_directory import TrainedModel
+from earmark.model_directory import TrainedModel, load_model, model_folder
 from earmark.nn.classifier import LSTMClassifier
 from earmark.training.checkpoint import Checkpoint
 
@@ -58,6 +59,51 @@ def refuse_other_model(trained: TrainedModel, split: Split, folder: Path) -> Non
     index = trained.data.get("split_index", split.index) if split.index < 0 else split.index
     if not _learnt_from(trained, dataclasses.replace(split, index=index)):
         raise RunError(_OTHER.format(folder=folder, index=split.index))
+
+
+def load_start(recipe: Recipe) -> TrainedModel | None:
+    """Return the model that a recipe starts from; None where it starts from nothing.
+
+    Raises:
+        ModelError: there is no such model.
+        RunError: only its last layer is to be trained, and there is no model to start from.
+    """
+    if recipe.init:
+        return load_model(model_folder(recipe.init))
+    if recipe.training.frozen:
+        raise RunError(
+            "frozen needs a model to start from, as its network is taken as it is; give one with "
+            "--init, or set --no_frozen"
+        )
+    return None
+
+
+def take_shape(recipe: Recipe, start: TrainedModel, given: Iterable[str] = ()) -> Recipe:
+    """Return the recipe with the front end and the network of the model to start from.
+
+    Args:
+        recipe: the recipe; its `init` names the model, for messages.
+        start: the model.
+        given: settings that were asked for by name.
+
+    Raises:
+        RunError: the model was not trained on audio.
+        SettingsError: a setting that the model has its own of was asked for.
+    """
+    if start.front_end is None:
+        raise RunError(f"--init {recipe.init}: was trained on ready-made features, not on audio")
+    if wrong := [name for name in NETWORK_NAMES if name in given and name != "dropout"]:
+        raise SettingsError(
+            f"--init takes the shape of {recipe.init}; leave out "
+            f"{', '.join('--' + name for name in wrong)}"
+        )
+    network = dataclasses.replace(
+        start.model.settings.network, dropout=recipe.training.network.dropout
+    )
+    training = dataclasses.replace(recipe.training, network=network)
+    return dataclasses.replace(
+        recipe, front_end=start.front_end, training=training, follow_clips=False
+    )
 
 
 def check_batch_size(settings: TrainingSettings, processes: int) -> None:
