@@ -12,7 +12,7 @@ from earmark.commands.following import add_following, keep_settings, rules_path
 from earmark.commands.printing import print_line, synthetic_note
 from earmark.errors import SettingsError
 
-_RECIPE = "fast"
+_RECIPE = "finetune"
 _PORT = 8765  # as `earmark.serve.settings.PORT`, which needs no import for --help
 
 

@@ -94,7 +94,7 @@ class Site:
         microphone: str | None = None,
         sounds: Path | None = None,
         model: str | None = None,
-        recipe: str = "fast",
+        recipe: str = "finetune",
     ) -> None:
         self.access, self.metrics = access, Metrics()
         self._folder = tempfile.TemporaryDirectory(prefix="earmark-serve-")
