@@ -36,7 +36,9 @@ def decide(scores, thresholds):
 
 def main(model, path):
     """Score the file and print the labels."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # nothing about the input `frames`, which need not be given
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     stored = session.get_modelmeta().custom_metadata_map
     said = {key.removeprefix("earmark."): json.loads(value) for key, value in stored.items()}
     said.setdefault("sample_rate", said.get("rate_hz"))  # its name in files exported earlier

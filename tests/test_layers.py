@@ -57,6 +57,7 @@ WITHOUT_TORCH = (
     "decision.calibration_file",
     "runtime.restricted",
     "runtime.engine",
+    "runtime.frames",
     "runtime.onnx_engine",
     "runtime.scorer",
     "runtime.core",

@@ -5,6 +5,8 @@
     spectrum    (batch, frames, K1, Q) twice    real and imaginary parts
     mel         (batch, frames, n_mels)
 
+Who has frames already gives them as `frames`, and none of this runs (see `earmark.runtime.frames`).
+
 The spectrum is two matrix products, the two halves of Cooley and Tukey 1965 ("An algorithm for the
 machine calculation of complex Fourier series"): a tenth of the arithmetic of one product with the
 whole Fourier matrix, and plain matrix products run fast everywhere.
@@ -17,9 +19,9 @@ import math
 import numpy as np
 
 from earmark.config import FrontEndSettings
-from earmark.export.graph import END, Array, Graph, to_array
-from earmark.nn.features import hann_window
-from earmark.nn.mel import mel_filters
+from earmark.export.graph import END, Array, Graph
+from earmark.nn.mel import hann_window, mel_filters
+from earmark.runtime.onnx_engine import FRAMES
 
 
 def find_factors(length: int) -> tuple[int, int]:
@@ -71,9 +73,22 @@ def write_front_end(graph: Graph, settings: FrontEndSettings, samples: str) -> s
     Returns:
         Log-mel frames `(batch, frames, n_mels)`.
     """
+    joined = _write_context(graph, settings, samples)
+    frames = graph.declare_optional_input(FRAMES, ["batch_given", "frames_given", settings.n_mels])
+    given, computed = graph.branch("given_"), graph.branch("front_end_")
+    ways = [
+        (given, given.add("Identity", frames)),
+        (computed, _write_frames(computed, settings, joined)),
+    ]
+    has_frames = graph.add("Greater", graph.add("Size", frames), graph.integer(0))
+    return graph.choose(has_frames, ways, ["batch", "frames", settings.n_mels])
+
+
+def _write_frames(graph: Graph, settings: FrontEndSettings, joined: str) -> str:
+    """Return the frames of samples that begin with the context."""
     first, twiddles, second, filters = build_spectrum_matrices(settings)
     many, others = find_factors(settings.n_fft)
-    windows = _write_windows(graph, settings, samples)
+    windows = _write_windows(graph, settings, _write_emphasis(graph, settings, joined))
     half = graph.reshape(windows, 0, -1, many, others)
     half = graph.add("MatMul", graph.constant(first), half)
     half = graph.add("Mul", half, graph.constant(twiddles))
@@ -88,7 +103,7 @@ def write_front_end(graph: Graph, settings: FrontEndSettings, samples: str) -> s
     return graph.add("Log", graph.add("Add", mel, graph.constant(settings.floor)))
 
 
-def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
+def _write_windows(graph: Graph, settings: FrontEndSettings, joined: str) -> str:
     """Return the windowed samples of every frame, `(batch, frames, n_fft)`.
 
     A frame is its last hop and what of the hops before it lies in the window.
@@ -96,7 +111,6 @@ def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> st
     length, hop = settings.window_samples, settings.hop_length
     rows = -(-length // hop)  # hops that a window touches
     outside = rows * hop - length
-    joined = _write_context(graph, settings, samples)
     if outside:
         joined = graph.add("Pad", joined, graph.integers(0, outside, 0, 0))
     hops = graph.reshape(joined, 0, -1, hop)
@@ -112,7 +126,7 @@ def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> st
                 graph.integers(1, 2),
             )
         )
-    window = graph.constant(to_array(hann_window(settings)))
+    window = graph.constant(hann_window(settings))
     windows = graph.add("Mul", graph.concat(parts, axis=2), window)
     if length == settings.n_fft:
         return windows
@@ -121,13 +135,18 @@ def _write_windows(graph: Graph, settings: FrontEndSettings, samples: str) -> st
 
 
 def _write_context(graph: Graph, settings: FrontEndSettings, samples: str) -> str:
-    """Return the samples, emphasised where asked for, with those that frames reach back to."""
+    """Return the samples with those that frames reach back to."""
     context = settings.context_samples
-    joined = samples
-    if context:
-        before = graph.declare_state("front_end", ["batch", context])
-        joined = graph.add("Concat", before, samples, axis=1)
-        graph.keep_last(joined, context, axis=1, name="next_front_end")
+    if not context:
+        return samples
+    before = graph.declare_state("front_end", ["batch", context])
+    joined = graph.add("Concat", before, samples, axis=1)
+    graph.keep_last(joined, context, axis=1, name="next_front_end")
+    return joined
+
+
+def _write_emphasis(graph: Graph, settings: FrontEndSettings, joined: str) -> str:
+    """Return samples, emphasised where asked for; the first has none before it and is left out."""
     if not settings.pre_emphasis:
         return joined
     now, earlier = graph.slice(joined, 1, END, axis=1), graph.slice(joined, 0, -1, axis=1)

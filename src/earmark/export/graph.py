@@ -30,23 +30,33 @@ class Graph:
 
     Args:
         weights: how weights are kept: float32, float16 or int8.
+        prefix: stands before the names of values and constants, which differ in all graphs of a
+            model.
 
     Attributes:
         states: of each state that goes in and comes out changed, element type and shape.
     """
 
-    def __init__(self, weights: str = "float32") -> None:
+    def __init__(self, weights: str = "float32", prefix: str = "") -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.states: dict[str, tuple[int, Shape]] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
+        self._optional_inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._last_outputs: list[onnx.ValueInfoProto] = []
-        self._weights = weights
+        self._weights, self._prefix = weights, prefix
 
     def declare_input(self, name: str, shape: Shape) -> str:
         """Declare an input, float32, and return its name."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
+    def declare_optional_input(self, name: str, shape: Shape) -> str:
+        """Declare an input, float32, that need not be given and is empty then; return its name."""
+        empty = [0 if isinstance(length, str) else length for length in shape]
+        self.constants.append(numpy_helper.from_array(np.zeros(empty, np.float32), name))
+        self._optional_inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
     def declare_output(self, name: str, shape: Shape, *, last: bool = False) -> None:
@@ -61,7 +71,7 @@ class Graph:
 
     def constant(self, values: Any, kind: Any = np.float32) -> str:
         """Keep an array in the file and return its name."""
-        name = f"constant_{len(self.constants)}"
+        name = f"{self._prefix}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
         return name
 
@@ -92,7 +102,7 @@ class Graph:
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Add a node of one output and return the output's name."""
-        name = name or f"value_{len(self.nodes)}"
+        name = name or f"{self._prefix}value_{len(self.nodes)}"
         self.add_several(kind, *inputs, names=[name], **attributes)
         return name
 
@@ -129,6 +139,31 @@ class Graph:
         product = self.add("MatMul", value, self.weights(weights, axis=1))
         return self.add("Add", product, self.constant(bias))
 
+    def branch(self, prefix: str) -> Graph:
+        """Return an empty graph for one way of `choose`; it may use this graph's values."""
+        return Graph(self._weights, prefix=prefix)
+
+    def choose(self, condition: str, ways: Sequence[tuple[Graph, str]], shape: Shape) -> str:
+        """Run one of two graphs and return the name of what it gives.
+
+        Args:
+            condition: one truth value.
+            ways: the graph that runs where it holds, and the other, each with its result's name.
+            shape: of either result, float32.
+        """
+        names = ("then_branch", "else_branch")
+        graphs = {
+            name: helper.make_graph(
+                graph.nodes,
+                name,
+                [],
+                [helper.make_tensor_value_info(result, TensorProto.FLOAT, shape)],
+                graph.constants,
+            )
+            for name, (graph, result) in zip(names, ways, strict=True)
+        }
+        return self.add("If", condition, **graphs)
+
     def to_model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """Return the ONNX model: the declared inputs and outputs, the states, the last outputs."""
         given = [
@@ -143,7 +178,7 @@ class Graph:
             helper.make_graph(
                 self.nodes,
                 "earmark",
-                [*self._inputs, *given],
+                [*self._inputs, *given, *self._optional_inputs],
                 [*self._outputs, *after, *self._last_outputs],
                 self.constants,
             ),

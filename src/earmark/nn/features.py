@@ -13,7 +13,7 @@ a stream's first frame comes after one hop.
 With the default settings this is librosa's `melspectrogram(center=False, power=2.0)` of the same
 samples, then the logarithm. The transform is done in double precision: in single, quiet bands next
 to loud ones were off by up to 6e-4. No normalisation happens here: that needs training clips and
-is a buffer of the model.
+is a buffer of the model. `earmark.runtime.frames` computes the same in NumPy, for prediction.
 """
 
 from __future__ import annotations
@@ -25,18 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from earmark.config import FrontEndSettings
-from earmark.nn.mel import mel_filters
+from earmark.nn.mel import hann_window, mel_filters
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-def hann_window(settings: FrontEndSettings) -> Tensor:
-    """Return the window `(window_samples,)` in double precision."""
-    return torch.hann_window(
-        settings.window_samples, periodic=not settings.symmetric_window, dtype=torch.float64
-    )
 
 
 class LogMel(nn.Module):
@@ -48,7 +41,7 @@ class LogMel(nn.Module):
     def __init__(self, settings: FrontEndSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.register_buffer("window", hann_window(settings), persistent=False)
+        self.register_buffer("window", torch.from_numpy(hann_window(settings)), persistent=False)
         self.register_buffer("filters", torch.from_numpy(mel_filters(settings)), persistent=False)
 
     def initial_state(self, batch: int = 1) -> Tensor:

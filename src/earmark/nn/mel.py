@@ -1,4 +1,5 @@
-"""The mel scale and its filters, in NumPy alone: what shows frames needs them without torch."""
+"""The window, the mel scale and its filters, in NumPy alone: frames need no torch (see
+`earmark.runtime.frames`)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,15 @@ _LOG_STEP = np.log(6.4) / 27.0
 # The mel scale of Kaldi and of HTK, with the natural logarithm: 1127 ln(1 + f / 700).
 _KALDI_MEL = 1127.0
 _KALDI_HZ = 700.0
+
+
+def hann_window(settings: FrontEndSettings) -> NDArray[np.float64]:
+    """Return the window `(window_samples,)`: half a raised cosine, periodic or symmetric."""
+    length = settings.window_samples
+    if length == 1:
+        return np.ones(1)
+    turn = length - 1 if settings.symmetric_window else length
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / turn)
 
 
 def hz_to_mel(hz: NDArray[np.float64], scale: str = "slaney") -> NDArray[np.float64]:

@@ -1,5 +1,8 @@
 """Runs a model that `earmark export` wrote, without torch.
 
+Frames are computed in NumPy (`earmark.runtime.frames`) and given to the network; the front end in
+the file is for those who have nothing but the file.
+
 The file is read as data: it carries no code, and parts of it that would lie in other files are not
 looked for.
 """
@@ -26,6 +29,7 @@ from earmark.runtime.engine import (
     recalibrated,
     split_states,
 )
+from earmark.runtime.frames import MelFrames
 
 SCHEMA = 4  # from this one on there are embeddings
 PREFIX = "earmark."
@@ -35,6 +39,7 @@ FIELDS = (
 )
 IDENTITY = "identity"  # a field that files of earlier versions lack
 EMBEDDINGS = ("embedding", "clip_embedding")  # outputs that files before schema 4 lack
+FRAMES = "frames"  # an input that need not be given, and that earlier files lack
 _WINDOW = "window_less_one"
 _EARLIER_RATE = "rate_hz"  # what schemas 1 and 2 called the sample rate
 _KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -45,13 +50,14 @@ class OnnxEngine:
 
     Args:
         path: the file.
+        own_front_end: let the file make its frames itself, as others who run it do.
 
     Raises:
         ModelError: it is no ONNX file, not one of ours, incomplete, of a newer schema, or needs a
             newer onnxruntime.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, own_front_end: bool = False) -> None:
         self._path, self._session = path, _open(path)
         self.info = _info(path, self._session.get_modelmeta().custom_metadata_map)
         self._temperature = self.info.calibration.temperature  # which its scores have already
@@ -60,6 +66,9 @@ class OnnxEngine:
             for given in self._session.get_inputs()
             if given.name != "samples"
         }
+        optional = {given.name for given in self._session.get_overridable_initializers()}
+        outside = FRAMES in optional and not own_front_end
+        self._frames = MelFrames(self.info.front_end) if outside else None
         self._outputs = ["scores", "clip_scores", *(f"next_{name}" for name in self._states)]
         given = {output.name: output.shape for output in self._session.get_outputs()}
         self._embedding_size = given.get(EMBEDDINGS[0], [0])[-1]
@@ -112,12 +121,21 @@ class OnnxEngine:
                 f"{self.info.step_samples}"
             )
         try:
-            given = self._session.run(outputs, {"samples": samples, **state})
+            given = self._session.run(outputs, {**self._inputs(samples, state), **state})
         except Exception as error:  # onnxruntime's faults have no class in common
             self._refuse_other_shapes(len(samples), state)
             raise ModelError(f"onnxruntime failed: {' '.join(str(error).split())}") from None
         of_steps, so_far, *after = given
         return of_steps, so_far, dict(zip(self._states, after, strict=True))
+
+    def _inputs(self, samples: Floats, state: State) -> dict[str, Floats]:
+        """Return what the network needs of samples: their frames, or where it makes them, all."""
+        if self._frames is None:
+            return {"samples": samples}
+        context = self.info.front_end.context_samples
+        joined = np.concatenate([state["front_end"], samples], axis=1) if context else samples
+        # The last of them are the next context, which the graph keeps.
+        return {"samples": samples[:, -context:], FRAMES: self._frames.compute(joined)}
 
     def score_whole(self, samples: Floats) -> Floats:
         """Return the probabilities of a whole clip; see `Engine`. No bidirectional model is one."""

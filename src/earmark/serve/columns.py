@@ -1,9 +1,8 @@
 """The model's own mel frames, at a size for a screen.
 
-An exported model computes its frames inside its graph and does not give them out, so they are
-computed here once more, from the same samples with the same window and the same filters, but only
-each `stride`-th of them, in single precision, and with bands joined until 64 or fewer are left:
-a fifth of the cost of all frames, and a byte for each band.
+Frames for the network are computed where its blocks are scored, those for a screen where samples
+come in: by the same code, but only each `stride`-th of them, and with bands joined until 64 or
+fewer are left. That is a fifth of the cost of all frames, and a byte for each band.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings
-from earmark.nn.mel import mel_filters
+from earmark.runtime.frames import MelFrames
 
 MOST_BANDS = 64
 COLUMNS_PER_SECOND = 25.0
@@ -36,13 +35,9 @@ class FrontEndView:
         stride = max(1, round(settings.frames_per_second / per_second))
         self.stride_samples = stride * settings.hop_length
         joined = -(-settings.n_mels // MOST_BANDS)
-        self._filters = mel_filters(settings).T.astype(np.float32)
+        self._frames = MelFrames(settings, self.stride_samples)
         self._joined = [slice(n, n + joined) for n in range(0, settings.n_mels, joined)]
         self.bands = len(self._joined)
-        length = settings.window_samples
-        turn = length - 1 if settings.symmetric_window else length
-        phase = 2 * np.pi * np.arange(length) / turn
-        self._window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
         self._low = float(np.log(settings.floor))
         self.context = settings.context_samples + self.stride_samples
 
@@ -57,16 +52,8 @@ class FrontEndView:
         Args:
             samples: `(context + columns x stride - stride,)`, what the windows reach back to first.
         """
-        settings = self.settings
-        size = settings.window_samples + bool(settings.pre_emphasis)
-        ends = range(self.context, len(samples) + 1, self.stride_samples)
-        windows = np.stack([samples[end - size : end] for end in ends])
-        if settings.pre_emphasis:
-            windows = windows[:, 1:] - np.float32(settings.pre_emphasis) * windows[:, :-1]
-        spectrum = np.fft.rfft(windows * self._window, settings.n_fft)
-        power = spectrum.real**2 + spectrum.imag**2
-        mel = np.asarray(power, np.float32) @ self._filters
-        return np.asarray(np.log(mel + np.float32(settings.floor)), np.float32)
+        first = self.context - self._frames.reach_samples
+        return self._frames.compute(samples[None, first:])[0]
 
     def columns(self, frames: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return frames as columns `(columns, bands)`: 0 is the front end's floor."""
