@@ -65,6 +65,7 @@ WITHOUT_TORCH = (
     "runtime.session",
     "runtime.pool",
     "runtime.clip",
+    "runtime.workers",
     "runtime.embedding",
     "runtime.events",
     "evaluation.background",

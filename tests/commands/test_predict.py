@@ -119,6 +119,7 @@ def test_of_a_truncated_file_the_events_so_far_are_kept_and_the_fault_is_named(w
         (["--threshold", "0.5", "--off_ratio", "0.8"], "--off_ratio needs --events"),
         (["--threshold", "1"], "threshold must be at least 0 and below 1"),
         (["--top", "0"], "--top must be at least 1"),
+        (["--workers", "0"], "--workers must be at least 1"),
         (["--model_dir", "nowhere"], "no such model directory"),
     ],
 )

@@ -107,3 +107,16 @@ def test_a_table_names_the_files_as_they_are_called(folder, capsys, format, colu
         rows = list(csv.DictReader(file, delimiter="\t"))
     named = {row[column] for row in rows}
     assert named == {"rec/a.wav", "rec/east/a.wav", 'rec/"b  c.wav'}
+
+
+@pytest.mark.parametrize("words", [["--format", "csv"], ["--events", *LOW], ["--format", "json"]])
+def test_workers_change_nothing_but_the_time(folder, capsys, words):
+    (folder / "rec/east/bad.wav").write_bytes(b"RIFF no audio at all")
+    said = []
+    for workers in ("1", "3", None):
+        given = [] if workers is None else ["--workers", workers]
+        assert cli.main(["predict", "rec", *words, *given]) == 1
+        said.append(capsys.readouterr())
+    assert said[0] == said[1] == said[2]
+    assert "rec/east/bad.wav" in said[0].err
+    assert said[0].out.count("\n") > 2

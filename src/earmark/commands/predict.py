@@ -6,9 +6,10 @@ import argparse
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from earmark.commands.flags import (
     add_cuda,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from earmark.classifier import Classifier
     from earmark.decision.prediction import Prediction
     from earmark.runtime.events import Event
+    from earmark.runtime.session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write there, not to the terminal; with audacity and several files, a folder, which "
         "gets a label file for each",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="INT",
+        help="files read at a time (one for each core, with --cuda 1); results keep their order",
+    )
     add_restriction(parser)
     add_cuda(parser)
     add_event_settings(parser)
@@ -80,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.io.files import write_text
     from earmark.io.outputs import files_of, refuse_outputs
     from earmark.io.paths import expand
+    from earmark.runtime.workers import StoppableEngine, cores_here, several
 
     if args.top < 1:
         raise SettingsError(f"--top must be at least 1, got {args.top}")
@@ -90,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             if format in EVENT_FORMATS
             else f"--events cannot be written as {format}; use one of {', '.join(EVENT_FORMATS)}"
         )
+    if args.workers is not None and args.workers < 1:
+        raise SettingsError(f"--workers must be at least 1, got {args.workers}")
     found = expand(args.files)
     label_files = None
     if format == "audacity":
@@ -108,19 +119,22 @@ def run(args: argparse.Namespace) -> int:
     if format != "json":  # the document says it in its model
         for line in synthetic_note(classifier):
             print(line, file=sys.stderr)
-    process: Callable[[Path], None]
+    workers = min(args.workers or (1 if args.cuda else cores_here()), max(1, len(found.files)))
+    stop = threading.Event()
+    if workers > 1:
+        classifier = type(classifier)(StoppableEngine(classifier.engine, stop))
+    write: Callable[[_Begun, Iterator[Any]], None]
     writer: Writer[Event] | Writer[Prediction]
     if args.events:
         if classifier.info.model.network.bidirectional:
             classifier.stream()  # says why not
         front_end = classifier.info.front_end
-        events = event_writer(format, emit, low_hz=front_end.low_hz, high_hz=front_end.high_hz)
-        process = functools.partial(_write_events, classifier, settings, events)
+        writer = event_writer(format, emit, low_hz=front_end.low_hz, high_hz=front_end.high_hz)
+        write = functools.partial(_write_results, writer)
         if label_files is not None:  # each has a writer of its own; the one for all stays empty
-            process = functools.partial(_write_label_file, classifier, settings, label_files)
-        writer = events
+            write = functools.partial(_write_label_file, label_files)
     else:
-        predictions = prediction_writer(
+        writer = prediction_writer(
             format,
             emit,
             classes=classifier.classes,
@@ -128,20 +142,25 @@ def run(args: argparse.Namespace) -> int:
             threshold=settings.threshold,
             model=model_json(classifier),
         )
-        process = functools.partial(_write_prediction, classifier, settings, predictions)
-        writer = predictions
+        write = functools.partial(_write_results, writer)
+    begun = (
+        _Begun(path, classifier.file_session(path, settings) if args.events else None)
+        for path in found.files
+    )
+    find = functools.partial(_find, classifier, settings)
     writer.open()
     failures: list[str] = []
     try:
         for fault in found.faults:
             failures.append(fault)
             print(f"unreadable: {fault}", file=sys.stderr)
-        for path in found.files:
-            try:
-                process(path)
-            except AudioError as error:
-                failures.append(str(error))
-                print(f"unreadable: {error}", file=sys.stderr)
+        with several(find, begun, workers=workers, stop=stop) as each:
+            for file, results in each:
+                try:
+                    write(file, results)
+                except AudioError as error:
+                    failures.append(str(error))
+                    print(f"unreadable: {error}", file=sys.stderr)
     finally:  # interrupted or not, what is finished is handed over
         writer.close(failures)
         if args.output_file and label_files is None:
@@ -155,41 +174,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_prediction(
-    classifier: Classifier, settings: EventSettings, writer: Writer[Prediction], path: Path
-) -> None:
-    """Predict the next file and write the prediction."""
-    writer.write(classifier.predict(path, threshold=settings.threshold))
+class _Begun(NamedTuple):
+    """A file, and the session that takes it, where events are looked for."""
+
+    path: Path
+    session: Session | None
 
 
-def _write_events(
-    classifier: Classifier, settings: EventSettings, writer: Writer[Event], path: Path
-) -> None:
-    """Find the events in the next file and write each when it has ended."""
-    session = classifier.file_session(path, settings)
+def _find(
+    classifier: Classifier, settings: EventSettings, file: _Begun
+) -> Iterator[Event | Prediction]:
+    """Find the events of a file, or its one prediction."""
+    if file.session is None:
+        yield classifier.predict(file.path, threshold=settings.threshold)
+    else:
+        yield from file.session.detect_file(file.path)
+
+
+def _write_results(writer: Writer[Any], file: _Begun, results: Iterator[Any]) -> None:
+    """Write what is found in the next file as it comes."""
     try:
-        for event in session.detect_file(path):
-            writer.write(event)
+        for result in results:
+            writer.write(result)
     finally:
-        writer.next_file(session.seconds)
+        if file.session is not None:
+            writer.next_file(file.session.seconds)
 
 
-def _write_label_file(
-    classifier: Classifier, settings: EventSettings, files: Mapping[Path, Path], path: Path
-) -> None:
-    """Find the events in the next file and write its own label file, unless nothing was read."""
+def _write_label_file(files: Mapping[Path, Path], file: _Begun, results: Iterator[Event]) -> None:
+    """Write the next file's own label file, unless nothing was read."""
     from earmark.io.files import write_text
 
     lines: list[str] = []
     finished = False
     try:
-        _write_events(classifier, settings, event_writer("audacity", lines.append), path)
+        _write_results(event_writer("audacity", lines.append), file, results)
         finished = True
     finally:
         if finished or lines:
-            write_text(files[path], "".join(line + "\n" for line in lines))
-            if files[path].stem != path.stem:
-                print(f"{path}: its labels are in {files[path]}", file=sys.stderr)
+            path = files[file.path]
+            write_text(path, "".join(line + "\n" for line in lines))
+            if path.stem != file.path.stem:
+                print(f"{file.path}: its labels are in {path}", file=sys.stderr)
 
 
 def _warn_of_suffix(output: Path, lines: Sequence[str]) -> None:
