@@ -27,11 +27,12 @@ import numpy as np
 
 from benchmarks.streams import noise, silero
 from earmark import Classifier
-from earmark.bundled import BASE, ESC10
+from earmark.bundled import BASE, ESC10, FOLDERS, ONNX_NAME
 from earmark.io.decode import read_blocks
 from earmark.io.files import write_text
 from earmark.io.paths import expand
 from earmark.provenance import how
+from earmark.runtime.onnx_engine import OnnxEngine
 from earmark.runtime.workers import several
 
 ROUNDS = 40
@@ -148,6 +149,9 @@ def main() -> None:
     for name, classifier in models.items():
         pieces[f"{name}, live"] = blocks_of(classifier, 0.5)
         pieces[f"{name}, blocks of 5 s"] = blocks_of(classifier, 5.0)
+        in_graph = Classifier(OnnxEngine(FOLDERS[name] / ONNX_NAME, own_front_end=True))
+        pieces[f"{name}, live, the front end in the graph"] = blocks_of(in_graph, 0.5)
+        pieces[f"{name}, blocks of 5 s, the front end in the graph"] = blocks_of(in_graph, 5.0)
         pieces[f"{name}, windows of 3 s every second"] = windows_of(classifier, 3.0)
     pieces |= silero()
     if args.yamnet:
