@@ -29,6 +29,7 @@ def of(path, zone="UTC", **about):
         ("5E90A4D4.WAV", "2020-04-10T16:54:44", ""),
         ("1-100032-A-0.wav", None, ""),
         ("20241331_054500.wav", None, ""),
+        ("20240131_054500-9900.wav", "2024-01-31T05:45:00", ""),  # no zone, but a number
         ("12345678.wav", None, ""),
         ("120240131_0545001.wav", None, ""),
     ],
@@ -83,6 +84,13 @@ def test_the_comment_of_an_audiomoth(tmp_path):
     found = of(with_chunk(tmp_path / "a.wav", b"LIST", data))
     assert found.start == datetime.datetime(2024, 1, 31, 22, 45, tzinfo=UTC)
     assert (found.source, found.recorder) == ("comment", "AudioMoth 24E144085F2569F9")
+
+
+@pytest.mark.parametrize("when", ["31/01/2024 (UTC+99)", "01/01/0001 (UTC+5)"])
+def test_a_comment_with_a_time_that_is_none(tmp_path, when):
+    text = f"Recorded at 01:45:00 {when} by AudioMoth".encode()
+    data = b"INFOICMT" + struct.pack("<I", len(text)) + text
+    assert of(with_chunk(tmp_path / "a.wav", b"LIST", data)).start is None
 
 
 def test_a_manifest_comes_first_and_a_folder_is_a_site(tmp_path):

@@ -5,6 +5,7 @@ Only the chunks of WAV files are looked at, each up to 64 kB, and never a sample
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import zoneinfo
@@ -91,7 +92,10 @@ def origin_of(unit: Unit, path: Path, zone: datetime.tzinfo) -> Origin:
         site = folder
     if start is not None:
         start = start if start.tzinfo else start.replace(tzinfo=zone)
-        start = start.astimezone(datetime.timezone.utc)
+        try:
+            start = start.astimezone(datetime.timezone.utc)
+        except OverflowError:  # of a clock that stands at the end of time
+            start = None
     return Origin(start, source if start else "", site, recorder)
 
 
@@ -114,9 +118,13 @@ def _of_chunks(path: Path) -> Origin:
     except ValueError:
         return Origin()
     hours, _, minutes = (offset or "+0").partition(":")
-    delta = datetime.timedelta(hours=int(hours), minutes=int(f"{hours[0]}{minutes or 0}"))
+    try:
+        delta = datetime.timedelta(hours=int(hours), minutes=int(f"{hours[0]}{minutes or 0}"))
+        start = naive.replace(tzinfo=datetime.timezone(delta))
+    except (ValueError, OverflowError):
+        return Origin()
     recorder = f"AudioMoth {serial}" if serial else "AudioMoth"
-    return Origin(naive.replace(tzinfo=datetime.timezone(delta)), "comment", "", recorder)
+    return Origin(start, "comment", "", recorder)
 
 
 def _of_guano(data: bytes) -> Origin:
@@ -160,7 +168,8 @@ def _of_name(address: str) -> Origin:
         if zone == "Z":
             start = start.replace(tzinfo=datetime.timezone.utc)
         elif zone:
-            start = start.replace(tzinfo=time_zone(zone))
+            with contextlib.suppress(SettingsError):  # digits that are no zone, as a serial number
+                start = start.replace(tzinfo=time_zone(zone))
         return Origin(start, "name", stem[: match.start()].strip(" _-."))
     return Origin()
 
