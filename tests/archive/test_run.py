@@ -11,6 +11,7 @@ from earmark import Classifier
 from earmark.archive import driver, store
 from earmark.archive.collect import Collector
 from earmark.archive.engine import Report
+from earmark.archive.plan import plan_manifest, plan_sources
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from earmark.archive.worker import label_file
@@ -231,6 +232,37 @@ def test_killed_inside_a_file_it_goes_on_there(label, recordings, tmp_path, whol
     label(recordings)
     assert rows(tmp_path / "out") == whole
     assert not list((tmp_path / "out").rglob("progress/*"))
+
+
+def test_killed_before_the_rows_of_a_file_are_written_it_goes_on_there(
+    label, recordings, tmp_path, whole
+):
+    def stopped(unit, setup):
+        if unit.address.endswith("cut.wav"):
+            raise Killed
+        return label_file(unit, setup)
+
+    with pytest.raises(Killed):
+        label(recordings, engine=lambda setup: InProcess(setup, stopped), checkpoint_seconds=0.0)
+    assert rows(tmp_path / "out") == []
+    unit = next(u for u in plan_sources([str(recordings)]).units if u.address.endswith("c.wav"))
+    (folder,) = (tmp_path / "out").rglob("progress")
+    assert (folder / f"{unit.fingerprint}.json").exists()
+    label(recordings)
+    assert rows(tmp_path / "out") == whole
+    assert not list(folder.iterdir())
+
+
+def test_what_was_found_in_a_file_stays_when_it_cannot_be_reached(label, recordings, tmp_path):
+    table = tmp_path / "year.csv"
+    table.write_text("path\nrecordings/a.wav\nrecordings/b.flac\n")
+    label(None, plan=plan_manifest(str(table)))
+    before = rows(tmp_path / "out")
+    assert len({row[0] for row in before}) == 2
+    recordings.rename(tmp_path / "elsewhere")
+    tally, engine = label(None, plan=plan_manifest(str(table)), retry_failed=True)
+    assert (tally.done_before, engine) == (2, None)
+    assert rows(tmp_path / "out") == before
 
 
 def test_scores_of_seconds_on_request(label, recordings, tmp_path):

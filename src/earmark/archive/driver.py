@@ -19,6 +19,7 @@ from earmark.archive.labelled import DIED, HANG, MEMORY, Labelled, failure
 from earmark.archive.plan import Plan, Unit
 from earmark.archive.progress import Progress
 from earmark.archive.result_set import ResultSet
+from earmark.archive.schema import FAILED
 from earmark.archive.store import Writing, new_run
 from earmark.archive.worker import Setup, gone
 from earmark.errors import ArchiveError
@@ -103,6 +104,7 @@ class Run:
         self._deaths: dict[str, tuple[int, int | None]] = {}
         self._false_starts = 0
         self._held: list[Labelled] = []
+        self._settled: list[str] = []
         self._ok = False
         self._progress = Progress(self.progress_folder)
 
@@ -111,6 +113,8 @@ class Run:
         left = []
         for unit in self._plan.units:
             known = self._collector.known(unit.address)
+            if unit.size < 0 and known is not None and known.status != FAILED:
+                continue  # it cannot be reached now; what was found in it then stays
             if not is_done(known, unit.fingerprint, outputs, self._order.retry_failed):
                 left.append(unit)
         self.tally.done_before = len(self._plan.units) - len(left)
@@ -159,12 +163,12 @@ class Run:
             self._archive.write_run(record)
             if left:
                 self._work(left, setup, start, show)
-            self._collector.flush()
+            self._flush()
             outcome = FINISHED
         except KeyboardInterrupt:
             outcome, reason = INTERRUPTED, "by the user"
             self._release()
-            self._collector.flush()
+            self._flush()
             raise
         except ArchiveError as error:
             reason = str(error)
@@ -200,12 +204,12 @@ class Run:
                     busy -= len(report.units)
                     self._take(report)
                 if self._collector.due:
-                    self._collector.flush()
+                    self._flush()
                 show(self.tally)
             self._release()
-            self._collector.flush()
+            self._flush()
         except ArchiveError:
-            self._collector.flush()
+            self._flush()
             raise
         finally:
             engine.stop()
@@ -252,8 +256,15 @@ class Run:
         """Let the archive have what was held back while all failed."""
         for done in self._held:
             self._collector.add(done)
-            self._progress.forget(done.unit.fingerprint)
+            self._settled.append(done.unit.fingerprint)
         self._held = []
+
+    def _flush(self) -> None:
+        """Write what waits; only then is it of no use where these files stood."""
+        self._collector.flush()
+        for file in self._settled:
+            self._progress.forget(file)
+        self._settled = []
 
     def _take_death(self, report: Report) -> None:
         """Give the units of a dead worker to others, or give up the one that kills workers."""
