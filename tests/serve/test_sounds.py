@@ -45,6 +45,11 @@ def test_a_table_of_another_form_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("file,class\na.wav,dog\n")
     with pytest.raises(DatasetError, match="lacks one of the columns"):
         SoundsFolder(tmp_path)
+    whole = "path,label,group,site\na.wav,dog,a,north\n"
+    (tmp_path / "labels.csv").write_text(whole)
+    with pytest.raises(DatasetError, match="has a column site, which the first verdict would"):
+        SoundsFolder(tmp_path)
+    assert (tmp_path / "labels.csv").read_text() == whole
 
 
 def test_the_choice_of_a_model_names_only_what_is_there(tmp_path):

@@ -180,6 +180,11 @@ class SoundsFolder:
                     f"{self.table}: lacks one of the columns {', '.join(_COLUMNS)}; "
                     "choose another folder with --sounds"
                 )
+            if more := [name for name in reader.fieldnames or () if name not in _COLUMNS]:
+                raise DatasetError(
+                    f"{self.table}: has a column {more[0]}, which the first verdict would remove; "
+                    "choose another folder with --sounds"
+                )
             return [Verdict(row["path"], row["label"], row["group"]) for row in reader]
 
 
