@@ -44,7 +44,9 @@ def test_other_names_are_refused_as_after_dns_rebinding(address):
     assert ask(address, "GET", "/api/model", host=f"localhost:{port}")[0] == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://["]
+)
 def test_pages_of_other_origins_are_refused(address, origin):
     answer = ask(address, "POST", "/api/files", b"x", origin=origin)
     assert (answer[0], fault(answer)) == (403, "origin")

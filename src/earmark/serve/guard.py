@@ -103,7 +103,10 @@ class Guard:
     def _same_origin(self, origin: str, headers: dict[str, str]) -> bool:
         if origin in self._access.origins:
             return True
-        there = urlsplit(origin).netloc.lower()
+        try:
+            there = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
         return bool(there) and there in (
             headers.get("host", "").lower(),
             # No page can set this header without being asked for leave first, which is not given.

@@ -111,7 +111,10 @@ class TrainingJob:
         if code < 0:
             self.status = {"state": "idle"}
         else:
-            text = fault or "the training ended without a word; see its terminal"
+            text = fault or (
+                f"the training ended without a word; earmark train {self._sounds.table.name}, in "
+                "the folder of the sounds, says more"
+            )
             self.status = {"state": "failed", "text": text}
 
 
