@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.alerts.desk import Desk
+from earmark.alerts.desk import Desk, file_name
 from earmark.alerts.rules_file import read_rules
 from earmark.alerts.station import Station
 from earmark.errors import SettingsError, StorageError
@@ -184,3 +184,11 @@ def test_a_stream_that_is_followed_keeps_its_events_and_alerts(tmp_path):
     assert [one["event"] for one in alerts] == [row["id"] for row in rows]
     assert [one["clip"] for one in alerts] == [str(tmp_path / "heard" / r["clip"]) for r in rows]
     assert said == []
+
+
+def test_every_target_has_an_outbox_of_its_own():
+    names = ["phone", "Phone", "a b", "a_b", "Küche", "Koche", "手机", "电脑", "../x"]
+    files = [file_name(name) for name in names]
+    assert files[0] == "phone"
+    assert len({file.lower() for file in files}) == len(names)
+    assert not any("/" in file or "." in file for file in files)

@@ -20,6 +20,7 @@ from earmark.alerts.secrets import read_secret, secret_variables
 from earmark.alerts.sender import Sender, Target
 from earmark.alerts.settings import AlertSettings
 from earmark.alerts.webhook import Webhook
+from earmark.io.files import sha256_of_json
 from earmark.io.lock import FolderLock
 from earmark.live.recorder import HeardBlock, RecordedEvent, utc_now
 
@@ -67,10 +68,8 @@ class Desk:
         self._folder_lock = FolderLock(self.folder, "set another outbox in the rules file")
         self._senders: dict[str, Sender] = {}
         for name, target in self._targets.items():
-            file = re.sub(r"[^A-Za-z0-9_-]+", "_", name)
-            outbox = Outbox(
-                self.folder / f"{file}.jsonl", name, most=general.max_waiting, report=report
-            )
+            file = self.folder / f"{file_name(name)}.jsonl"
+            outbox = Outbox(file, name, most=general.max_waiting, report=report)
             self._senders[name] = Sender(
                 outbox, target, report=report, max_age=general.max_age_hours * _HOUR
             )
@@ -166,3 +165,9 @@ class Desk:
         for command in settings.commands:
             targets[command.name] = CommandLine(command, secrets)
         return targets
+
+
+def file_name(target: str) -> str:
+    """Return the name of a target as that of a file; those that look alike get different ones."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", target)
+    return plain if plain == target.lower() else f"{plain}-{sha256_of_json(target)[:8]}"
