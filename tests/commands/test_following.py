@@ -110,7 +110,8 @@ def test_wrong_flags_are_refused_in_one_line(folder, words, part):
 
 
 @pytest.mark.parametrize(
-    ("given", "size"), [("10MB", 10**7), ("1.5gb", 1_500_000_000), ("20000000", 2 * 10**7)]
+    ("given", "size"),
+    [("10MB", 10**7), ("1.5gb", 1_500_000_000), ("20000000", 2 * 10**7), ("9b", 9)],
 )
 def test_sizes(given, size):
     from earmark.commands.following import _size
