@@ -88,3 +88,10 @@ def test_what_is_not_of_this_version_is_said_in_one_line(kept, change, part):
     path: Path = kept / "heard" / "events.jsonl"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     assert_one_line(results("--format", "csv", cwd=kept), part)
+
+
+def test_no_answer_takes_the_place_of_what_was_kept(kept):
+    before = (kept / "heard/events.jsonl").read_bytes()
+    done = results("--format", "jsonl", "--output_file", "heard/events.jsonl", cwd=kept)
+    assert_one_line(done, "heard/events.jsonl")
+    assert (kept / "heard/events.jsonl").read_bytes() == before

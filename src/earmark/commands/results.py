@@ -113,9 +113,10 @@ def _answer(archive: Archive, args: argparse.Namespace) -> int:
     if args.list:
         return _list(archive)
     sets = _chosen(archive, args.set)
+    own = [path for path in Path(args.archive).iterdir() if path.is_file()]
     for output in filter(None, (args.output_file, args.summary)):
         if output == args.summary or not args.per_file:
-            refuse_output(Path(output), [])
+            refuse_output(Path(output), own)
     questions = Questions(archive, sets)
     if args.summary:
         from earmark.archive.summary import write_summary
