@@ -199,6 +199,12 @@ def test_a_missing_directory_is_named(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
+def test_a_file_is_no_model_directory(tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"mine\.onnx: is a file; give the model directory"):
+        load_model(tmp_path / "mine.onnx")
+
+
 def flat(model, without):
     """What earlier versions wrote: the network's settings beside the others, some not yet."""
     values = {**model, **model["network"]}

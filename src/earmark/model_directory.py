@@ -231,6 +231,8 @@ def _chosen(settings: Any) -> dict[str, Any]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
+    if folder.is_file():
+        raise ModelError(f"{folder}: is a file; give the model directory that training wrote")
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model directory; give one that training wrote")
     try:

@@ -79,6 +79,7 @@ def test_samples_that_are_not_finite_count_as_silence(tmp_path):
     ("words", "part"),
     [
         (["-", "--file", "x"], "two sources"),
+        (["x.wav"], "say --file x.wav"),
         (["--realtime"], "needs --file"),
         (["--file", "x", "--sample_rate", "8000"], "--sample_rate"),
         (["--file", "x", "--device", "y"], "--device"),

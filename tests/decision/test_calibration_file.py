@@ -23,7 +23,9 @@ def test_a_calibration_is_read_as_it_was_written(path, identity):
 
 
 def test_one_for_other_weights_is_refused(path):
-    with pytest.raises(ModelError, match=r"room\.json: was fitted for other weights"):
+    with pytest.raises(
+        ModelError, match=r"room\.json: was fitted for other weights; give the model"
+    ):
         read_calibration(path, "b" * 64)
 
 

@@ -163,7 +163,7 @@ def test_a_class_that_is_sure_of_itself_is_named(room):
 BAD = {
     "no rate": ("monday.wav", 0.0, "false_alarms_per_hour must be above 0, got 0"),
     "no number": ("monday.wav", float("nan"), "false_alarms_per_hour must be above 0"),
-    "ten seconds": ("short.wav", 1.0, "10 s of background are too few for 1 false alarms an hour"),
+    "ten seconds": ("short.wav", 1.0, "10 s of background are too few for 1 false alarm an hour"),
     "silence": ("silent.wav", 60.0, "silent.wav: is silent"),
     "no file": ("gone.wav", 60.0, "gone.wav"),
 }
@@ -208,7 +208,7 @@ def test_the_command_writes_a_file_that_stream_and_predict_take(own_run, own, tm
     done = call_here("earmark", *words, *more, *events, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "recall: " in done.stdout
-    assert "wrote room.json" in done.stdout
+    assert f"--model {own_run} --calibration room.json" in done.stdout.splitlines()[-1]
     content = json.loads((tmp_path / "room.json").read_text())
     assert content["classes"] == ["high", "low", "middle"]
     assert content["fitted"]["false_alarms_per_hour"] == 500

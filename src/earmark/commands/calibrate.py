@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(_lay_out(fit, len(found.files))))
     for note in fit.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(f"wrote {args.out}; use it with: earmark stream --calibration {args.out}")
+    use = ["earmark", "stream", *(["--model", args.model_dir] if args.model_dir else [])]
+    print(f"wrote {args.out}; use it with: {shlex.join([*use, '--calibration', args.out])}")
     return 0
 
 

@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         nargs="?",
-        choices=("-",),
         metavar="-",
         help="read standard input: audio in any format, or raw samples with --sample_rate; "
         "without it, the microphone",
@@ -165,6 +164,11 @@ def _station(
 
 def _refuse_odd(args: argparse.Namespace) -> None:
     """Refuse flags that contradict each other, before a model is loaded."""
+    if args.source not in (None, "-"):
+        raise SettingsError(
+            f"{args.source}: stream reads - (standard input) or a microphone; "
+            f"for a file say --file {args.source}"
+        )
     if args.source and args.file:
         raise SettingsError("- and --file name two sources; leave out one")
     if args.realtime and not args.file:

@@ -83,7 +83,10 @@ def read_calibration(path: Path, identity: str = "", *, classes: Sequence[str] =
         raise ModelError(f"{path}: is not valid ({error}); calibrate again") from None
     its = content.get("identity")
     if identity and its and identity != its:
-        raise ModelError(f"{path}: was fitted for other weights; calibrate this model itself")
+        raise ModelError(
+            f"{path}: was fitted for other weights; "
+            "give the model it was fitted for, or calibrate this one"
+        )
     return _of_classes(path, calibration, content.get("classes"), classes)
 
 

@@ -163,7 +163,8 @@ def fit_background(
     _refuse_sounding(background, recordings, events)
     if hours * rate < _ENOUGH:
         raise AudioError(
-            f"{_say_length(hours)} of background are too few for {rate:g} false alarms an hour: "
+            f"{_say_length(hours)} of background are too few for {rate:g} "
+            f"false alarm{'s' * (rate != 1)} an hour: "
             f"give at least {_say_length(1 / rate)}, better {_say_length(3 / rate)}"
         )
     thresholds = raise_thresholds(judge, recordings, own, max(1.0, hours * rate))
@@ -363,9 +364,13 @@ def _notes(hours: float, rate: float) -> tuple[str, ...]:
         return ()
     return (
         f"{_say_length(hours)} are too few to be sure of {rate:g} an hour: even with no false "
-        f"alarm in them the rate may be up to {sure / hours:.2g} (95 %); give "
+        f"alarm in them the rate may be up to {_say_rate(sure / hours)} (95 %); give "
         f"{_say_length(sure / rate)}",
     )
+
+
+def _say_rate(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.2g}"  # 150, not 1.5e+02
 
 
 def _say_length(hours: float) -> str:
