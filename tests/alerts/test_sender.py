@@ -101,12 +101,15 @@ def test_a_fault_of_ours_stops_nothing(tmp_path):
     assert "failed with KeyError ('x'); please report it" in bench.said[1]
 
 
-@pytest.mark.parametrize("answers", [[StoppedError("phone")] * 10_000, away(10_000)])
+MANY = 300_000  # answers, more than a sender gets before it is told to end
+
+
+@pytest.mark.parametrize("answers", [[StoppedError("phone")] * MANY, away(MANY)])
 def test_what_cannot_be_delivered_waits_for_the_next_start(tmp_path, answers):
     path = tmp_path / "box.jsonl"
     bench = Bench(path, Fake(*answers), waiting=2)
     bench.sender._pause = type(bench.sender._stop).wait
     bench.sender.start()
-    assert until(lambda: len(bench.target.answers) < 10_000)
+    assert until(lambda: len(bench.target.answers) < MANY)
     assert bench.sender.close(0.05) == 2
     assert Bench(path, Fake(), waiting=0).run() == ["ab-0.1", "ab-1.1"]
