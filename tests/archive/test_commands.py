@@ -6,7 +6,9 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
+import soundfile
 
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
@@ -61,10 +63,11 @@ def test_killed_and_called_again_the_rows_are_the_same(archive, recordings, mode
 @pytest.mark.parametrize(
     ("limit", "cause"), [(("--memory_mb", 1), "memory"), (("--hang_seconds", 1e-6), "hang")]
 )
-def test_a_worker_beyond_its_limits_is_ended_and_its_file_a_row(
-    recordings, model, tmp_path, limit, cause
-):
-    command = words(recordings / "south", model, "out")
+def test_a_worker_beyond_its_limits_is_ended_and_its_file_a_row(model, tmp_path, limit, cause):
+    (tmp_path / "long").mkdir()  # so long that it is not done before the limits are looked at
+    samples = 0.1 * np.random.default_rng(0).standard_normal(900 * 8_000)
+    soundfile.write(tmp_path / "long" / "y.wav", samples, 8_000)
+    command = words(tmp_path / "long", model, "out")
     done = call_here("earmark", *command, *limit, "--workers", 1, cwd=tmp_path)
     assert done.returncode == 1
     assert "all 1 files failed" in done.stderr.splitlines()[-1]
