@@ -117,8 +117,8 @@ endless stream. `earmark predict` and `earmark.load()` take it where no other mo
   fold and 200 generated negatives, of which 5 % may pass
 - fingerprint `{model["fingerprint"]}`
 
-A clip needs about a second and a half: of shorter ones the network has heard too little when they end, and they are
-often `none of these`. Silence added behind such a clip helps.
+A clip needs about a second and a half: of shorter ones the network has heard too little when they
+end, and they are often `none of these`. Silence added behind such a clip helps.
 
 ## Where its knowledge comes from
 
