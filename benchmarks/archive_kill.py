@@ -3,7 +3,7 @@
 A folder is made of clips of ESC-50, of damaged ones (tools/mutate_recordings.py), and of odd shapes
 and names. It is labelled once without a kill and once with so many: of the process that was
 called, of one of its workers, or with Ray of any of its processes. Then the same command goes on,
-until there is nothing left to do.
+until there is nothing left to do. If that is before all kills, it begins anew in another folder.
 
     python benchmarks/archive_kill.py --files 2000 --kills 50 --engine local
 """
@@ -11,6 +11,7 @@ until there is nothing left to do.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -59,20 +60,27 @@ def main() -> int:
     recordings = args.folder / "recordings"
     if not recordings.is_dir():
         make_recordings(recordings, args.files, args.seed)
-    plain, killed = args.folder / "plain", args.folder / f"killed-{args.engine}"
+    plain = args.folder / "plain"
     label = [sys.executable, "-m", "earmark.cli", "label", str(recordings)]
     label += ["--workers", str(args.workers), "--model_dir", args.model_dir]
     if not plain.exists():
         subprocess.run([*label, "--out", str(plain)], check=True)
-    shutil.rmtree(killed, ignore_errors=True)
     rng = random.Random(args.seed)
-    begun = time.monotonic()
-    command = [*label, "--out", str(killed), "--engine", args.engine, "--checkpoint_seconds", "5"]
-    counts, starts = run_killed(command, args.kills, args.every, rng, args.folder)
-    took = time.monotonic() - begun
-    print(f"# Kills ({args.engine})\n")
-    print(f"{sum(counts.values())} kills in {took:.0f} s, {starts} starts: {dict(counts)}\n")
-    wrong = compare(plain, killed)
+    counts: Counter[str] = Counter()
+    wrong = 0
+    print(f"# Kills ({args.engine})\n", flush=True)
+    while (left := args.kills - sum(counts.values())) > 0:
+        killed = args.folder / f"killed-{args.engine}"
+        shutil.rmtree(killed, ignore_errors=True)
+        begun = time.monotonic()
+        command = [*label, "--out", str(killed), "--engine", args.engine]
+        command += ["--checkpoint_seconds", "5"]
+        some, starts = run_killed(command, left, args.every, rng, args.folder)
+        took = time.monotonic() - begun
+        counts += some
+        print(f"{sum(some.values())} kills in {took:.0f} s, {starts} starts: {dict(some)}\n")
+        wrong += compare(plain, killed)
+    print(f"\n{sum(counts.values())} kills in all: {dict(counts)}")
     print("\n".join(["", *how(" ".join(["python", *sys.argv]))]))
     return 1 if wrong else 0
 
@@ -130,19 +138,16 @@ def make_odd(folder: Path, one: Path, two: Path) -> int:
 def run_killed(
     command: list[str], kills: int, every: float, rng: random.Random, folder: Path
 ) -> tuple[Counter[str], int]:
-    """Run a command over and over until it ends by itself, with kills; return them, and starts."""
+    """Run a command over and over until all is done, with kills; return them, and starts."""
     counts: Counter[str] = Counter()
     with (folder / "killed.log").open("ab") as log:
         for start in range(1, MOST_STARTS):
             process = subprocess.Popen(command, stderr=log, stdout=log, start_new_session=True)
             while process.poll() is None:
-                wait = rng.expovariate(1 / every) if sum(counts.values()) < kills else every
-                try:
-                    process.wait(max(0.5, wait))
-                    continue
-                except subprocess.TimeoutExpired:
-                    pass
-                if sum(counts.values()) >= kills:
+                more = sum(counts.values()) < kills
+                wait = max(0.5, rng.expovariate(1 / every)) if more else None
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(wait)
                     continue
                 name, target = choose(process.pid, rng)
                 try:
@@ -150,11 +155,8 @@ def run_killed(
                     counts[name] += 1
                 except ProcessLookupError:
                     continue
-            if process.returncode == 0 and sum(counts.values()) >= kills:
+            if process.returncode == 0:
                 return counts, start
-            if process.returncode == 0:  # all is done before all kills: begin anew, go on killing
-                out = Path(command[command.index("--out") + 1])
-                raise SystemExit(f"{out}: finished after {dict(counts)}; give more files")
             stop_left(process.pid)
     raise SystemExit("does not come to an end")
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import earmark
 
 ROOT = Path(earmark.__file__).parent
@@ -124,6 +126,15 @@ def test_modules_import_only_from_layers_before_their_own():
         if LAYERS.index(layer(target)) > LAYERS.index(layer(name))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("words", "home"),
+    [("fcntl.flock", "io.lock"), ("sched_getaffinity", "runtime.workers"), ("[kmgt]", "io.sizes")],
+)
+def test_what_stands_once(words, home):
+    at = [name for name, tree in modules() if words in ast.unparse(tree)]
+    assert at == [home]
 
 
 def test_no_command_imports_another():

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from earmark import Classifier
-from earmark.archive import driver, store
+from earmark.archive import collect, driver, store
 from earmark.archive.collect import Collector
 from earmark.archive.engine import Report
 from earmark.archive.plan import plan_manifest, plan_sources
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from earmark.archive.worker import label_file
-from earmark.errors import ArchiveError
+from earmark.errors import ArchiveError, StorageError
 from tests.archive.conftest import InProcess
 from tests.processes import Killed
 from tests.runtime.builders import SETTINGS
@@ -205,6 +205,47 @@ def test_a_file_that_kills_workers_is_given_up(label, recordings, tmp_path, caus
     assert tally.deaths == (1 if cause else 3)
 
 
+def test_what_was_found_in_a_file_stays_when_it_hangs_later(label, recordings, tmp_path, whole):
+    label(recordings)
+    hanging = type("Dying", (Dying,), {"cause": "hang"})
+    tally, _ = label(recordings, engine=hanging, outputs=("events", "scores"))
+    assert tally.causes["hang"] == 1
+    assert rows(tmp_path / "out") == whole
+    assert statuses(tmp_path / "out")["b.flac"] == ("ok", None)
+    _, engine = label(recordings, outputs=("events", "scores"))  # tries it again
+    assert engine.labelled == [str(recordings / "b.flac")]
+    os.utime(recordings / "b.flac", ns=(1, 1))  # another file: what was found is not of it
+    label(recordings, engine=hanging)
+    assert statuses(tmp_path / "out")["b.flac"] == ("failed", "hang")
+
+
+@pytest.mark.parametrize("moment", ["when it has opened them", "when it has their names"])
+def test_parts_that_are_joined_while_they_are_read(
+    label, recordings, tmp_path, monkeypatch, whole, moment
+):
+    monkeypatch.setattr(Collector, "due", property(lambda self: self.waiting > 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "_like_sizes", lambda _: [])
+        label(recordings)
+    archive = Archive(tmp_path / "out")
+    (results,) = archive.sets
+    before = archive.parts(results)
+    assert len(before) == 8
+    if moment == "when it has their names":
+        listings = iter([before])
+        listed = Archive._parts
+        patched = lambda *words: next(listings, None) or listed(*words)  # noqa: E731
+        label(recordings, outputs=("events", "scores"))
+        monkeypatch.setattr(Archive, "_parts", patched)
+        questions = Questions(archive, [results])
+    else:
+        questions = Questions(archive, [results])
+        label(recordings, outputs=("events", "scores"))
+    assert not {part.name for part in before} & {part.name for part in archive.parts(results)}
+    question = "SELECT path, label, onset_seconds, offset_seconds, score FROM events ORDER BY ALL"
+    assert list(questions.sql(question).rows) == whole
+
+
 def test_a_worker_that_is_killed_costs_nothing(label, recordings, tmp_path, whole):
     tally, _ = label(recordings, engine=type("Dying", (Dying,), {"times": 2}))
     assert tally.deaths == 2
@@ -307,7 +348,7 @@ def test_settings_lie_side_by_side(label, recordings, tmp_path):
 
 def test_two_runs_at_once_and_other_folders_are_refused(label, recordings, tmp_path):
     label(recordings)
-    with store.Writing(tmp_path / "out"), pytest.raises(ArchiveError, match="by another run"):
+    with store.Writing(tmp_path / "out"), pytest.raises(StorageError, match="give another --out"):
         store.Writing(tmp_path / "out")
     with pytest.raises(ArchiveError, match="holds other things"):
         store.Writing(recordings)

@@ -107,13 +107,3 @@ def test_what_was_found_before_a_kill_is_there(folder):
 def test_wrong_flags_are_refused_in_one_line(folder, words, part):
     assert_one_line(stream("--file", "long.wav", *words, cwd=folder), part)
     assert not (folder / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "size"),
-    [("10MB", 10**7), ("1.5gb", 1_500_000_000), ("20000000", 2 * 10**7), ("9b", 9)],
-)
-def test_sizes(given, size):
-    from earmark.commands.following import _size
-
-    assert _size(given) == size

@@ -30,11 +30,10 @@ from earmark.archive.schema import (
     second_rows,
     source_columns,
 )
-from earmark.archive.store import Part, Writing, entries, highest_entry
+from earmark.archive.store import LARGEST_BYTES, Part, Writing, entries, highest_entry
 
 FLUSH_SECONDS = 15.0
 _FLUSH_ROWS = 200_000
-_LARGEST_BYTES = 128 << 20  # a part that is larger is joined no more
 _JOINED = 8  # parts
 
 
@@ -81,7 +80,13 @@ class Collector:
         return self._known.get(address.encode("utf-8", "surrogateescape"))
 
     def add(self, done: Labelled) -> None:
-        """Take a finished file, whether it failed or not."""
+        """Take a finished file, whether it failed or not.
+
+        One that was labelled before and now fails, as it is, keeps the rows that it has.
+        """
+        before = self.known(done.unit.address)
+        if done.failed and _holds(before, done.unit.fingerprint):
+            return
         entry, self._next = self._next, self._next + 1
         row = {**done.row, "entry": entry, "run": self._run, **self._results.columns}
         self._rows[FILES].append(row)
@@ -175,6 +180,11 @@ class Collector:
                 yield batch.filter(keep)
 
 
+def _holds(known: Known | None, file: str) -> bool:
+    """Tell whether something was found in this very file."""
+    return known is not None and known.file == file and known.status != FAILED
+
+
 def is_done(known: Known | None, file: str, outputs: Sequence[str], retry_failed: bool) -> bool:
     """Tell whether a file needs no more work.
 
@@ -196,7 +206,7 @@ def _like_sizes(parts: Sequence[Part]) -> list[Part]:
     group: list[Part] = []
     total = 0
     for part in sorted(parts, key=lambda part: part.size):
-        if part.size > _LARGEST_BYTES or (len(group) >= _JOINED and part.size > total):
+        if part.size > LARGEST_BYTES or (len(group) >= _JOINED and part.size > total):
             break
         if group and part.size > 4 * max(total, 1) / len(group) and len(group) < _JOINED:
             group, total = [], 0  # of another size; the smaller ones wait for more

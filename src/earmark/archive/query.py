@@ -15,11 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from earmark.archive.result_set import ResultSet
-from earmark.archive.schema import EMBEDDINGS, EVENTS, FILES, SCORES, schema_of
-from earmark.archive.store import Archive
+from earmark.archive.schema import EVENTS, FILES, TABLES, schema_of
+from earmark.archive.store import Archive, Source
 from earmark.errors import ArchiveError
 
 ORDER = "model, calibration, settings, path, entry"  # of files
@@ -43,7 +44,8 @@ class Answer:
 class Questions:
     """The tables `files` and `events`, and where there are any `scores` and `embeddings`.
 
-    Of each address the row that was written last counts, and the events that belong to it.
+    Of each address the row that was written last counts, and the events that belong to it. What a
+    run adds or joins from here on changes nothing.
 
     Args:
         archive: the archive.
@@ -58,18 +60,15 @@ class Questions:
         self._errors = duckdb.Error
         self._duckdb = duckdb
         self._connection = duckdb.connect(":memory:")
-        paths = {
-            table: [path for one in sets for path in archive.table_paths(one, table)]
-            for table in (FILES, EVENTS, SCORES, EMBEDDINGS)
-        }
-        current = pa.table({"entry": _current(paths[FILES])})
+        opened = [archive.opened(one) for one in sets]
+        sources = {table: [source for one in opened for source in one[table]] for table in TABLES}
+        current = pa.table({"entry": _current(sources[FILES])})
         self._connection.register("_current", current)
-        for table, found in paths.items():
+        for table, found in sources.items():
             if not found and table not in (FILES, EVENTS):
                 continue
-            schema = None if found and table in (SCORES, EMBEDDINGS) else schema_of(table, ())
-            rows = ds.dataset([str(path) for path in found], schema=schema, format="parquet")
-            self._connection.register(f"_{table}", rows)
+            schema = schema_of(table, ()) if table in (FILES, EVENTS) else None
+            self._connection.register(f"_{table}", _rows(found, schema))
             self._connection.execute(
                 f"CREATE VIEW {table} AS SELECT * FROM _{table} SEMI JOIN _current USING (entry)"
             )
@@ -153,12 +152,25 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _current(paths: Sequence[Path]) -> pa.Array:
+def _rows(sources: Sequence[Source], schema: pa.Schema | None) -> ds.Dataset:
+    """Return tables as one, with the columns of the first where none are given."""
+    parquet, here = ds.ParquetFileFormat(), fs.LocalFileSystem()
+    parts = [
+        parquet.make_fragment(str(source), here)
+        if isinstance(source, Path)
+        else parquet.make_fragment(source)
+        for source in sources
+    ]
+    schema = schema or parts[0].physical_schema
+    return ds.FileSystemDataset(parts, schema, parquet, here)
+
+
+def _current(sources: Sequence[Source]) -> pa.Array:
     """Return the entries that count: the highest of each address in each set."""
     latest: dict[tuple[Any, ...], int] = {}
     names = ["entry", "path", "path_bytes", "model", "calibration", "settings"]
-    for path in paths:
-        for batch in pq.ParquetFile(path).iter_batches(columns=names):
+    for source in sources:
+        for batch in pq.ParquetFile(source).iter_batches(columns=names):
             columns = [
                 column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
                 for column in batch.columns

@@ -21,11 +21,10 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +33,7 @@ from earmark.archive.result_set import ResultSet, of_folder
 from earmark.archive.schema import FILES, SCHEMA, TABLES
 from earmark.errors import ArchiveError
 from earmark.io.files import make_folder, write_json, write_whole
+from earmark.io.lock import FolderLock
 from earmark.provenance import now
 
 FORMAT = "earmark-archive"
@@ -41,6 +41,9 @@ _REPLACES = b"earmark.replaces"
 _SCHEMA = b"earmark.schema"
 _SUFFIX = ".parquet"
 _LISTINGS = 10
+LARGEST_BYTES = 128 << 20  # a part that is larger is joined no more
+
+Source: TypeAlias = "Path | pa.NativeFile"  # of a table: by its name, or held open
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,30 @@ class Archive:
         paths = [self.table_path(results, table, part.name) for part in self.parts(results)]
         return [path for path in paths if path.exists()]
 
+    def opened(self, results: ResultSet) -> dict[str, list[Source]]:
+        """Return the tables of a set as they are now, whatever a run joins while they are read.
+
+        Parts that may be joined are held open, which keeps them; the others stay.
+
+        Raises:
+            ArchiveError: a part is damaged.
+        """
+        for _ in range(_LISTINGS):
+            with contextlib.suppress(FileNotFoundError):  # joined with others meanwhile: look again
+                return self._opened(results)
+        raise ArchiveError(f"{self.folder}: changes too fast to be read; try again")
+
+    def _opened(self, results: ResultSet) -> dict[str, list[Source]]:
+        found: dict[str, list[Source]] = {table: [] for table in TABLES}
+        for part in self.parts(results):
+            for table in TABLES:  # files last: it goes first, so with it all the others were there
+                path = self.table_path(results, table, part.name)
+                if table != FILES and not path.exists():
+                    continue
+                small = part.size <= LARGEST_BYTES
+                found[table].append(pa.OSFile(os.fsencode(path)) if small else path)
+        return found
+
 
 class Writing(Archive):
     """The folder of an archive, held by one run.
@@ -148,7 +175,8 @@ class Writing(Archive):
         folder: the folder; a new one or an empty one becomes an archive.
 
     Raises:
-        ArchiveError: another run holds it, it holds other things, or it is of another version.
+        ArchiveError: it holds other things, or it is of another version.
+        StorageError: another run holds it.
         OSError: it cannot be written.
     """
 
@@ -161,7 +189,7 @@ class Writing(Archive):
                     f"{folder}: holds other things than an archive, such as {others[0]}; give "
                     "--out a new folder"
                 )
-        self._lock = _lock(folder)
+        self._lock = FolderLock(folder, "give another --out")
         try:
             if not (folder / "archive.json").exists():
                 about = {"format": FORMAT, "schema": SCHEMA, "created": now()}
@@ -173,7 +201,7 @@ class Writing(Archive):
 
     def close(self) -> None:
         """Let another run write."""
-        self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> Writing:
         return self
@@ -320,31 +348,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise ArchiveError(f"{path}: is no object of JSON, it was edited")
     return content
-
-
-def _lock(folder: Path) -> Any:
-    """Hold a folder; a system lets go of it when the process ends, however it does."""
-    path = folder / ".lock"
-    file = path.open("a+", encoding="utf-8")
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        who = file.read().strip() or "another process"
-        file.close()
-        raise ArchiveError(
-            f"{folder}: is written by another run ({who}); wait for it, or give another --out"
-        ) from None
-    file.seek(0)
-    file.truncate()
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}\n")
-    file.flush()
-    return file

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from earmark.commands.flags import add_cache_dir
 from earmark.errors import RunError
+from earmark.io.sizes import show_size
 
 if TYPE_CHECKING:
     from earmark.data.cache.store import FeatureCache, Holding
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show, limit or clear the cache; return the exit code."""
-    from earmark.data.cache.place import parse_size, show_size
+    from earmark.data.cache.place import parse_limit
     from earmark.data.cache.store import FeatureCache
 
     if args.clear and args.max_size is not None:
@@ -42,15 +43,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{cache.folder}: cleared, {show_size(cache.clear())} set free")
         return 0
     if args.max_size is not None:
-        cache.set_limit(parse_size(args.max_size))
+        cache.set_limit(parse_limit(args.max_size))
     print("\n".join(_describe(cache)))
     return 0
 
 
 def _describe(cache: FeatureCache) -> list[str]:
     """Lay out what the cache holds."""
-    from earmark.data.cache.place import show_size
-
     holdings = cache.holdings()
     size = show_size(sum(holding.size for holding in holdings))
     lines = [f"{cache.folder}: {size} of at most {show_size(cache.max_bytes)}"]
@@ -60,8 +59,6 @@ def _describe(cache: FeatureCache) -> list[str]:
 
 
 def _row(holding: Holding) -> str:
-    from earmark.data.cache.place import show_size
-
     front_end = holding.front_end
     names = ("sample_rate", "n_fft", "hop_length", "n_mels")
     what = ", ".join(f"{name} {front_end[name]}" for name in names if name in front_end)

@@ -8,10 +8,8 @@ import re
 from pathlib import Path
 
 from earmark.errors import SettingsError
+from earmark.io.sizes import parse_size
 from earmark.live.keeper import KeepSettings
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?b?)", re.IGNORECASE)
 
 
 def add_following(parser: argparse.ArgumentParser) -> None:
@@ -98,11 +96,10 @@ def refuse_odd_following(args: argparse.Namespace) -> None:
 
 
 def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give one as 500MB or 2GB")
-    unit = match[2].lower()
-    return round(float(match[1]) * _UNITS[unit if unit in _UNITS else f"{unit}b"])
+    try:
+        return parse_size(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _time(text: str) -> datetime.datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shlex
 import signal
 import sys
@@ -125,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     from earmark.archive.result_set import result_set
     from earmark.archive.store import Writing
     from earmark.archive.worker import Setup
+    from earmark.runtime.workers import cores_here
 
     settings, zone = event_settings(args), time_zone(args.time_zone)
     cores = cores_here()
@@ -224,13 +224,6 @@ def refuse_without_archive() -> None:
         import pyarrow  # noqa: F401
     except ModuleNotFoundError as error:
         raise EarmarkError(f"archives need {error.name}; pip install 'earmark[archive]'") from None
-
-
-def cores_here() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _say_plan(plan: Plan) -> None:

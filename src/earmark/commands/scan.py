@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from earmark.commands.printing import print_found, print_line
 from earmark.errors import EarmarkError
+from earmark.io.sizes import show_size
 from earmark.output.writer import csv_line
 
 if TYPE_CHECKING:
@@ -65,15 +65,14 @@ def run(args: argparse.Namespace) -> int:
     from earmark.classifier import Classifier
     from earmark.io.files import write_text
     from earmark.io.outputs import refuse_output
+    from earmark.runtime.workers import cores_here
 
     zone = time_zone(args.time_zone)
     classifier = Classifier.load(args.model_dir)
     plan = plan_sources(args.sources)
     if args.output_file:
         refuse_output(Path(args.output_file), [unit.address for unit in plan.units])
-    workers = args.workers or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    workers = args.workers or cores_here()
 
     def show(count: int) -> None:
         if count % _EVERY == 0:
@@ -99,7 +98,7 @@ def lines(report: Report, workers: int) -> list[str]:
     """Return what is said of a folder."""
     size = sum(max(0, one.unit.size) for one in report.files)
     said = [
-        f"{len(report.files)} files, {_hours(report.seconds)} of audio, {_bytes(size)}",
+        f"{len(report.files)} files, {_hours(report.seconds)} of audio, {show_size(size)}",
         f"sample rates: {_counted(report.counts(lambda one: one.sample_rate), ' Hz')}",
         f"channels: {_counted(report.counts(lambda one: one.channels), '')}",
     ]
@@ -130,7 +129,7 @@ def lines(report: Report, workers: int) -> list[str]:
         said.append(
             f"labelling: about {_hours(estimate.seconds)} with {workers} workers "
             f"({estimate.speed:.0f} times real time each, measured on {estimate.probed:.0f} s), "
-            f"about {_bytes(estimate.size)} of results"
+            f"about {show_size(estimate.size)} of results"
         )
     return said
 
@@ -176,11 +175,3 @@ def _hours(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from earmark.errors import StorageError
 from earmark.io.files import make_folder
+from earmark.provenance import now
 
 _NAME = ".lock"
 
@@ -37,7 +39,7 @@ class FolderLock:
             raise StorageError(f"{folder}: is in use by {who}; end it, or {remedy}") from None
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(f"process {os.getpid()}\n")
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}\n")
         self._file.flush()
 
     def release(self) -> None:

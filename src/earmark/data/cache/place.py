@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 from earmark.errors import SettingsError
 from earmark.io.files import write_json
+from earmark.io.sizes import parse_size
 
 VARIABLE = "EARMARK_CACHE"
 DEFAULT_MAX_BYTES = 20 * 10**9
 LEAST_MAX_BYTES = 10**6
 _LIMIT = "limit.json"
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
@@ -49,28 +49,16 @@ def cache_folder(given: str | Path | None = None) -> Path:
         ) from None
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes that a size such as `20GB`, `500 MB` or `1.5e9` stands for.
+def parse_limit(text: str) -> int:
+    """Return the bytes that the cache may hold at most, as `20GB`.
 
     Raises:
         SettingsError: it is no size, or below 1 MB.
     """
-    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)b?\s*", text.lower())
-    try:
-        size = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    except (ValueError, OverflowError):
-        size = 0.0
-    if not LEAST_MAX_BYTES <= size < 2**63:
-        raise SettingsError(f"--max_size must be a size of at least 1MB, as 20GB, got {text!r}")
-    return int(size)
-
-
-def show_size(size: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size / 10**3:.1f} kB"
+    with contextlib.suppress(SettingsError):
+        if (size := parse_size(text)) >= LEAST_MAX_BYTES:
+            return size
+    raise SettingsError(f"--max_size must be a size of at least 1MB, as 20GB, got {text!r}")
 
 
 def read_limit(folder: Path) -> int:

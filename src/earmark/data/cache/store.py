@@ -23,8 +23,9 @@ import soxr
 
 from earmark.config import FrontEndSettings, to_json
 from earmark.data.cache.packs import SUFFIX, Entry, Pack, Stored, write_pack
-from earmark.data.cache.place import cache_folder, limit_file, read_limit, show_size, write_limit
+from earmark.data.cache.place import cache_folder, limit_file, read_limit, write_limit
 from earmark.io.files import make_folder, sha256_of_json
+from earmark.io.sizes import show_size
 
 # To be raised when decoding, resampling or the front end gives other frames than before.
 VERSION = 1
