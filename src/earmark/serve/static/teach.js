@@ -2,6 +2,7 @@
 
 import { ask, askJson, clock, find, make, post, say } from "./dom.js";
 import { openMicrophone } from "./microphone.js";
+import { Panel } from "./panel.js";
 import { toWav } from "./wav.js";
 
 const LOOK_MS = 1000;
@@ -24,7 +25,6 @@ export class Teach {
     this.order = []; // ids of events, as they were judged
     this.build();
     events.onjudge = (event, place, row) => this.offer(event, place, row);
-    document.addEventListener("keydown", (event) => this.key(event));
   }
 
   build() {
@@ -48,7 +48,7 @@ export class Teach {
     this.undo.onclick = () => this.takeBack();
     this.review = make("button", { type: "button", id: "review", text: "Review, least certain first" });
     this.review.onclick = () => this.beginReview();
-    this.reviewing = make("div", { class: "review", id: "reviewing", hidden: true, role: "group", tabindex: "-1", "aria-label": "Review of an event" });
+    this.panel = new Panel({ undo: () => this.takeBack(), close: () => this.review.focus() });
     this.train = make("button", { type: "button", class: "primary", id: "train", text: "Train" });
     this.train.onclick = () => this.act("api/teach/train");
     this.stop = make("button", { type: "button", class: "plain", text: "Stop", hidden: true });
@@ -69,7 +69,7 @@ export class Teach {
     element.replaceChildren(
       make("div", { class: "title" }, make("h2", { id: "teach-title", text: "Teach" }), this.undo),
       this.trouble,
-      this.reviewing,
+      this.panel.element,
       make(
         "div",
         { class: "teach" },
@@ -319,7 +319,7 @@ export class Teach {
     if (!known) return;
     known.row.classList.remove("judged");
     this.offer(known.event, known.place.place, known.row);
-    if (!this.reviewing.hidden) this.beginReview(id);
+    if (this.panel.shown) this.beginReview(id);
   }
 
   /** Show the event that is least certain, or a certain one, to judge it by keys. */
@@ -329,67 +329,19 @@ export class Teach {
       .filter((event) => event.clip && !this.judged.has(event.id))
       .sort((a, b) => a.score - a.threshold - (b.score - b.threshold));
     const event = id ? this.events.known.get(id)?.event : waiting[0];
-    this.reviewed = event ?? null;
     if (!event) {
-      this.reviewing.hidden = true;
+      this.panel.hide();
       say(this.trouble, this.events.known.size ? "All events are judged." : "There are no events yet.");
       return;
     }
     const names = [...new Set([event.label, ...Object.keys(this.state.labels), ...this.page.classes()])];
-    this.choice = make(
-      "select",
-      { id: "choice", "aria-label": "What it is" },
-      ...names.filter((name) => name !== this.state.background).map((name) => make("option", { text: name })),
-    );
     const after = (label) => this.judge(event, label).then((done) => done && this.beginReview());
-    this.answers = {
-      right: () => after(this.choice.value),
+    this.panel.show({
+      about: [make("p", {}, make("strong", { text: event.label }), ` at ${clock(event.onset)}, score ${event.score.toFixed(2)}, threshold ${event.threshold.toFixed(2)} · ${waiting.length} to go`)],
+      names: names.filter((name) => name !== this.state.background),
+      right: after,
       not: () => after(this.state.background),
-    };
-    this.reviewing.replaceChildren(
-      make("p", {}, make("strong", { text: event.label }), ` at ${clock(event.onset)}, score ${event.score.toFixed(2)}, threshold ${event.threshold.toFixed(2)} · ${waiting.length} to go`),
-      make(
-        "div",
-        { class: "row" },
-        make("button", { type: "button", text: "← Not this", onclick: this.answers.not }),
-        this.choice,
-        make("button", { type: "button", text: "It is this →", onclick: this.answers.right }),
-        make("button", { type: "button", class: "plain", text: "Listen", onclick: () => this.events.listen(event.clip) }),
-        make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.endReview() }),
-      ),
-      make("p", { class: "quiet" }, make("kbd", { text: "←" }), " not this  ", make("kbd", { text: "→" }), " it is this  ", make("kbd", { text: "↑" }), make("kbd", { text: "↓" }), " another class  ", make("kbd", { text: "Space" }), " listen  ", make("kbd", { text: "Backspace" }), " undo"),
-    );
-    this.reviewing.hidden = false;
-    this.reviewing.focus();
-    this.events.listen(event.clip);
-  }
-
-  endReview() {
-    this.reviewed = null;
-    this.reviewing.hidden = true;
-    this.review.focus();
-  }
-
-  key(event) {
-    if (!this.reviewed || !this.reviewing.contains(document.activeElement)) return;
-    const move = (by) => {
-      const last = this.choice.options.length - 1;
-      this.choice.selectedIndex = Math.max(0, Math.min(last, this.choice.selectedIndex + by));
-    };
-    const actions = {
-      ArrowLeft: this.answers.not,
-      ArrowRight: this.answers.right,
-      ArrowUp: () => move(-1),
-      ArrowDown: () => move(1),
-      Backspace: () => this.takeBack(),
-      Escape: () => this.endReview(),
-    };
-    if (document.activeElement === this.reviewing) {
-      actions[" "] = () => this.events.listen(this.reviewed.clip);
-    }
-    const action = actions[event.key];
-    if (!action) return;
-    event.preventDefault();
-    action();
+      listen: () => this.events.listen(event.clip),
+    });
   }
 }

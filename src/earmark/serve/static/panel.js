@@ -1,0 +1,79 @@
+// The panel of a review: one sound at a time, judged by buttons or keys.
+
+import { make } from "./dom.js";
+
+const KEYS = [
+  ["←", "not this"],
+  ["→", "it is this"],
+  ["↑ ↓", "another class"],
+  ["Space", "listen"],
+  ["Backspace", "undo"],
+];
+
+export class Panel {
+  /** `undo()` takes the last verdict back, `close()` is called once the panel is closed. */
+  constructor({ undo, close }) {
+    this.undo = undo;
+    this.closed = close;
+    this.shown = null;
+    this.element = make("div", { class: "review", id: "reviewing", hidden: true, role: "group", tabindex: "-1", "aria-label": "Review of an event" });
+    document.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Show a sound: nodes about it, the classes it may be of, and what a verdict and Listen do. */
+  show({ about, names, right, not, listen }) {
+    this.choice = make(
+      "select",
+      { id: "choice", "aria-label": "What it is" },
+      ...names.map((name) => make("option", { text: name })),
+    );
+    this.shown = { right: () => right(this.choice.value), not, listen };
+    this.element.replaceChildren(
+      ...about,
+      make(
+        "div",
+        { class: "row" },
+        make("button", { type: "button", text: "← Not this", onclick: not }),
+        this.choice,
+        make("button", { type: "button", text: "It is this →", onclick: this.shown.right }),
+        make("button", { type: "button", class: "plain", text: "Listen", onclick: listen }),
+        make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.close() }),
+      ),
+      make("p", { class: "quiet keys" }, ...KEYS.map(([key, text]) => make("span", {}, make("kbd", { text: key }), ` ${text}`))),
+    );
+    this.element.hidden = false;
+    this.element.focus();
+    listen();
+  }
+
+  hide() {
+    this.shown = null;
+    this.element.hidden = true;
+  }
+
+  close() {
+    this.hide();
+    this.closed();
+  }
+
+  key(event) {
+    if (!this.shown || !this.element.contains(document.activeElement)) return;
+    const move = (by) => {
+      const last = this.choice.options.length - 1;
+      this.choice.selectedIndex = Math.max(0, Math.min(last, this.choice.selectedIndex + by));
+    };
+    const actions = {
+      ArrowLeft: this.shown.not,
+      ArrowRight: this.shown.right,
+      ArrowUp: () => move(-1),
+      ArrowDown: () => move(1),
+      Backspace: () => this.undo(),
+      Escape: () => this.close(),
+    };
+    if (document.activeElement === this.element) actions[" "] = this.shown.listen;
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}
