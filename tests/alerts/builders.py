@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from earmark.live.recorder import RecordedEvent
 from earmark.runtime.events import Event
@@ -21,6 +22,9 @@ from earmark.runtime.events import Event
 START = datetime.datetime(2026, 5, 1, 4, 30, tzinfo=datetime.timezone.utc)
 CLASSES = ("Dog bark", "Rooster", "Türklingel")
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+needs_broker = pytest.mark.skipif(
+    MOSQUITTO is None, reason="mosquitto is not installed; on Debian: apt install mosquitto"
+)
 
 
 def alert(number=0, **changes):

@@ -11,13 +11,10 @@ from earmark.alerts.outbox import Outbox
 from earmark.alerts.sender import Sender, StoppedError
 from earmark.alerts.settings import MqttSettings, Rule
 from earmark.errors import SettingsError
-from tests.alerts.builders import CLASSES, MOSQUITTO, Broker, Listener, alert, free_port, until
+from tests.alerts.builders import CLASSES, Broker, Listener, alert, free_port, needs_broker, until
 
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: pip install earmark[serve]")
 RULES = (Rule("dogs", classes=("Dog bark", "Türklingel")), Rule("Big bang!", louder_than_db=-9.0))
-needs_broker = pytest.mark.skipif(
-    MOSQUITTO is None, reason="mosquitto is not installed; on Debian: apt install mosquitto"
-)
 
 
 def topics(**options):

@@ -7,9 +7,9 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,8 +17,8 @@ import pytest
 import soundfile
 import soxr
 
-from earmark import bundled
 from earmark.serve.settings import Access
+from tests.alerts.builders import Broker, Listener, needs_broker, until
 from tests.processes import ROOT
 from tests.serve.running import running
 
@@ -27,16 +27,23 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
 AXE = ROOT / "examples/node_modules/axe-core/axe.min.js"
 POLICY = "Content Security"
-# What a training says and leaves, in a second; `test_teach` has a real one.
-TRAINING = f"""
-import json, pathlib, shutil, sys
-out = pathlib.Path(sys.argv[2])
-out.mkdir(parents=True)
-print(json.dumps({{"stage": "cross-validation", "done": 0.5}}), flush=True)
-shutil.copy({str(bundled.FOLDERS[bundled.BASE] / bundled.ONNX_NAME)!r}, out / "model.onnx")
-row = {{"label": "my rain", "clips": 3, "before": 0, "after": 3, "was_called": "Rain"}}
-report = {{"accuracy": 0.9, "folds": 3, "per_class": {{}}, "changed": [row]}}
-(out / "report.json").write_text(json.dumps(report))
+# `finetune` without its generated negatives and with fewer folds, which take most of its time.
+QUICK_FINETUNE = """
+[start]
+init = "base"
+follow_clips = false
+[training]
+frozen = true
+negatives_probability = 0.0
+validation_fraction = 0.5
+"""
+RULES = """
+[[rule]]
+name = "any"
+cooldown_seconds = 0
+[mqtt]
+port = {port}
+node = "yard"
 """
 FAKE = (
     "--no-sandbox",
@@ -224,34 +231,62 @@ def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp
         nginx.wait(10)
 
 
-def test_a_new_class_is_taught_on_the_page_and_then_heard(browser, real, tmp_path):
-    own = tmp_path / "own"
-    with running(sounds=own) as (site, address), opened(browser, address) as page:
-        site.teaching.job.program = (sys.executable, "-c", TRAINING)
-        page.locator("#listen").click()
-        expect(page, "#events", "Rooster")
-        page.locator("#listen").click()
-        expect(page, "#state", "heard")
-        page.locator("#review").click()  # the keys: it is a class of its own, and that taken back
-        expect(page, "#reviewing", "Rooster")
-        page.keyboard.press("ArrowLeft")
-        expect(page, "#taught", "background")
-        page.locator("#undo").click()
-        playwright.expect(page.locator("#taught")).not_to_contain_text("background")
-        for label, folder in (("my rooster", "009 - Rooster"), ("my rain", "002 - Rain")):
-            page.locator("#class-name").fill(label)
-            clips = sorted((Path(os.environ["EARMARK_ESC10"]) / folder).glob("*.ogg"))[:3]
-            page.set_input_files("#clips", clips)
-            expect(page, "#taught", f"{label}3 clips")
-        assert len((own / "labels.csv").read_text().splitlines()) == 7
-        page.locator("#train").click()
-        expect(page, "#report", "Right in cross-validation", timeout=60_000)
-        page.locator("#take").click()
-        expect(page, "#model", "50 classes")
-        page.locator("#listen").click()
-        expect(page, "#events", "Rooster")
-        page.locator("#back").click()
-        expect(page, "#model", "10 classes")
+@needs_broker
+def test_the_whole_way_from_a_first_sound_to_an_alert_about_a_class_of_one_s_own(
+    browser, serve, real, tmp_path
+):
+    """Open, hear, correct, teach, train, take, hear it named, and the broker has the alert."""
+    broker = Broker(tmp_path)
+    broker.start()
+    listener = Listener(broker.port)
+    own, rules, recipe = tmp_path / "own", tmp_path / "rules.toml", tmp_path / "quick.toml"
+    rules.write_text(RULES.format(port=broker.port), encoding="utf-8")
+    recipe.write_text(QUICK_FINETUNE, encoding="utf-8")
+    words = ("--sounds", own, "--recipe", recipe, "--alerts", rules, "--keep", tmp_path / "kept")
+    process, _, address, _ = serve(*words)
+    try:
+        with opened(browser, address) as page:
+            page.locator("#listen").click()
+            expect(page, "#events", "Rooster")
+            page.locator("#listen").click()
+            expect(page, "#state", "heard")
+            for label, folder in (("my rooster", "009 - Rooster"), ("my rain", "002 - Rain")):
+                page.locator("#class-name").fill(label)
+                clips = sorted((Path(os.environ["EARMARK_ESC10"]) / folder).glob("*.ogg"))[1:4]
+                page.set_input_files("#clips", clips)
+                expect(page, "#taught", f"{label}3 clips")
+            page.locator("#review").click()  # the keys: not this; taken back; it is my rooster
+            expect(page, "#reviewing", "Rooster")
+            page.keyboard.press("ArrowLeft")
+            expect(page, "#taught", "background")
+            page.locator("#undo").click()
+            playwright.expect(page.locator("#taught")).not_to_contain_text("background")
+            page.locator("#review").click()
+            page.locator("#choice").select_option("my rooster")
+            page.locator("#reviewing").focus()
+            page.keyboard.press("ArrowRight")
+            expect(page, "#taught", "my rooster4 clips")
+            assert len((own / "labels.csv").read_text().splitlines()) == 8
+            page.locator("#train").click()
+            expect(page, "#report", "Right in cross-validation", timeout=120_000)
+            expect(page, "#model", "50 classes")  # until the new one is taken
+            page.locator("#take").click()
+            expect(page, "#model", "2 classes")
+            page.locator("#listen").click()
+            expect(page, "#label", "my rooster")
+            page.locator("#listen").click()
+            expect(page, "#events", "my rooster")
+            (alert, *_) = until(lambda: listener.on("earmark/yard/my_rooster"))
+            page.locator("#back").click()
+            expect(page, "#model", "50 classes")
+        assert (alert["label"], alert["rule"], alert["state"]) == ("my rooster", "any", "ON")
+        assert until(lambda: Path(alert["clip"]).is_file())
+        assert {one["label"] for one in listener.on("earmark/yard/rooster")} == {"Rooster"}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) in (0, 130)
+    finally:
+        listener.stop()
+        broker.stop()
 
 
 def test_it_fits_a_phone_in_both_themes(browser, served):

@@ -14,27 +14,8 @@ import urllib.request
 
 import pytest
 
-from tests.processes import ROOT, assert_one_line, call, call_here, start
+from tests.processes import ROOT, assert_one_line, call, call_here
 from tests.serve.running import Client
-
-
-@pytest.fixture
-def serve(tmp_path):
-    """Start servers; return their addresses."""
-    started = []
-
-    def begin(*words):
-        process = start("earmark", "serve", "--port", "0", *words, cwd=tmp_path)
-        started.append(process)
-        line = process.stdout.readline().decode()
-        found = re.search(r"(https?)://([^/]+)/(\S*)", line)
-        assert found, line + process.stderr.read().decode()
-        return process, *found.groups()
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_the_example_prints_the_events_of_a_real_recording(serve, tmp_path, esc10):
