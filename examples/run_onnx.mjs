@@ -149,13 +149,14 @@ async function main(model, path) {
       waiting = waiting.slice(chunk);
     }
   }
-  if (outputs === null && waiting.length < step) {
-    const filled = new Float32Array(step);
-    filled.set(waiting);
-    waiting = filled;
+  // A shorter clip is followed by silence: up to one step, or as the model says.
+  const least = Math.round((said.front_end.min_clip_seconds ?? 0) * sampleRate);
+  const filled = new Float32Array(Math.max(waiting.length, step - taken, least - taken));
+  filled.set(waiting);
+  const whole = Math.floor(filled.length / step) * step;
+  for (let start = 0; start < whole; start += chunk) {
+    await score(filled.slice(start, Math.min(start + chunk, whole)));
   }
-  const whole = Math.floor(waiting.length / step) * step;
-  if (whole) await score(waiting.slice(0, whole));
   const scores = Array.from(outputs.clip_scores.data);
   const best = decide(scores, ofClip);
   console.log(`label: ${best < 0 ? "none of these" : classes[best]}`);

@@ -58,7 +58,9 @@ def main(model, path):
     names = [given.name for given in session.get_outputs()]
 
     chunk = step * max(1, round(0.5 * said["sample_rate"] / step))
-    samples = np.pad(samples, (0, max(0, step - len(samples))))
+    # A shorter clip is followed by silence: up to one step, or as the model says.
+    least = round(said["front_end"].get("min_clip_seconds", 0) * said["sample_rate"])
+    samples = np.pad(samples, (0, max(0, step - len(samples), least - len(samples))))
     whole = len(samples) // step * step
     last = -1
     for start in range(0, whole, chunk):

@@ -122,3 +122,14 @@ def test_the_python_example_uses_nothing_of_earmark():
     assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) == {
         *("json", "sys", "wave", "numpy", "onnxruntime")
     }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_fills_up_a_short_clip_as_predict_does(command, tmp_path):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(13_000), 32_000, subtype="PCM_16")
+    scores, _, label = said(command, FOLDERS["base"] / ONNX_NAME, tmp_path / "a.wav")
+    prediction = Classifier.load("base").predict(tmp_path / "a.wav")
+    assert prediction.seconds == pytest.approx(13_000 / 32_000)
+    assert scores == pytest.approx(prediction.scores, abs=1e-4)
+    assert label == prediction.label

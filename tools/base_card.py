@@ -110,15 +110,13 @@ endless stream. `earmark predict` and `earmark.load()` take it where no other mo
   mean over the steps: 823,912 parameters; one linear layer: {50 * 385:,}; and a similarity: the
   largest cosine with the mean of a class, where the spread within classes is alike everywhere
 - input: audio of any rate and channels, mixed to mono at 32000 Hz; 128 mel bands; a step is 320 ms,
-  and what it says is {latency_ms(model)} ms late, which held-back inputs of blocks cost
+  and what it says is {latency_ms(model)} ms late, which held-back inputs of blocks cost; a clip of
+  less than 1.6 s is followed by silence up to that length
 - output: a score for each class: its probability among the fifty, calibrated, times the probability
   by the similarity that the sound is of any of them. What the scores lack to 1 is that of none. And
   a threshold for each class: the median of those of the five folds, each from the 400 clips of its
   fold and 200 generated negatives, of which 5 % may pass
 - fingerprint `{model["fingerprint"]}`
-
-A clip needs about a second and a half: of shorter ones the network has heard too little when they
-end, and they are often `none of these`. Silence added behind such a clip helps.
 
 ## Where its knowledge comes from
 

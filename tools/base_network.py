@@ -29,6 +29,7 @@ CLASSES = 50
 EARLY = 3  # blocks that stay as published: with their delays they are the teacher's exactly
 MEAN, SCALE = -4.5, 5.0  # of the teacher's frames, as published
 CROP_SAMPLES = 512 * teacher.HOP_LENGTH
+STEPS_OF_SHORT = 5  # that a shorter clip is filled up to: docs/results/short.md
 FRONT_END = FrontEndSettings(
     sample_rate=teacher.SAMPLE_RATE,
     n_fft=teacher.N_FFT,
@@ -41,6 +42,7 @@ FRONT_END = FrontEndSettings(
     symmetric_window=True,
     pre_emphasis=teacher.PRE_EMPHASIS,
     mel_scale="kaldi",
+    min_clip_seconds=STEPS_OF_SHORT * 0.32,
 )
 
 

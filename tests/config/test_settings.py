@@ -49,6 +49,7 @@ WRONG_VALUES = [
     *[(FrontEndSettings(), "win_length", value) for value in (1025, 639, -1)],
     *[(FrontEndSettings(), "pre_emphasis", value) for value in (1.0, -0.1)],
     *[(FrontEndSettings(), "mel_scale", value) for value in ("htk", "")],
+    *[(FrontEndSettings(), "min_clip_seconds", value) for value in (-0.1, 60.1)],
     *[(MODEL, name, 0) for name in ("input_size", "num_classes")],
     *[(NETWORK, name, 0) for name in ("hidden_size", "num_layers", "stack")],
     *[(NETWORK, "dropout", value) for value in (-0.1, 1.0, 1.5)],
@@ -152,7 +153,7 @@ def test_a_step_takes_the_stem_s_stride_and_those_of_the_blocks():
 
 def test_a_front_end_written_before_it_had_a_window_of_its_own_is_read():
     values = to_json(FrontEndSettings(n_mels=64))
-    later = ("win_length", "symmetric_window", "pre_emphasis", "mel_scale")
+    later = ("win_length", "symmetric_window", "pre_emphasis", "mel_scale", "min_clip_seconds")
     before = {name: value for name, value in values.items() if name not in later}
     assert from_json(FrontEndSettings, before) == FrontEndSettings(n_mels=64)
 
@@ -162,6 +163,12 @@ def test_a_frame_reaches_back_to_the_rest_of_its_window():
     assert (settings.window_samples, settings.context_samples) == (512, 352)
     kaldi = dataclasses.replace(settings, win_length=400, pre_emphasis=0.97)
     assert (kaldi.window_samples, kaldi.context_samples) == (400, 241)
+
+
+def test_a_clip_is_filled_up_to_its_seconds_and_at_least_to_a_frame():
+    assert FrontEndSettings().min_clip_samples == 640
+    assert FrontEndSettings(min_clip_seconds=1.6).min_clip_samples == 51_200
+    assert FrontEndSettings(min_clip_seconds=0.001).min_clip_samples == 640
 
 
 def test_json_keeps_the_order_of_the_fields():

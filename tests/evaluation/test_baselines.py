@@ -51,9 +51,9 @@ def test_of_many_clips_some_are_drawn_always_the_same(monkeypatch):
     split = small_split()
     sizes: list[int] = []
 
-    def counted(clips, *, cepstral):
+    def counted(clips, front_end):
         sizes.append(len(clips))
-        return describe_clips(clips, cepstral=cepstral)
+        return describe_clips(clips, front_end)
 
     monkeypatch.setattr(baselines, "_MOST_CLIPS", 15)
     monkeypatch.setattr(baselines, "describe_clips", counted)
@@ -66,11 +66,23 @@ def test_of_many_clips_some_are_drawn_always_the_same(monkeypatch):
 def test_clips_of_any_length_have_statistics_of_one_size():
     clips = ordered_clips(6, 1)
     clips.frames[0] = 1  # what follows it is of no clip then
-    whole, parts = describe_clips(clips, cepstral=True)
+    whole, parts = describe_clips(clips, FRONT_END)
     assert whole.shape == (6, 3 * min(MELS, 20))
     assert parts.shape == (6, 10 * min(MELS, 20))
     assert np.isfinite(whole).all()
     assert (whole[0, min(MELS, 20) :] == 0).all()  # one frame neither varies nor changes
+
+
+def test_the_silence_that_fills_up_a_short_clip_has_no_part_in_them():
+    filling = dataclasses.replace(FRONT_END, min_clip_seconds=0.5)
+    clips = ordered_clips(2, 1)
+    silence = np.full((25 - clips.frames[0], MELS), np.log(FRONT_END.floor), np.float32)
+    frames = np.concatenate([clips.clip(0), silence])
+    filled = ClipSet(frames, np.array([25]), clips.labels[:1], ["0"], ["0"])
+    for mine, its in zip(
+        describe_clips(filled, filling), describe_clips(clips, FRONT_END), strict=True
+    ):
+        np.testing.assert_array_equal(mine[0], its[0])
 
 
 @pytest.mark.parametrize("front_end", [FRONT_END, None])

@@ -1,5 +1,7 @@
 """The front end is librosa's mel spectrogram, causal, and the same offline and in a stream."""
 
+import dataclasses
+
 import librosa
 import numpy as np
 import pytest
@@ -170,6 +172,21 @@ def test_a_clip_shorter_than_a_hop_gives_the_frame_of_the_clip_and_zeros(setting
     filled[:, : samples.shape[1]] = samples
     assert frames.shape == (1, 1, settings.n_mels)
     assert torch.equal(frames, LogMel(settings)(filled))
+
+
+@EVERY
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.4, 0.999, 1.0, 1.5])
+def test_a_short_clip_is_filled_up_with_zeros_in_one_piece_and_in_blocks(settings, share):
+    settings = dataclasses.replace(settings, min_clip_seconds=0.25)
+    samples, least = sound(round(share * settings.sample_rate / 4)), settings.sample_rate // 4
+    filled = torch.nn.functional.pad(samples, (0, max(0, least - samples.shape[1])))
+    front_end = LogMel(settings)
+    frames = front_end(samples)
+    assert torch.equal(frames, front_end(filled))
+    blocks = [block.numpy() for block in samples[0].split(777)]
+    given = torch.cat(list(front_end.clip_frames(blocks)), 1)
+    assert given.shape == frames.shape
+    assert (given - frames).abs().max() < 1e-5
 
 
 @EVERY

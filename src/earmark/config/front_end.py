@@ -17,7 +17,14 @@ _EARLIER_NAMES = {
     "hop_samples": "hop_length",
     "mels": "n_mels",
 }
-_LATER = {"win_length": 0, "symmetric_window": False, "pre_emphasis": 0.0, "mel_scale": "slaney"}
+_LATER = {
+    "win_length": 0,
+    "symmetric_window": False,
+    "pre_emphasis": 0.0,
+    "mel_scale": "slaney",
+    "min_clip_seconds": 0.0,
+}
+_MOST_FILLED = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class FrontEndSettings:
         pre_emphasis: so much of the sample before is taken from each sample, 0 to below 1.
         mel_scale: `slaney`, with triangles of unit area in hertz, or `kaldi`, with triangles of
             height 1 in mel.
+        min_clip_seconds: silence is added to the end of a shorter clip until it is so long; a
+            stream is taken as it comes. For a model that answers late, in long steps.
     """
 
     sample_rate: int = 32_000
@@ -50,6 +59,7 @@ class FrontEndSettings:
     symmetric_window: bool = False
     pre_emphasis: float = 0.0
     mel_scale: str = "slaney"
+    min_clip_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -68,6 +78,8 @@ class FrontEndSettings:
         check(0 <= self.pre_emphasis < 1, "pre_emphasis", "0 to below 1", self.pre_emphasis)
         rule = f"one of {', '.join(MEL_SCALES)}"
         check(self.mel_scale in MEL_SCALES, "mel_scale", rule, self.mel_scale)
+        inside = 0 <= self.min_clip_seconds <= _MOST_FILLED
+        check(inside, "min_clip_seconds", f"0 to {_MOST_FILLED:g}", self.min_clip_seconds)
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +95,11 @@ class FrontEndSettings:
     def context_samples(self) -> int:
         """Samples before its own hop that a frame reaches back to: the state of a stream."""
         return self.window_samples - self.hop_length + (1 if self.pre_emphasis else 0)
+
+    @property
+    def min_clip_samples(self) -> int:
+        """Samples up to which a shorter clip is filled with zeros; at least one frame's."""
+        return max(self.hop_length, round(self.min_clip_seconds * self.sample_rate))
 
     @property
     def frames_per_second(self) -> float:

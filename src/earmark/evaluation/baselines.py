@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.config import FrontEndSettings
 from earmark.data.folds import class_of_one_source, grouped_folds
 from earmark.data.splits import ClipSet, Split
 
@@ -20,6 +21,7 @@ LARGEST_CLASS, MFCC_SVM = "largest_class", "mfcc_svm"
 TITLES = {LARGEST_CLASS: "the largest class", MFCC_SVM: "MFCC statistics with an SVM"}
 _COEFFICIENTS = 20
 _PARTS = 10  # of a clip, whose means keep the order in time
+_ROUNDING = 1e-3  # of a logarithm
 _COST = 10.0  # C of the SVM
 _FOLDS = 3  # of the training clips, to choose the statistics
 _SEED = 0
@@ -40,13 +42,12 @@ def measure_baselines(split: Split) -> dict[str, float]:
     train = _drawn(split.train.select(split.train.of_class))
     test = split.test.select(split.test.of_class)
     largest = int(np.bincount(split.train.labels[split.train.of_class]).argmax())
-    cepstral = split.front_end is not None
-    whole, parts = describe_clips(train, cepstral=cepstral)
+    whole, parts = describe_clips(train, split.front_end)
     if _parts_tell_more(whole, parts, train):
         whole = np.hstack([whole, parts])
-        tested = np.hstack(describe_clips(test, cepstral=cepstral))
+        tested = np.hstack(describe_clips(test, split.front_end))
     else:
-        tested = describe_clips(test, cepstral=cepstral)[0]
+        tested = describe_clips(test, split.front_end)[0]
     found = _classify(whole, train.labels, tested)
     return {
         LARGEST_CLASS: float((test.labels == largest).mean()),
@@ -63,25 +64,34 @@ def _drawn(clips: ClipSet) -> ClipSet:
     return clips.select(mask)
 
 
-def describe_clips(clips: ClipSet, *, cepstral: bool) -> tuple[Array, Array]:
+def describe_clips(clips: ClipSet, front_end: FrontEndSettings | None) -> tuple[Array, Array]:
     """Return statistics of whole clips `(clips, 60)`, and means of their parts `(clips, 200)`.
 
     Args:
         clips: the clips.
-        cepstral: the features are log-mel frames, of which MFCCs are made; else they are unknown,
+        front_end: of the log-mel frames, of which MFCCs are made; None: the features are unknown,
             and are taken as they are, in other sizes then.
     """
     features = clips.features.shape[1]
-    matrix = cosine_matrix(features, _COEFFICIENTS) if cepstral else np.eye(features)
+    matrix = cosine_matrix(features, _COEFFICIENTS) if front_end else np.eye(features)
     whole, parts = [], []
     for number in range(len(clips)):
-        frames = clips.clip(number).astype(np.float64) @ matrix
+        frames = clips.clip(number).astype(np.float64)
+        frames = (_without_filling(frames, front_end) if front_end else frames) @ matrix
         changes = np.abs(np.diff(frames, axis=0, prepend=frames[:1]))
         whole.append(np.concatenate([frames.mean(0), frames.std(0), changes.mean(0)]))
         ends = np.linspace(0, len(frames), _PARTS + 1)
         spans = zip(ends[:-1].astype(int), np.ceil(ends[1:]).astype(int), strict=True)
         parts.append(np.concatenate([frames[begin:end].mean(0) for begin, end in spans]))
     return np.stack(whole), np.stack(parts)
+
+
+def _without_filling(frames: Array, front_end: FrontEndSettings) -> Array:
+    """Cut off the silence that a short clip was filled up with; a frame stays."""
+    if len(frames) > front_end.min_clip_samples // front_end.hop_length:
+        return frames
+    loud = np.flatnonzero((frames > math.log(front_end.floor) + _ROUNDING).any(axis=1))
+    return frames[: loud[-1] + 1] if len(loud) else frames[:1]
 
 
 def cosine_matrix(bands: int, coefficients: int) -> Array:

@@ -8,7 +8,8 @@
 
 Frame t covers the `win_length` samples that end with sample `(t + 1) * hop_length`; nothing
 later is looked at. Before the first sample stand zeros, so every hop of audio gives one frame and
-a stream's first frame comes after one hop.
+a stream's first frame comes after one hop. After a clip shorter than one hop, or than
+`min_clip_seconds`, stand zeros too.
 
 With the default settings this is librosa's `melspectrogram(center=False, power=2.0)` of the same
 samples, then the logarithm. The transform is done in double precision: in single, quiet bands next
@@ -85,21 +86,21 @@ class LogMel(nn.Module):
         Yields:
             The frames each block completes, `(1, frames, mels)`; joined, what `forward` gives.
         """
-        state, given = self.initial_state(), 0
+        state, missing = self.initial_state(), self.settings.min_clip_samples
         for block in blocks:
             samples = torch.from_numpy(block)[None].to(state.device)
             frames, state = self.step(samples, state)
-            given += frames.shape[1]
+            missing -= len(block)
             yield frames
-        if given == 0:
-            yield self(state[:, self.settings.context_samples :])
+        if missing > 0:
+            yield self.step(state.new_zeros(1, missing), state)[0]
 
     def forward(self, samples: Tensor) -> Tensor:
         """Turn whole clips `(batch, samples)` into log-mel frames `(batch, frames, mels)`.
 
-        A clip shorter than one hop is filled up with zeros to give one frame.
+        Shorter clips than `min_clip_samples` are filled up with zeros.
         """
-        short = self.settings.hop_length - samples.shape[1]
-        if short > 0:
-            samples = nn.functional.pad(samples, (0, short))
+        missing = self.settings.min_clip_samples - samples.shape[1]
+        if missing > 0:
+            samples = nn.functional.pad(samples, (0, missing))
         return self.step(samples, self.initial_state(samples.shape[0]))[0]

@@ -1,7 +1,8 @@
 """A clip of any length, block by block, in bounded memory: its scores, or its embedding.
 
-What does not fill a step at the end is left out; a clip shorter than one step is filled up with
-zeros. Only a bidirectional model needs all of the clip at once.
+What does not fill a step at the end is left out; a clip shorter than one step, or than the front
+end's `min_clip_seconds`, is filled up with zeros. Only a bidirectional model needs all of the clip
+at once.
 """
 
 from __future__ import annotations
@@ -56,18 +57,21 @@ def _read(
         return found, counted.samples / info.sample_rate
     most = round(BLOCK_SECONDS * info.sample_rate)
     step, state = info.step_samples, engine.initial_state(1)
-    of_clip, waiting = None, np.zeros(0, np.float32)
-    for block in counted:
+    of_clip, waiting = np.zeros((1, 0), np.float32), np.zeros(0, np.float32)
+    for block in _filled(counted, max(step, info.front_end.min_clip_samples)):
         for start in range(0, len(block), most):
             waiting = np.concatenate([waiting, block[start : start + most]])
             size = len(waiting) // step * step
             if size:
                 _, of_clip, state = advance(waiting[None, :size], state)
                 waiting = waiting[size:]
-    if of_clip is None:
-        padded = np.pad(waiting, (0, step - len(waiting)))
-        _, of_clip, _ = advance(padded[None], state)
     return of_clip[0], counted.samples / info.sample_rate
+
+
+def _filled(counted: _Counted, least: int) -> Iterator[Floats]:
+    """Yield the blocks of a clip, and then the zeros that it lacks to so many samples."""
+    yield from counted
+    yield np.zeros(max(0, least - counted.samples), np.float32)
 
 
 class _Counted:
