@@ -12,7 +12,7 @@ from earmark.alerts.station import Station
 from earmark.errors import SettingsError, StorageError
 from earmark.io.append import read_objects
 from earmark.live.keeper import KeepSettings
-from earmark.live.recorder import HeardBlock
+from earmark.live.recorder import HeardBlock, utc_now
 from tests.alerts.builders import CLASSES, START, hook, recorded
 from tests.runtime.builders import SETTINGS, classifier, sound
 
@@ -54,7 +54,7 @@ def test_an_event_becomes_an_alert_with_all_that_is_known(desk, tmp_path, said):
     (alert,) = told(tmp_path)
     assert alert.pop("raised") > alert["time"]
     assert alert == {
-        "schema": 1,
+        "schema": 2,
         "id": "ab-1.1",
         "event": "ab-1",
         "rule": "dogs",
@@ -65,6 +65,7 @@ def test_an_event_becomes_an_alert_with_all_that_is_known(desk, tmp_path, said):
         "hits": 1,
         "time": "2026-05-01T04:30:00.000+00:00",
         "end": "2026-05-01T04:30:01.000+00:00",
+        "when": "offset",
         "onset": 0.0,
         "offset": 1.0,
         "top": {"Dog bark": 0.9},
@@ -98,6 +99,36 @@ def test_what_could_not_be_delivered_waits_for_the_next_start(desk, tmp_path, sa
     second.start()
     second.close(20)
     assert [alert["id"] for alert in told(tmp_path)] == ["ab-0.1", "ab-1.1", "ab-2.1"]
+
+
+def test_an_event_under_way_is_told_of_once_without_its_end(desk, tmp_path):
+    one = desk('[[rule]]\nname = "r"')
+    one.start()
+    begun = recorded(1, score=0.6, ended=False)
+    assert one.event(begun, "clips/1.flac") == 1
+    assert one.event(recorded(1, score=0.9, ended=False), "clips/1.flac") == 0
+    assert one.event(recorded(1), "clips/1.flac") == 0
+    one.close(20)
+    (alert,) = told(tmp_path)
+    assert (alert["id"], alert["when"], alert["score"]) == ("ab-1.1", "onset", 0.6)
+    assert (alert["end"], alert["offset"], alert["clip"]) == (None, None, "clips/1.flac")
+
+
+def test_a_cooldown_outlasts_the_process_where_the_sound_is_of_now(desk, tmp_path):
+    rules = '[[rule]]\nname = "r"\ncooldown_seconds = 600'
+    since = (utc_now() - START).total_seconds()
+    first = desk(rules)
+    assert first.event(recorded(0, after=since, ended=False)) == 1  # then it was killed
+    first.close(0)
+    second = desk(rules)  # the same sound goes on
+    assert second.event(recorded(1, after=since + 5.0)) == 0
+    assert second.event(recorded(2, label="Rooster", after=since + 5.0)) == 1
+    second.close(0)
+    again = desk(rules, live=False)  # a recording is judged as if it had come alone
+    assert again.event(recorded(3, after=since + 5.0)) == 1
+    again.close(0)
+    (tmp_path / "rules.outbox" / "cooldowns.json").write_text('[["r", 1, 2, "x"]]')
+    assert desk(rules).event(recorded(4, after=since + 9.0)) == 1
 
 
 def test_rules_choose_their_targets(desk, tmp_path):
@@ -180,9 +211,12 @@ def test_a_stream_that_is_followed_keeps_its_events_and_alerts(tmp_path):
         np.testing.assert_array_equal(clip, again.astype(np.int16))
         whole = row["offset"] - row["onset"] + min(0.5, row["onset"]) + 0.25
         assert len(clip) / rate == pytest.approx(whole, abs=0.01) or row is rows[-1]
-    alerts = told(tmp_path)
+    alerts = sorted(told(tmp_path), key=lambda one: one["event"])  # they come as events begin
+    rows.sort(key=lambda row: row["id"])
     assert [one["event"] for one in alerts] == [row["id"] for row in rows]
     assert [one["clip"] for one in alerts] == [str(tmp_path / "heard" / r["clip"]) for r in rows]
+    assert [one["time"] for one in alerts] == [row["start_utc"] for row in rows]
+    assert "onset" in {one["when"] for one in alerts}
     assert said == []
 
 

@@ -52,6 +52,33 @@ def test_a_cooldown_is_of_a_class_and_a_source_and_a_clock_set_back_ends_it():
     ) == [["r"], [], ["r"], ["r"], ["r"], ["r"]]
 
 
+def test_an_event_under_way_is_judged_once_as_soon_as_its_score_is_enough():
+    judge = Judge(
+        [
+            Rule("soon", min_score=0.8, cooldown_seconds=0),
+            Rule("later", min_score=0.8, cooldown_seconds=0, when="offset"),
+        ]
+    )
+    found = [
+        [one.rule.name for one in judge.event("Dog", score, at(0), name="a", ended=ended)]
+        for score, ended in ((0.7, False), (0.81, False), (0.9, False), (0.9, True))
+    ]
+    assert found == [[], ["soon"], [], ["later"]]
+    # One that began and ended at once, and one whose score was enough in the end alone.
+    assert raised(judge, ("Dog", 0.9, 5)) == [["soon", "later"]]
+    assert judge.event("Dog", 0.7, at(9), name="b", ended=False) == []
+    ended = judge.event("Dog", 0.9, at(9), name="b")
+    assert [one.rule.name for one in ended] == ["soon", "later"]
+
+
+def test_an_event_under_way_counts_once_as_a_hit():
+    judge = Judge([Rule("r", hits=2, cooldown_seconds=0)])
+    assert not judge.event("Dog", 0.9, at(0), name="a", ended=False)
+    assert not judge.event("Dog", 0.9, at(0), name="a")
+    (one,) = judge.event("Dog", 0.9, at(4), name="b", ended=False)
+    assert one.hits == 2
+
+
 def test_hits_must_come_within_their_time_and_are_used_up():
     judge = Judge([Rule("r", hits=3, within_seconds=10.0, cooldown_seconds=0.0)])
     times = (0, 6, 11, 12, 13, 14, 15, 30)

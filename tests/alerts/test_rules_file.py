@@ -102,6 +102,7 @@ def test_the_documented_file_is_read_and_every_key_is_documented(read):
         (RULE + "min_score = 1.5\n" + TARGET, "min_score"),
         (RULE + "min_score = nan\n" + TARGET, "finite"),
         (RULE + "classes = 'x'\n" + TARGET, "list of strings"),
+        (RULE + "when = 'begin'\n" + TARGET, "when must be onset or offset, got 'begin'"),
         (RULE + "hours = ['22']\n" + TARGET, "hours must be as \"22:00-06:00\", got '22'"),
         (RULE + "hours = ['22-25']\n" + TARGET, "hours"),
         (RULE + "hours = ['22:70-23']\n" + TARGET, "hours"),

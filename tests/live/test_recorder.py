@@ -26,26 +26,30 @@ class Fed:
         self.recorder = Recorder("yard", RATE, {"dog": 0.5}, **{"start": BEGUN, **options})
         self.events = list[RecordedEvent]()
         self.blocks = list[HeardBlock]()
+        self.begun = list[RecordedEvent]()
+        self.recorder.on_begun = self.begun.append
         self.recorder.on_event = self.events.append
         self.recorder.on_block = self.blocks.append
         self.end = 0.0
 
-    def feed(self, until, *, ongoing=None, events=(), ended=False):
+    def feed(self, until, *, ongoing=None, events=(), under_way=(), ended=False):
         while self.end < until:
             self.end += 0.5
             count = np.arange(round((self.end - 0.5) * RATE), round(self.end * RATE))
             samples = (count % 10_000 / 32_767).astype(np.float32)
             last = events if self.end >= until else ()
             self.recorder.follow(
-                FollowedBlock(samples, self.end, {"dog": 0.4}, tuple(last), ongoing or {})
+                FollowedBlock(
+                    samples, self.end, {"dog": 0.4}, tuple(last), ongoing or {}, tuple(under_way)
+                )
             )
         if ended:
             none = np.zeros(0, np.float32)
             self.recorder.follow(FollowedBlock(none, self.end, {}, (), {}, ended=True))
 
 
-def event(onset, offset, label="dog"):
-    return Event(label, onset, offset, 0.9, {label: 0.8}, "yard", "m")
+def event(onset, offset, label="dog", score=0.9):
+    return Event(label, onset, offset, score, {label: 0.8}, "yard", "m")
 
 
 def heard(recorded):
@@ -61,6 +65,26 @@ def test_a_clip_holds_the_seconds_before_and_after():
     assert heard(one) == (2_000, 8_000, 6_000)
     assert (one.clip_from, one.threshold, one.sample_rate) == (2.0, 0.5, RATE)
     assert (one.start, one.end) == (BEGUN + seconds(4), BEGUN + seconds(6))
+
+
+def test_an_event_under_way_has_the_id_and_the_time_that_it_ends_with():
+    now = [BEGUN]
+    fed = Fed(start=None, clock=lambda: now[0], after=0.0)
+    fed.feed(5.0, ongoing={"dog": 4.0}, under_way=[event(4.0, 5.0, score=0.6)])
+    fed.feed(5.5, ongoing={"dog": 4.0}, under_way=[event(4.0, 5.5, score=0.6)])
+    now[0] += seconds(100)  # whatever the clock says meanwhile
+    fed.feed(6.0, ongoing={"dog": 4.0}, under_way=[event(4.0, 6.0, score=0.8)])
+    assert [one.event.score for one in fed.begun] == [0.6, 0.8]
+    assert not any(one.ended or len(one.samples) for one in fed.begun)
+    later = event(6.2, 6.5)
+    fed.feed(6.5, ongoing={"dog": 6.2}, events=[event(4.0, 6.0)], under_way=[later])
+    fed.feed(8.5, events=[later])
+    first, second = fed.events
+    assert first.ended
+    assert {one.id for one in fed.begun[:2]} == {first.id}
+    assert {one.start for one in fed.begun[:2]} == {first.start}
+    assert heard(first) == (2_000, 6_000, 4_000)
+    assert fed.begun[2].id == second.id != first.id
 
 
 def test_an_event_waits_for_what_follows_it_or_for_the_end():

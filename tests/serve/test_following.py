@@ -15,8 +15,8 @@ from earmark.serve.clips import ClipStore
 from earmark.serve.following import following
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
-from earmark.serve.stream import FinishedEvent
-from tests.alerts.builders import until
+from earmark.serve.stream import StreamEvent
+from tests.alerts.builders import Broker, Listener, needs_broker, until
 from tests.processes import assert_one_line, call_here
 from tests.runtime.builders import classifier
 from tests.serve.running import RATE, noise
@@ -60,7 +60,7 @@ def rules(folder):
 
 
 def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path):
-    said, seen = list[str](), list[FinishedEvent]()
+    said, seen = list[str](), list[StreamEvent]()
     hub.subscribe(seen.append)
     keep = KeepSettings(str(tmp_path / "heard"))
     with following(hub, keep=keep, rules=rules(tmp_path), report=said.append):
@@ -78,8 +78,45 @@ def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path):
         np.testing.assert_array_equal(clip, one.samples)
         assert row["start_utc"] == one.time.isoformat(timespec="milliseconds")
     told = list(read_objects(tmp_path / "log.jsonl"))
-    assert [alert["event"] for alert in told] == [row["id"] for row in rows]
+    assert {alert["event"] for alert in told} == {row["id"] for row in rows}
     assert said == []
+
+
+@needs_broker
+def test_a_broker_is_told_while_the_sound_goes_on_and_once(hub, tmp_path):
+    broker = Broker(tmp_path)
+    broker.start()
+    listener = Listener(broker.port, topic="earmark/#")
+    path = tmp_path / "rules.toml"
+    path.write_text(f'[[rule]]\nname = "r"\n[mqtt]\nport = {broker.port}\nnode = "n"\n')
+    heard = tmp_path / "heard"
+    try:
+        with following(hub, keep=KeepSettings(str(heard)), rules=path, report=print):
+            stream = hub.open(Start(name="yard", kind="server", source="x"), RATE)
+            for part in np.array_split(noise(4.0)[:, None], 8):
+                hub.put(stream, Chunk(part, RATE))
+            assert until(lambda: listener.ids)
+            assert not stream.events  # nothing has ended
+            hub.finish(stream)
+            assert until(lambda: hub.find(stream.id) is None)
+        with following(hub, keep=None, rules=path, report=print):  # started again, in its cooldown
+            play(hub, noise(4.0))
+    finally:
+        listener.stop()
+        broker.stop()
+    rows = {row["id"]: row for row in read_objects(heard / "events.jsonl")}
+    assert len(set(listener.ids)) == len(listener.ids)
+    alerts = [
+        one
+        for topic in {m.topic for m in listener.messages}
+        for one in listener.on(topic)
+        if isinstance(one, dict)
+    ]
+    assert {alert["event"] for alert in alerts} <= set(rows)
+    for alert in alerts:
+        assert (alert["when"], alert["end"]) == ("onset", None)
+        assert alert["clip"] == str(heard / rows[alert["event"]]["clip"])
+        assert soundfile.info(alert["clip"]).duration > 2.0
 
 
 def test_a_loud_sound_of_no_class_is_told_of(hub, tmp_path):

@@ -274,9 +274,9 @@ def test_the_whole_way_from_a_first_sound_to_an_alert_about_a_class_of_one_s_own
             expect(page, "#model", "2 classes")
             page.locator("#listen").click()
             expect(page, "#label", "my rooster")
+            (alert, *_) = until(lambda: listener.on("earmark/yard/my_rooster"))  # it goes on
             page.locator("#listen").click()
             expect(page, "#events", "my rooster")
-            (alert, *_) = until(lambda: listener.on("earmark/yard/my_rooster"))
             page.locator("#back").click()
             expect(page, "#model", "50 classes")
         assert (alert["label"], alert["rule"], alert["state"]) == ("my rooster", "any", "ON")

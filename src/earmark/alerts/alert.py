@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from earmark.alerts.settings import Rule
+from earmark.alerts.settings import OFFSET, ONSET, Rule
 from earmark.decision.policy import NONE
 from earmark.live.recorder import RecordedEvent
 from earmark.output.event_log import stamp
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no `when`, and always an end
 Alert = Mapping[str, Any]
 
 
@@ -29,7 +29,7 @@ def make_alert(
     Args:
         rule: the rule.
         number: its place in the file, from 1 on.
-        recorded: the event.
+        recorded: the event; one under way is told of without its end, with the score so far.
         clip: address of its clip; empty: none.
         hits: events that it stands for.
         now: when it was raised.
@@ -49,10 +49,11 @@ def make_alert(
         "level_db": None if recorded.level_db is None else round(recorded.level_db, 1),
         "hits": hits,
         "time": stamp(recorded.start),
-        "end": stamp(recorded.end),
+        "end": stamp(recorded.end) if recorded.ended else None,
         "raised": stamp(now),
+        "when": OFFSET if recorded.ended else ONSET,
         "onset": round(event.onset, 3),
-        "offset": round(event.offset, 3),
+        "offset": round(event.offset, 3) if recorded.ended else None,
         "top": {name: round(score, 4) for name, score in event.top.items()},
         "clip": clip or None,
         "source": event.source,

@@ -30,6 +30,7 @@ _VALUES = (
     "score",
     "level_db",
     "hits",
+    "when",
     "time",
     "end",
     "clip",

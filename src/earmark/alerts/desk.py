@@ -10,6 +10,7 @@ from pathlib import Path
 
 from earmark.alerts.alert import make_alert
 from earmark.alerts.command_line import CommandLine
+from earmark.alerts.cooldown_file import CooldownFile
 from earmark.alerts.discovery import Topics
 from earmark.alerts.judge import Judge, Raised
 from earmark.alerts.loud import LoudFinder, LoudSound
@@ -18,8 +19,9 @@ from earmark.alerts.outbox import Outbox
 from earmark.alerts.rules_file import check_classes, zone_of
 from earmark.alerts.secrets import read_secret, secret_variables
 from earmark.alerts.sender import Sender, Target
-from earmark.alerts.settings import AlertSettings
+from earmark.alerts.settings import AlertSettings, MqttSettings
 from earmark.alerts.webhook import Webhook
+from earmark.errors import SettingsError
 from earmark.io.files import sha256_of_json
 from earmark.io.lock import FolderLock
 from earmark.live.recorder import HeardBlock, RecordedEvent, utc_now
@@ -40,6 +42,8 @@ class Desk:
         path: the file, which names of files in it count from.
         classes: the model's.
         clip_folder: where clips lie, for their addresses; empty: their names are whole addresses.
+        live: whether the sound is of now; then cooldowns outlast the process, so that a sound that
+            goes on while it is started again is not told of twice.
         report: is told in a line what goes wrong, and when it is over.
 
     Raises:
@@ -55,10 +59,12 @@ class Desk:
         classes: Sequence[str],
         *,
         clip_folder: str = "",
+        live: bool = True,
         report: Report,
     ) -> None:
         check_classes(settings, classes)
         self._settings, self._clip_folder, self._report = settings, clip_folder, report
+        self._brokers = list[tuple[MqttSettings, Mqtt]]()
         self._judge = Judge(settings.rules, zone_of(settings))
         self._loud: dict[tuple[int, str], LoudFinder] = {}
         self._lock = threading.Lock()
@@ -73,6 +79,9 @@ class Desk:
             self._senders[name] = Sender(
                 outbox, target, report=report, max_age=general.max_age_hours * _HOUR
             )
+        self._cooldowns = CooldownFile(self.folder, settings.rules) if live else None
+        if self._cooldowns is not None:
+            self._judge.resume(self._cooldowns.read())
 
     def start(self) -> None:
         """Begin to deliver, what an earlier run left first."""
@@ -80,7 +89,7 @@ class Desk:
             sender.start()
 
     def event(self, recorded: RecordedEvent, clip: str = "") -> int:
-        """Judge an event that has ended; return how many alerts it raises.
+        """Judge an event, under way or ended; return how many alerts it raises.
 
         Args:
             recorded: the event.
@@ -88,10 +97,15 @@ class Desk:
         """
         event = recorded.event
         with self._lock:
-            raised = self._judge.event(event.label, event.score, recorded.start, event.source)
-        for one in raised:
-            self._tell(one, recorded, clip)
-        return len(raised)
+            raised = self._judge.event(
+                event.label,
+                event.score,
+                recorded.start,
+                event.source,
+                name=recorded.id,
+                ended=recorded.ended,
+            )
+        return self._tell(raised, recorded, clip)
 
     def loud_sounds(self, block: HeardBlock) -> list[tuple[int, LoudSound]]:
         """Take a block; return the loud sounds of no class, each with the number of its rule."""
@@ -111,9 +125,17 @@ class Desk:
         """Judge a loud sound that the rule of this number has found; see `event`."""
         with self._lock:
             raised = self._judge.loud(number, recorded.start, recorded.event.source)
-        for one in raised:
-            self._tell(one, recorded, clip)
-        return len(raised)
+        return self._tell(raised, recorded, clip)
+
+    def take_classes(self, classes: Sequence[str]) -> None:
+        """Go on with a model of other classes; say which rules are about none of them now."""
+        try:
+            check_classes(self._settings, classes)
+        except SettingsError as error:
+            self._report(f"{error}; no alert of it will come while this model is used")
+        for settings, broker in self._brokers:
+            rules = self._settings.rules_of(settings.name)
+            broker.take_topics(Topics(settings, rules, classes))
 
     def close(self, seconds: float = 5.0) -> None:
         """End. What cannot be delivered within so long waits on disk for the next start."""
@@ -126,18 +148,23 @@ class Desk:
                 )
         self._folder_lock.release()
 
-    def _tell(self, raised: Raised, recorded: RecordedEvent, clip: str) -> None:
-        alert = make_alert(
-            raised.rule,
-            raised.number,
-            recorded,
-            clip=self._address(clip),
-            hits=raised.hits,
-            now=utc_now(),
-        )
-        for name, sender in self._senders.items():
-            if not raised.rule.send or name in raised.rule.send:
-                sender.outbox.put(alert["id"], alert)
+    def _tell(self, raised: Sequence[Raised], recorded: RecordedEvent, clip: str) -> int:
+        for one in raised:
+            alert = make_alert(
+                one.rule,
+                one.number,
+                recorded,
+                clip=self._address(clip),
+                hits=one.hits,
+                now=utc_now(),
+            )
+            for name, sender in self._senders.items():
+                if not one.rule.send or name in one.rule.send:
+                    sender.outbox.put(alert["id"], alert)
+        if raised and self._cooldowns is not None:
+            with self._lock:
+                self._cooldowns.write(self._judge.alerted)
+        return len(raised)
 
     def _address(self, clip: str) -> str:
         if not clip:
@@ -154,7 +181,9 @@ class Desk:
         for mqtt in settings.mqtt:
             topics = Topics(mqtt, settings.rules_of(mqtt.name), classes)
             password = read_secret(mqtt, "password", folder)
-            targets[mqtt.name] = Mqtt(mqtt, topics, password=password, report=self._report)
+            broker = Mqtt(mqtt, topics, password=password, report=self._report)
+            self._brokers.append((mqtt, broker))
+            targets[mqtt.name] = broker
         for hook in settings.webhooks:
             targets[hook.name] = Webhook(
                 hook,

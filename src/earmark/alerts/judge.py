@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from earmark.alerts.settings import Rule
+from earmark.alerts.settings import ONSET, Rule
 
 Key = tuple[int, str, str]
 
@@ -50,17 +50,37 @@ class Judge:
     def __init__(self, rules: Sequence[Rule], zone: datetime.tzinfo | None = None) -> None:
         self._rules, self._zone = tuple(rules), zone
         self._memory: dict[Key, _Memory] = {}
+        self._judged: set[tuple[int, str]] = set()  # rule and event under way
+
+    @property
+    def alerted(self) -> dict[Key, datetime.datetime]:
+        """When the events began whose cooldown may last, by rule, class and source."""
+        return {key: one.alerted for key, one in self._memory.items() if one.alerted is not None}
+
+    def resume(self, alerted: Mapping[Key, datetime.datetime]) -> None:
+        """Go on with the cooldowns of an earlier run."""
+        for key, time in alerted.items():
+            self._memory[key] = _Memory(alerted=time)
 
     def event(
-        self, label: str, score: float, start: datetime.datetime, source: str = ""
+        self,
+        label: str,
+        score: float,
+        start: datetime.datetime,
+        source: str = "",
+        *,
+        name: str = "",
+        ended: bool = True,
     ) -> list[Raised]:
-        """Judge an event.
+        """Judge an event, once by each rule: while it is under way, or when it has ended.
 
         Args:
             label: its class.
-            score: its score.
+            score: its score; that so far, while it is under way.
             start: when it began, with a time zone.
             source: name of its stream.
+            name: of the event, the same whenever it is judged.
+            ended: whether it has ended.
 
         Returns:
             The alerts that it raises, one for each rule at most.
@@ -68,8 +88,12 @@ class Judge:
         found = []
         for number, rule in enumerate(self._rules, 1):
             fits = rule.louder_than_db is None and (not rule.classes or label in rule.classes)
-            if fits and score >= rule.min_score:
+            soon = ended or rule.when == ONSET
+            if fits and soon and score >= rule.min_score and (number, name) not in self._judged:
+                self._judged.add((number, name))
                 found += self._hit(number, label, start, source)
+        if ended:
+            self._judged = {one for one in self._judged if one[1] != name}
         return found
 
     def loud(self, number: int, start: datetime.datetime, source: str = "") -> list[Raised]:

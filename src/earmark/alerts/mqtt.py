@@ -93,6 +93,12 @@ class Mqtt:
         self._client.connect_async(host, port, self._settings.keepalive_seconds)
         self._client.loop_start()
 
+    def take_topics(self, topics: Topics) -> None:
+        """Publish under other topics from now on, and tell Home Assistant of them."""
+        self._topics = topics
+        if self._connected.is_set():
+            self._publish_discovery(self._client)
+
     def deliver(self, alert: Alert, stop: threading.Event) -> None:
         """Publish an alert; return when the broker has acknowledged it.
 
@@ -151,8 +157,7 @@ class Mqtt:
         if reason.is_failure:
             self._say_away(f"refuses the connection ({str(reason).lower()})")
             return
-        for topic, content in self._topics.discovery().items():
-            client.publish(topic, json.dumps(content, ensure_ascii=False), 1, retain=True)
+        self._publish_discovery(client)
         client.publish(self._topics.status, "online", 1, retain=True)
         if self._settings.send_off and not self._begun:  # what an earlier run may have left on
             off = json.dumps({"state": "OFF"})
@@ -163,6 +168,10 @@ class Mqtt:
             self._report(f"{self.name}: is back")
         self._away = False
         self._connected.set()
+
+    def _publish_discovery(self, client: Any) -> None:
+        for topic, content in self._topics.discovery().items():
+            client.publish(topic, json.dumps(content, ensure_ascii=False), 1, retain=True)
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._say_away("cannot be reached")

@@ -12,6 +12,7 @@ _SPAN = re.compile(r"(\d{1,2})(?::(\d{2}))?-(\d{1,2})(?::(\d{2}))?")
 _DAY_MINUTES = 24 * 60
 _NODE = re.compile(r"[A-Za-z0-9_-]+")
 _WEB = re.compile(r"https?://[^/\s]+\S*")
+ONSET, OFFSET = "onset", "offset"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Rule:
     classes: tuple[str, ...] = setting((), "classes that it is about; none: all of the model")
     min_score: float = setting(
         0.0, "least score, beyond the threshold that makes a sound an event at all"
+    )
+    when: str = setting(
+        ONSET, "as soon as an event has begun for sure (onset), or when it has ended (offset)"
     )
     hours: tuple[str, ...] = setting((), 'when it holds, as "22:00-06:00"; none: always')
     hits: int = setting(1, "so many events of a class are needed")
@@ -39,6 +43,7 @@ class Rule:
         check_types(self)
         check(bool(self.name.strip()), "name", "a word or more", self.name)
         check(0 <= self.min_score <= 1, "min_score", "from 0 to 1", self.min_score)
+        check(self.when in (ONSET, OFFSET), "when", f"{ONSET} or {OFFSET}", self.when)
         check_at_least(self, ("hits",), 1)
         check_at_least(self, ("within_seconds", "cooldown_seconds", "loud_seconds"), 0)
         for span in self.hours:

@@ -66,13 +66,19 @@ class Station:
             start=start,
         )
         self._recorder.on_event, self._recorder.on_block = self._event, self._block
+        self._recorder.on_begun = self._begun
         self._desk: Desk | None = None
         self._keeper: Keeper | None = None
         self._flushed = time.monotonic()
         if rules is not None:
             folder = "" if keep is None else keep.folder
             self._desk = Desk(
-                read_rules(rules), rules, info.classes, clip_folder=folder, report=report
+                read_rules(rules),
+                rules,
+                info.classes,
+                clip_folder=folder,
+                live=start is None,
+                report=report,
             )
         if keep is not None:
             record = {
@@ -105,6 +111,11 @@ class Station:
         clip = "" if self._keeper is None else self._keeper.keep(recorded)
         if self._desk is not None:
             self._desk.event(recorded, clip)
+
+    def _begun(self, begun: RecordedEvent) -> None:
+        if self._desk is not None:
+            clip = "" if self._keeper is None else self._keeper.clip_of(begun)
+            self._desk.event(begun, clip)
 
     def _block(self, block: HeardBlock) -> None:
         if self._desk is not None:

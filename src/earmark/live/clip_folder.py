@@ -93,9 +93,7 @@ class ClipFolder:
         Raises:
             OSError: it cannot be written.
         """
-        stamp = start.strftime("%Y%m%dT%H%M%S.") + f"{start.microsecond // 1000:03d}Z"
-        word = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:_LABEL_CHARACTERS] or "event"
-        path = self.folder / start.strftime("%Y-%m-%d") / f"{stamp}_{word}_{name}.flac"
+        path = self.folder / clip_path(start, label, name)
         file = io.BytesIO()
         soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
         data = file.getvalue()
@@ -116,3 +114,10 @@ class ClipFolder:
             self.bytes -= size
             with contextlib.suppress(OSError):  # it holds more
                 path.parent.rmdir()
+
+
+def clip_path(start: datetime.datetime, label: str, name: str) -> str:
+    """Return the path of a clip within its folder; see `ClipFolder.add`."""
+    stamp = start.strftime("%Y%m%dT%H%M%S.") + f"{start.microsecond // 1000:03d}Z"
+    word = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:_LABEL_CHARACTERS] or "event"
+    return f"{start:%Y-%m-%d}/{stamp}_{word}_{name}.flac"

@@ -22,7 +22,9 @@ class FollowedBlock:
         end: its end, in seconds of the stream.
         scores: the scores of its last segment, by class.
         events: the events that ended in it.
-        ongoing: onsets of the events under way, by class, in seconds of the stream.
+        ongoing: onsets of the events under way, by class, in seconds of the stream; some may be
+            too short in the end.
+        under_way: those of them that are long enough, see `EventFinder.under_way`.
         ended: whether the stream has ended.
     """
 
@@ -31,6 +33,7 @@ class FollowedBlock:
     scores: dict[str, float]
     events: tuple[Event, ...]
     ongoing: dict[str, float]
+    under_way: tuple[Event, ...] = ()
     ended: bool = False
 
 
@@ -80,4 +83,13 @@ class FollowedSession(Session):
             for number, known in state.ongoing.items()
         }
         end = state.steps * step
-        self._follow(FollowedBlock(samples, end, self.scores, tuple(events), ongoing, ended))
+        block = FollowedBlock(
+            samples=samples,
+            end=end,
+            scores=self.scores,
+            events=tuple(events),
+            ongoing=ongoing,
+            under_way=() if ended else tuple(self.under_way),
+            ended=ended,
+        )
+        self._follow(block)

@@ -21,7 +21,7 @@ from earmark.config.codec import check, check_types
 from earmark.io.append import AppendedLines
 from earmark.io.files import write_json
 from earmark.io.lock import FolderLock
-from earmark.live.clip_folder import ClipFolder
+from earmark.live.clip_folder import ClipFolder, clip_path
 from earmark.live.recorder import RecordedEvent
 from earmark.output.event_log import event_row
 
@@ -130,6 +130,10 @@ class Keeper:
         self._waiting.append(row)
         self.flush()
         return clip
+
+    def clip_of(self, begun: RecordedEvent) -> str:
+        """Return the path that `keep` will give the clip of an event under way."""
+        return f"{CLIPS_NAME}/{clip_path(begun.start, begun.event.label, begun.id)}"
 
     def flush(self) -> None:
         """Write the events that wait, and remove clips that have become too old."""

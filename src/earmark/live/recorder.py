@@ -11,7 +11,7 @@ import datetime
 import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class RecordedEvent:
         sample_rate: of the samples, in Hz.
         clip_from: where the samples begin, in seconds of the stream.
         level_db: its level in dB of full scale, where that is what was looked for.
+        ended: whether it has ended; else its offset, end and scores are those so far.
     """
 
     event: Event
@@ -51,6 +52,7 @@ class RecordedEvent:
     sample_rate: int = 0
     clip_from: float = 0.0
     level_db: float | None = None
+    ended: bool = True
 
     @property
     def end(self) -> datetime.datetime:
@@ -110,6 +112,8 @@ class Recorder:
         start: when a recording began; None: the stream is live.
 
     Attributes:
+        on_begun: is called with each event when it has begun for sure, and again while its score
+            rises; its id and start are those that it will be handed on with.
         on_event: is called with each event, when its clip is whole.
         on_block: is called with each block, after its events.
         stream: names the stream, in the names of its events.
@@ -128,6 +132,7 @@ class Recorder:
         start: datetime.datetime | None = None,
     ) -> None:
         self.stream = secrets.token_hex(6)
+        self.on_begun: Callable[[RecordedEvent], object] = lambda _: None
         self.on_event: Callable[[RecordedEvent], object] = lambda _: None
         self.on_block: Callable[[HeardBlock], object] = lambda _: None
         self._source = source
@@ -136,7 +141,8 @@ class Recorder:
         self._clock, self._begun = clock, start
         self._sound, self._times = RecentSound(sample_rate), StreamClock()
         self._count = 0
-        self._waiting: list[Event] = []  # for the seconds after them
+        self._under_way: dict[str, RecordedEvent] = {}  # by class
+        self._waiting: list[tuple[Event, RecordedEvent | None]] = []  # for the seconds after them
         self._early: dict[str, NDArray[np.int16]] = {}  # of events longer than a clip
 
     def follow(self, block: FollowedBlock) -> None:
@@ -145,7 +151,9 @@ class Recorder:
         if len(block.samples):
             self._times.note(block.end, self._now(block.end))
             self._sound.push(block.samples)
-        self._waiting += block.events
+        self._waiting += [(event, self._under_way.pop(event.label, None)) for event in block.events]
+        for event in block.under_way:
+            self._begin(event)
         self._hand_on(block)
         if len(block.samples):
             heard = HeardBlock(
@@ -169,11 +177,25 @@ class Recorder:
             return self._clock()
         return self._begun + datetime.timedelta(seconds=end)
 
+    def _begin(self, event: Event) -> None:
+        """Take note of an event under way."""
+        known = self._under_way.get(event.label)
+        if known is None:
+            none = np.zeros(0, np.int16)
+            threshold = self._thresholds.get(event.label)
+            begun = replace(self._recorded(event, none, threshold), ended=False)
+        elif event.score > known.event.score:
+            begun = replace(known, event=event)
+        else:
+            return
+        self._under_way[event.label] = begun
+        self.on_begun(begun)
+
     def _hand_on(self, block: FollowedBlock) -> None:
         """Hand on the events whose clips are whole, in the order of their ends."""
         wait = self._after if self._clips else 0.0
         while self._waiting:
-            event = self._waiting[0]
+            event, begun = self._waiting[0]
             early = event.label in self._early
             if not (block.ended or early or self._sound.end >= event.offset + wait):
                 return
@@ -181,7 +203,11 @@ class Recorder:
             samples = self._early.pop(event.label, None)
             if samples is None:
                 samples = self._cut(event.onset, event.offset)
-            self.on_event(self._recorded(event, samples, self._thresholds.get(event.label)))
+            if begun is None:
+                recorded = self._recorded(event, samples, self._thresholds.get(event.label))
+            else:
+                recorded = replace(begun, event=event, samples=samples, ended=True)
+            self.on_event(recorded)
 
     def _recorded(
         self,
@@ -222,7 +248,7 @@ class Recorder:
                 self._early[label] = self._cut(onset, block.end)
             else:
                 needed = min(needed, onset - self._before)
-        for event in self._waiting:
+        for event, _ in self._waiting:
             needed = min(needed, event.onset - self._before)
         for label in self._early.keys() - block.ongoing.keys():
             if not self._waits(label):  # it was too short for an event
@@ -230,4 +256,4 @@ class Recorder:
         self._sound.forget_before(needed)
 
     def _waits(self, label: str) -> bool:
-        return any(event.label == label for event in self._waiting)
+        return any(event.label == label for event, _ in self._waiting)

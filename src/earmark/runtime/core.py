@@ -69,6 +69,11 @@ class StreamCore:
         return self._resampler.from_hz
 
     @property
+    def under_way(self) -> list[Event]:
+        """The events that have begun for sure and not ended, as far as they are known."""
+        return self.finder.under_way(self._events, self.source)
+
+    @property
     def seconds(self) -> float:
         """Length of what came so far."""
         waiting = self._waiting_samples / self.scorer.sample_rate

@@ -159,6 +159,14 @@ class EventFinder:
                 ongoing[number] = self._follow(ongoing.get(number), number, at, values)
         return events, EventState(recent, state.steps + len(scores), ongoing)
 
+    def under_way(self, state: EventState, source: str = "") -> list[Event]:
+        """Return the events that have begun, are long enough already, and have not ended.
+
+        Each will come from `step` or `finish` with the same label and onset, whatever follows; its
+        offset and scores are those so far.
+        """
+        return self.finish(state, source) if state.ongoing else []
+
     def finish(self, state: EventState, source: str = "") -> list[Event]:
         """Return the events that were still under way when the stream ended."""
         order = sorted(state.ongoing.items(), key=lambda item: (item[1].last, item[0]))

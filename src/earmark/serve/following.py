@@ -23,7 +23,7 @@ from earmark.live.recorder import HeardBlock, RecordedEvent, utc_now
 from earmark.output.event_log import provenance_columns, run_record, stamp
 from earmark.runtime.events import TOP_CLASSES, Event
 from earmark.serve.hub import Hub
-from earmark.serve.stream import BEFORE_SECONDS, BLOCK_SECONDS, Block, FinishedEvent
+from earmark.serve.stream import BEFORE_SECONDS, BLOCK_SECONDS, Block, StreamEvent
 
 _LIVE = ("client", "server")
 _WAITING = 500  # events and blocks, while a disk stands still
@@ -51,7 +51,9 @@ def following(
         yield
         return
     made = _Following(hub, keep, rules, report)
-    leave = (hub.subscribe(made.put), hub.watch(made.put))
+    leave = [hub.subscribe(made.put)]
+    if rules is not None:
+        leave += [hub.subscribe_begun(made.put), hub.watch(made.put)]
     try:
         yield
     finally:
@@ -86,12 +88,12 @@ class _Following:
             )
         if self._desk is not None:
             self._desk.start()
-        self._queue: queue.Queue[FinishedEvent | Block | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[StreamEvent | Block | None] = queue.Queue(_WAITING)
         self._lost = 0
         self._thread = threading.Thread(target=self._work, name="earmark-alerts", daemon=True)
         self._thread.start()
 
-    def put(self, heard: FinishedEvent | Block) -> None:
+    def put(self, heard: StreamEvent | Block) -> None:
         """Take an event or a block, in the hub's thread."""
         if heard.kind not in _LIVE:
             return
@@ -122,7 +124,7 @@ class _Following:
             if heard is None:
                 return
             try:
-                if isinstance(heard, FinishedEvent):
+                if isinstance(heard, StreamEvent):
                     self._take_event(heard)
                 else:
                     self._take_block(heard)
@@ -130,7 +132,7 @@ class _Following:
                 said = " ".join(str(error).split())[:200]
                 self._report(f"an event was not kept ({type(error).__name__}: {said})")
 
-    def _take_event(self, heard: FinishedEvent) -> None:
+    def _take_event(self, heard: StreamEvent) -> None:
         if heard.event.model != self._model:
             self._take_model(heard.event.model)
         recorded = RecordedEvent(
@@ -141,8 +143,11 @@ class _Following:
             samples=heard.samples,
             sample_rate=heard.sample_rate,
             clip_from=max(0.0, heard.event.onset - BEFORE_SECONDS),
+            ended=heard.ended,
         )
-        clip = "" if self._keeper is None else self._keeper.keep(recorded)
+        clip = ""
+        if self._keeper is not None:
+            clip = self._keeper.keep(recorded) if heard.ended else self._keeper.clip_of(recorded)
         if self._desk is not None:
             self._desk.event(recorded, clip)
 
@@ -152,6 +157,8 @@ class _Following:
         if info.fingerprint != fingerprint:
             return  # of a stream that was opened before
         self._model, self._run = fingerprint, secrets.token_hex(6)
+        if self._desk is not None:
+            self._desk.take_classes(info.classes)
         if self._keeper is not None:
             provenance = provenance_columns(info, self._hub.settings)
             self._keeper.begin(self._run, self._record(), provenance)

@@ -3,7 +3,7 @@
     hub = Hub(classifier, ...)
     stream = hub.open(start, sample_rate)       # in any thread
     hub.put(stream, chunk)
-    hub.subscribe(on_event)                     # FinishedEvent, with its sound
+    hub.subscribe(on_event)                     # StreamEvent, with its sound
 
 Streams wake the thread when a block of theirs is full. It then gives each session what waits,
 scores one block of all that are ready in one call of the engine, and hands the messages to the
@@ -28,7 +28,7 @@ from earmark.serve.clips import ClipStore
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import Start
 from earmark.serve.settings import Limits, RefusedError
-from earmark.serve.stream import Block, FinishedEvent, Message, Model, Sink, Stream
+from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEvent
 
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
@@ -36,7 +36,7 @@ _LOG = logging.getLogger("earmark.serve")
 
 Batch = list[tuple[Sink, Sequence[tuple[Message, bool]], bool]]
 Dispatch = Callable[[Callable[[], None]], object]
-OnEvent = Callable[[FinishedEvent], object]
+OnEvent = Callable[[StreamEvent], object]
 OnBlock = Callable[[Block], object]
 
 
@@ -70,6 +70,7 @@ class Hub:
         self._lock = threading.Lock()
         self._wake, self._stopping = threading.Event(), False
         self._on_event: list[OnEvent] = []
+        self._on_begun: list[OnEvent] = []
         self._on_block: list[OnBlock] = []
         self._dispatch: Dispatch = lambda deliver: deliver()
         self._thread = threading.Thread(target=self._run, name="earmark-hub", daemon=True)
@@ -99,6 +100,14 @@ class Hub:
         """
         self._on_event.append(on_event)
         return lambda: self._on_event.remove(on_event)
+
+    def subscribe_begun(self, on_begun: OnEvent) -> Callable[[], None]:
+        """Call a function for each event under way, and again while its score rises.
+
+        It is asked for of live streams alone, and called as `subscribe` says.
+        """
+        self._on_begun.append(on_begun)
+        return lambda: self._on_begun.remove(on_begun)
 
     def watch(self, on_block: OnBlock) -> Callable[[], None]:
         """Call a function for each block of each stream, as `subscribe` does for events."""
@@ -240,6 +249,11 @@ class Hub:
             for on_event in self._on_event:
                 with _logged("a subscriber failed"):
                     on_event(event)
+        begun = stream.begun() if self._on_begun and stream.kind != "file" else []
+        for event in begun:
+            for on_begun in self._on_begun:
+                with _logged("a subscriber failed"):
+                    on_begun(event)
         block, stream.last_block = stream.last_block, None
         if block is not None:
             for on_block in self._on_block:

@@ -80,8 +80,8 @@ class Model:
 
 
 @dataclass(frozen=True)
-class FinishedEvent:
-    """An event that has ended, as subscribers of the hub get it.
+class StreamEvent:
+    """An event, as subscribers of the hub get it: one that has ended, or one under way.
 
     Attributes:
         event: the event; its times are seconds of the stream.
@@ -90,10 +90,12 @@ class FinishedEvent:
         source: name of the stream.
         kind: "client", "file" or "server", as in the protocol.
         time: when it began, by the server's clock; of a file, when the file was read.
-        samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are.
+        samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are;
+            none while it is under way.
         sample_rate: of the samples.
         clip: id of the clip in the clip store, empty where it was not kept.
         threshold: the score that its class had to reach.
+        ended: whether it has ended; else its offset and scores are those so far.
     """
 
     event: Event
@@ -106,6 +108,7 @@ class FinishedEvent:
     sample_rate: int
     clip: str
     threshold: float
+    ended: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Block:
     Attributes:
         stream: id of the stream.
         source: its name.
-        kind: see `FinishedEvent`.
+        kind: see `StreamEvent`.
         at: end of the block, in seconds of the stream.
         scores: the averaged scores at its end, by class.
         label: the best class that reaches its threshold, or "none of these".
@@ -211,7 +214,8 @@ class Stream:
         self.room = threading.Condition(self._lock)
         self.ending = self.over = False
         self.events: deque[dict[str, Any]] = deque(maxlen=limits.events)
-        self.event_count = 0
+        self.event_count = self._names_given = 0
+        self._begun: dict[str, StreamEvent] = {}  # the events under way, by class
         self.sinks: set[Sink] = set()
         self.lost_at: float | None = None
         self.expected = self.next_sequence = 0
@@ -227,7 +231,7 @@ class Stream:
         self._out: list[tuple[Message, bool]] = []
         self._sent_columns = 0
         self._seen: list[Event] = []  # of the blocks that were reported last
-        self.finished: list[FinishedEvent] = []
+        self.finished: list[StreamEvent] = []
         self.last_block: Block | None = None
 
     def _new_columns(self) -> Columns:
@@ -442,6 +446,39 @@ class Stream:
             self._out.append((protocol.pack_columns(self._sent_columns, first, made), True))
             self._sent_columns += 1
 
+    def begun(self) -> list[StreamEvent]:
+        """Return the events under way that are new, or whose score has risen since the last call.
+
+        They are events for sure; each keeps its id when it ends.
+        """
+        found = []
+        for event in self.session.under_way:
+            known = self._begun.get(event.label)
+            if known is None or event.score > known.event.score:
+                known = self._begun[event.label] = self._named(event, known)
+                found.append(known)
+        return found
+
+    def _named(self, event: Event, known: StreamEvent | None) -> StreamEvent:
+        """Return an event under way, with the id that it has or gets."""
+        if known is not None:
+            return replace(known, event=event)
+        self._names_given += 1
+        began = self._began or datetime.datetime.now(datetime.timezone.utc)
+        return StreamEvent(
+            event=event,
+            id=f"{self.id}-{self._names_given}",
+            stream=self.id,
+            source=self.name,
+            kind=self.kind,
+            time=began + datetime.timedelta(seconds=event.onset),
+            samples=np.zeros(0, np.int16),
+            sample_rate=self.session.scorer.sample_rate,
+            clip="",
+            threshold=self.thresholds[event.label],
+            ended=False,
+        )
+
     def _raise(self, event: Event) -> None:
         samples = self._clip(event)
         rate = self.session.scorer.sample_rate
@@ -452,27 +489,21 @@ class Stream:
             except OSError as error:
                 self.say({"type": "notice", "text": f"a clip was not kept: {error.strerror}"})
         self.event_count += 1
-        began = self._began or datetime.datetime.now(datetime.timezone.utc)
-        time = began + datetime.timedelta(seconds=event.onset)
-        name = f"{self.id}-{self.event_count}"
-        threshold = self.thresholds[event.label]
+        named = self._named(event, self._begun.pop(event.label, None))
+        finished = replace(named, samples=samples, clip=clip, ended=True)
         message = {
             "type": "event",
-            "id": name,
+            "id": finished.id,
             **event.to_dict(),
-            "threshold": threshold,
+            "threshold": finished.threshold,
             "why": self._explainer.why(event),
-            "time": time.isoformat(timespec="milliseconds"),
+            "time": finished.time.isoformat(timespec="milliseconds"),
             "clip": f"clips/{clip}.wav" if clip else "",
             "clip_from": round(max(0.0, event.onset - BEFORE_SECONDS), 3),
         }
         self.events.append(message)
         self.say(message)
-        self.finished.append(
-            FinishedEvent(
-                event, name, self.id, self.name, self.kind, time, samples, rate, clip, threshold
-            )
-        )
+        self.finished.append(finished)
 
     def _keep(self, samples: NDArray[np.int16]) -> None:
         self._kept.append(samples)
