@@ -1,17 +1,22 @@
 """Clips for verdicts, and what the verdicts come to."""
 
 import csv
+from collections import Counter
 
 import pytest
 import soundfile
 
-from earmark.archive.review import interval, precisions
+from earmark.archive.query import Questions
+from earmark.archive.review import _CHOSEN
+from earmark.archive.store import Archive
+from earmark.archive.verdicts import VerdictTable, interval, precisions
+from earmark.errors import ArchiveError
 from tests.processes import assert_one_line, call_here
 
 
 def test_verdicts_become_precision(label, recordings, tmp_path):
     label(recordings)
-    words = ("results", "out", "--review", "review", "--per_class", 4)
+    words = ("results", "out", "--review", "review", "--per_class", 4, "--no_page")
     done = call_here("earmark", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = tmp_path / "review" / "review.csv"
@@ -31,6 +36,77 @@ def test_verdicts_become_precision(label, recordings, tmp_path):
     assert (own["judged"], own["right"], own["precision"]) == ("2", "1", "0.500")
     table.write_text(table.read_text().replace("Yes", "perhaps"))
     assert_one_line(call_here("earmark", *words, cwd=tmp_path), "has the verdict 'perhaps'")
+
+
+def test_each_event_has_the_same_chance(label, recordings, tmp_path):
+    label(recordings)
+    archive = Archive(tmp_path / "out")
+    questions = Questions(archive, archive.sets)
+    there = dict(questions.sql("SELECT label, count(*) FROM events GROUP BY label").rows)
+    assert max(there.values()) > 5
+    drawn: Counter[tuple[str, str, float]] = Counter()
+    for seed in range(60):
+        chosen = list(questions.sql(_CHOSEN.format(most=5, seed=seed)).rows)
+        count = Counter(row[0] for row in chosen)
+        assert count == {name: min(5, n) for name, n in there.items()}
+        assert len({(row[1], row[3], row[0]) for row in chosen}) == len(chosen)
+        drawn.update((row[0], row[1], row[3]) for row in chosen)
+    assert len(drawn) == sum(there.values())
+    for (name, *_), times in drawn.items():
+        share = min(1.0, 5 / there[name])
+        assert abs(times / 60 - share) <= 4 * (share * (1 - share) / 60) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [
+        ("clips/a.wav,dog,a,much,0,yes", "row 2 has a score or time that is no number"),
+        ("clips/a.wav,dog,a,nan,0,yes", "row 2 has a score or time that is no number"),
+        ("clips/a.wav,dog,a,0.5,early,", "row 2 has a score or time that is no number"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, row, part):
+    table = tmp_path / "review.csv"
+    table.write_text(f"path,label,group,score,onset_seconds,verdict\n{row}\n")
+    with pytest.raises(ArchiveError, match=part):
+        VerdictTable(tmp_path)
+    table.write_text("path,label\n")
+    with pytest.raises(ArchiveError, match="lacks the column score"):
+        VerdictTable(tmp_path)
+
+
+def test_columns_of_others_stay_and_a_verdict_that_cannot_be_written_is_not_there(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "review.csv"
+    path.write_text("path,label,score,verdict,who\nclips/a.wav,dog,0.5,,me\n")
+    table = VerdictTable(tmp_path)
+    table.judge(0, "no", "rain")
+    (row,) = csv.DictReader(path.read_text().splitlines())
+    assert (row["verdict"], row["true_label"], row["who"]) == ("no", "rain", "me")
+
+    def full(*_):
+        raise OSError
+
+    monkeypatch.setattr("earmark.archive.verdicts.write_text", full)
+    with pytest.raises(OSError):
+        table.judge(0, "yes")
+    assert table.rows[0]["verdict"] == "no"
+
+
+def test_flags_that_need_review(label, recordings, tmp_path):
+    label(recordings)
+    odd: list[tuple[list[str], str]] = [
+        (["--no_page"], "--no_page is about --review"),
+        (["--per_class", "3"], "--per_class is about --review"),
+        (["--review", "r", "--per_class", "-1"], "--per_class must be at least 1, got -1"),
+    ]
+    for given, part in odd:
+        assert_one_line(call_here("earmark", "results", "out", *given, cwd=tmp_path), part)
+    for path in recordings.rglob("*.*"):
+        path.unlink()
+    words = ("results", "out", "--review", "r", "--no_page")
+    assert_one_line(call_here("earmark", *words, cwd=tmp_path), "r: nothing to judge")
 
 
 def test_a_higher_threshold_leaves_the_events_above_it():

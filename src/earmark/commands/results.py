@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.commands.printing import print_line
+from earmark.commands.reviewing import add_reviewing, refuse_odd_reviewing, review
 from earmark.errors import ArchiveError, EarmarkError, SettingsError
 from earmark.output.events import FORMATS, event_writer
 from earmark.output.label_files import name_label_files
@@ -58,16 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--review",
         metavar="FOLDER",
-        help="write clips of each class there to listen to, and a table review.csv for verdicts; "
-        "called again when the verdicts (yes or no) are in it, print precision with its interval",
+        help="write clips of each class there and open a page to judge them by ear; then print "
+        "each class's precision with its interval; the same command goes on where it stopped",
     )
-    parser.add_argument(
-        "--per_class",
-        type=int,
-        default=20,
-        metavar="INT",
-        help="clips of each class for --review (%(default)s)",
-    )
+    add_reviewing(parser)
     parser.add_argument(
         "--per_file",
         action="store_true",
@@ -88,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  earmark results archive/ --query \"label = 'Chainsaw' and score > 0.8\"\n"
         "  earmark results archive/ --sql 'SELECT label, count(*) FROM events GROUP BY label'\n"
         "  earmark results archive/ --format audacity --per_file --output_file labels/\n"
-        "  earmark results archive/ --summary page.html"
+        "  earmark results archive/ --summary page.html\n"
+        "  earmark results archive/ --review review/"
     )
 
 
@@ -153,6 +149,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
     for name in ("query", "per_file"):
         if asked and getattr(args, name):
             raise SettingsError(f"--{name} is about events; leave out {asked[0]}")
+    refuse_odd_reviewing(args)
     if args.per_file and not args.output_file:
         raise SettingsError("--per_file needs --output_file FOLDER")
     if (
@@ -202,29 +199,13 @@ def _chosen(archive: Archive, name: str | None) -> list[ResultSet]:
 
 
 def _review(questions: Questions, args: argparse.Namespace) -> int:
-    """Write clips for verdicts, or say what the verdicts come to."""
-    from earmark.archive import review
+    """Have clips judged, and say what the verdicts come to."""
+    from earmark.archive.verdicts import report
 
-    folder = Path(args.review)
-    if args.per_class < 1:
-        raise SettingsError(f"--per_class must be at least 1, got {args.per_class}")
-    if not (folder / review.TABLE).exists():
-        count, missing = review.write_review(folder, questions, args.per_class)
-        gone = f"; {missing} could not be read any more" if missing else ""
-        print(
-            f"{folder / review.TABLE}: {count} clips{gone}; listen, write yes or no into the "
-            "column verdict, and run the same command again",
-            file=sys.stderr,
-        )
-        return 0
-    found = review.precisions(review.read_review(folder))
-    if not found:
-        raise ArchiveError(
-            f"{folder / review.TABLE}: has no verdicts yet; write yes or no into its column verdict"
-        )
-    with _output(args.output_file) as emit:
-        for line in review.report(found):
-            emit(line)
+    if found := review(questions, args):
+        with _output(args.output_file) as emit:
+            for line in report(found):
+                emit(line)
     return 0
 
 

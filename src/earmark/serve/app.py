@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request, WebSocket
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from earmark import __version__
@@ -28,7 +28,7 @@ from earmark.serve.guard import Guard
 from earmark.serve.hub import Hub
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import MOST_NAME, Start
-from earmark.serve.requests import read_json
+from earmark.serve.requests import faulty, read_json, refused
 from earmark.serve.settings import Access, RefusedError
 from earmark.serve.sounds import SoundsFolder
 from earmark.serve.sources import FileReader, MicrophoneReader, read_file
@@ -193,8 +193,8 @@ def make_app(site: Site) -> FastAPI:
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(EarmarkError, _faulty)
+    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(EarmarkError, faulty)
     _add_status(app, site)
     _add_files(app, site)
     _add_stream(app, site)
@@ -372,13 +372,3 @@ def _stretch(path: Path, name: str, rate: int, start: float, seconds: float) -> 
 
 def _named(start: Start, name: str) -> Start:
     return replace(start, name=name)
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    status = error.status if isinstance(error, RefusedError) else 400
-    code = error.code if isinstance(error, RefusedError) else "request"
-    return JSONResponse({"code": code, "error": str(error)}, status)
-
-
-async def _faulty(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"code": "audio", "error": str(error)}, 422)

@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON under a limit, and the values in it."""
+"""Bodies of requests: JSON under a limit, and the values in it; how a refusal is answered."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import JSONResponse
 
 from earmark.serve.settings import RefusedError
 
@@ -65,3 +66,15 @@ def number(value: dict[str, Any], name: str, low: float, high: float) -> float:
     if not low <= found <= high:
         raise RefusedError("message", f"{name} lies from {low:g} to {high:g}", 422)
     return float(found)
+
+
+async def refused(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request that was refused."""
+    status = error.status if isinstance(error, RefusedError) else 400
+    code = error.code if isinstance(error, RefusedError) else "request"
+    return JSONResponse({"code": code, "error": str(error)}, status)
+
+
+async def faulty(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request that failed for what it asked about."""
+    return JSONResponse({"code": "audio", "error": str(error)}, 422)

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from earmark.errors import SettingsError
@@ -81,15 +82,19 @@ def address(access: Access, listener: socket.socket) -> str:
 
 
 def make_server(site: Site) -> uvicorn.Server:
-    """Return the server of a site.
+    """Return the server of a site; see `serving`."""
+    return serving(make_app(site), site.access)
+
+
+def serving(app: FastAPI, access: Access) -> uvicorn.Server:
+    """Return the server of an application.
 
     Raises:
         SettingsError: the certificate cannot be used.
     """
-    access = site.access
     limits = access.limits
     config = uvicorn.Config(
-        guarded(make_app(site), access),
+        guarded(app, access),
         http=PatientNoMore,
         ws="websockets-sansio",
         ws_max_size=limits.message_bytes,

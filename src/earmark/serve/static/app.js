@@ -8,6 +8,7 @@ import { Rules } from "./rules.js";
 import { Session } from "./session.js";
 import { Spectrogram } from "./spectrogram.js";
 import { Teach } from "./teach.js";
+import { followTheme } from "./theme.js";
 
 const MOST_NEAR = 100;
 
@@ -23,12 +24,6 @@ let file = null; // the uploaded file that is shown
 let source = "";
 
 let teach = null;
-
-function theme(chosen) {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = chosen || (dark ? "dark" : "light");
-  picture.setTheme();
-}
 
 function state(text) {
   find("state").textContent = text;
@@ -264,15 +259,7 @@ async function fetchModel() {
 }
 
 async function begin() {
-  theme(localStorage.getItem("theme"));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
-    theme(localStorage.getItem("theme")),
-  );
-  find("theme").onclick = () => {
-    const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem("theme", other);
-    theme(other);
-  };
+  followTheme(() => picture.setTheme());
   find("listen").onclick = () => {
     if (find("listen").getAttribute("aria-pressed") === "true") stop();
     else listen();

@@ -11,9 +11,9 @@ const KEYS = [
 ];
 
 export class Panel {
-  /** `undo()` takes the last verdict back, `close()` is called once the panel is closed. */
+  /** `undo()` takes the last verdict back; where it can be closed, `close()` is called then. */
   constructor({ undo, close }) {
-    this.undo = undo;
+    this.undo = () => this.once(undo);
     this.closed = close;
     this.shown = null;
     this.element = make("div", { class: "review", id: "reviewing", hidden: true, role: "group", tabindex: "-1", "aria-label": "Review of an event" });
@@ -27,17 +27,17 @@ export class Panel {
       { id: "choice", "aria-label": "What it is" },
       ...names.map((name) => make("option", { text: name })),
     );
-    this.shown = { right: () => right(this.choice.value), not, listen };
+    this.shown = { right: () => this.once(() => right(this.choice.value)), not: () => this.once(not), listen };
     this.element.replaceChildren(
       ...about,
       make(
         "div",
         { class: "row" },
-        make("button", { type: "button", text: "← Not this", onclick: not }),
+        make("button", { type: "button", text: "← Not this", onclick: this.shown.not }),
         this.choice,
         make("button", { type: "button", text: "It is this →", onclick: this.shown.right }),
         make("button", { type: "button", class: "plain", text: "Listen", onclick: listen }),
-        make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.close() }),
+        make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.close(), hidden: !this.closed }),
       ),
       make("p", { class: "quiet keys" }, ...KEYS.map(([key, text]) => make("span", {}, make("kbd", { text: key }), ` ${text}`))),
     );
@@ -46,12 +46,24 @@ export class Panel {
     listen();
   }
 
+  /** Do something unless the last is still under way: a key pressed twice is one verdict. */
+  async once(action) {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      await action();
+    } finally {
+      this.busy = false;
+    }
+  }
+
   hide() {
     this.shown = null;
     this.element.hidden = true;
   }
 
   close() {
+    if (!this.closed) return;
     this.hide();
     this.closed();
   }
@@ -67,7 +79,7 @@ export class Panel {
       ArrowRight: this.shown.right,
       ArrowUp: () => move(-1),
       ArrowDown: () => move(1),
-      Backspace: () => this.undo(),
+      Backspace: this.undo,
       Escape: () => this.close(),
     };
     if (document.activeElement === this.element) actions[" "] = this.shown.listen;
