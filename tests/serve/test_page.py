@@ -281,6 +281,8 @@ def test_the_whole_way_from_a_first_sound_to_an_alert_about_a_class_of_one_s_own
             expect(page, "#model", "50 classes")
         assert (alert["label"], alert["rule"], alert["state"]) == ("my rooster", "any", "ON")
         assert until(lambda: Path(alert["clip"]).is_file())
+        told = listener.on("homeassistant/binary_sensor/yard_my_rooster/sound/config")
+        assert [one["name"] for one in told] == ["my rooster"]  # of the model that was taken
         assert {one["label"] for one in listener.on("earmark/yard/rooster")} == {"Rooster"}
         process.send_signal(signal.SIGINT)
         assert process.wait(30) in (0, 130)

@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+import earmark
+from earmark.config import Calibration
+from earmark.errors import ModelError
+from earmark.serve.app import Site
+from earmark.serve.rooms import Rooms
+from earmark.serve.settings import Access
 from tests.conftest import OWN_RECIPE
 from tests.serve.running import RATE, Client, ask, fault, noise, running, silence
 from tests.serve.test_sessions import LOW
@@ -140,7 +146,7 @@ def test_recordings_are_under_the_limits_of_uploads(teaching):
 
 
 def test_thresholds_are_fitted_to_a_room_and_hold_for_new_sessions(teaching):
-    site, address, _ = teaching
+    site, address, folder = teaching
     assert post(address, "room", {"per_hour": 60})[1]["code"] == "room"
     file = io.BytesIO()
     room = 0.02 * np.random.default_rng(0).standard_normal(90 * 8_000)
@@ -157,6 +163,31 @@ def test_thresholds_are_fitted_to_a_room_and_hold_for_new_sessions(teaching):
     assert site.hub.model.classifier.info.identity == before.classifier.info.identity
     for per_hour in (0, -1, "x", None, 1e9):
         assert post(address, "room", {"per_hour": per_hour})[0] == 422
+
+    # It outlasts the server, belongs to these weights alone, and can be taken back.
+    fitted = site.hub.model.classifier.info.calibration
+    with running(sounds=folder) as (again, second):
+        assert again.hub.model.classifier.info.calibration == fitted
+        assert json.loads(ask(second, "GET", "/api/teach")[2])["room"] == state["room"]
+        assert post(second, "room", {"back": True})[1]["room"] is None
+        own = again.hub.model.classifier.info.calibration
+        assert own == before.classifier.info.calibration
+        assert post(second, "room", {"back": True})[0] == 409
+    assert list((folder / "rooms").iterdir()) == []
+
+
+def test_a_room_is_of_one_model_and_one_that_was_edited_is_said(tmp_path):
+    classifiers = earmark.load("esc10"), earmark.load("base")
+    rooms = Rooms(tmp_path)
+    raised = Calibration(thresholds=(0.99,) * 10)
+    rooms.write(classifiers[0], raised, {"after": 1.0})
+    for classifier, thresholds in zip(classifiers, (raised.thresholds, None), strict=True):
+        with running(sounds=tmp_path, classifier=classifier) as (site, _):
+            used = site.hub.model.classifier.info.calibration.thresholds
+            assert used == (thresholds or classifier.info.calibration.thresholds)
+    rooms.path(classifiers[0]).write_text("{}")
+    with pytest.raises(ModelError, match="no calibration"):
+        Site(classifiers[0], Access(), sounds=tmp_path)
 
 
 def test_without_a_folder_nothing_is_taught(address):

@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("earmark-sounds"),
         metavar="DIR",
         help="where clips, verdicts and models that are made on the page go (%(default)s); a model "
-        "that was taken there is used again, unless --model_dir names another",
+        "that was taken there is used again, unless --model_dir names another, and so are the "
+        "thresholds that were fitted to a room for the model",
     )
     parser.add_argument(
         "--recipe",
@@ -160,6 +161,9 @@ def run(args: argparse.Namespace) -> int:
             model=args.model_dir,
             recipe=args.recipe,
         )
+        if site.teaching is not None and site.teaching.room is not None:
+            kept = site.teaching.rooms.path(classifier)
+            print(f"using {kept}, thresholds fitted to this room on the page", file=sys.stderr)
         made = server.make_server(site)
         with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):
             print_line(f"Earmark listens: {server.address(access, listener)}")

@@ -4,6 +4,7 @@
     SOUNDS/clips/ID.wav     the clips; none is moved when its label changes
     SOUNDS/models/N/        a model that was trained here: model.onnx, report.json
     SOUNDS/model.json       which of them is used, and which was used before
+    SOUNDS/rooms/           thresholds that were fitted to a room, see `earmark.serve.rooms`
 
 Nothing is made before the first verdict.
 """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from earmark.classifier import Classifier
 from earmark.serve.clips import to_pcm
 from earmark.serve.requests import number, read_body, text
+from earmark.serve.rooms import Rooms
 from earmark.serve.settings import RefusedError
 from earmark.serve.sounds import BACKGROUND, SHORTEST_SECONDS, SoundsFolder, clean_label
 from earmark.serve.sources import read_file
@@ -34,6 +35,13 @@ class Teaching:
         sounds: where verdicts are kept.
         model: the model that the server began with, as it was named.
         recipe: how own sounds are trained.
+
+    Raises:
+        ModelError: the thresholds of the model's room were cut or edited.
+
+    Attributes:
+        room: how the thresholds of the model that is used were fitted to a room; None: they are
+            its own.
     """
 
     def __init__(self, site: Site, sounds: SoundsFolder, *, model: str | None, recipe: str) -> None:
@@ -41,7 +49,22 @@ class Teaching:
         self._first = model
         self.job = TrainingJob(sounds, recipe)
         self._lock = asyncio.Lock()
+        self.rooms = Rooms(sounds.folder)
         self.room: dict[str, Any] | None = None
+        self._own = site.hub.model.classifier  # with the thresholds that it came with
+        if self.rooms.path(self._own).is_file():
+            self._use(self._own)
+
+    def _use(self, classifier: Classifier) -> None:
+        """Use a model from now on, with the thresholds of its room where there are some.
+
+        Raises:
+            ModelError: it cannot be used, or its room was cut or edited.
+        """
+        kept = self.rooms.read(classifier)
+        used = classifier if kept is None else classifier.with_calibration(kept[0])
+        self.site.hub.use(used)
+        self._own, self.room = classifier, None if kept is None else kept[1]
 
     def state(self) -> dict[str, Any]:
         """Return what the page shows."""
@@ -100,9 +123,8 @@ class Teaching:
         """
         if not name.isdigit() or not self.sounds.model_path(name).is_file():
             raise RefusedError("model", "there is no such model", 404)
-        self.site.hub.use(Classifier.load(self.sounds.model_path(name)))
+        self._use(Classifier.load(self.sounds.model_path(name)))
         self.sounds.choose(name, self.sounds.chosen["used"])
-        self.room = None
         self.job.forget()
 
     def take_back(self) -> None:
@@ -116,27 +138,24 @@ class Teaching:
         if not chosen["used"]:
             raise RefusedError("model", "no model was taken here; there is none to go back to", 409)
         before = chosen["before"]
-        classifier = Classifier.load(self.sounds.model_path(before) if before else self._first)
-        self.site.hub.use(classifier)
+        self._use(Classifier.load(self.sounds.model_path(before) if before else self._first))
         self.sounds.choose(before, "")
-        self.room = None
 
     def fit_room(self, per_hour: float) -> dict[str, Any]:
-        """Fit thresholds to the background that was recorded; say what changed.
+        """Fit thresholds to the background that was recorded, and keep them; say what changed.
 
         Raises:
             RefusedError: none was recorded.
             EarmarkError: it is too short, or not background.
+            OSError: they cannot be kept.
         """
         clips = self.sounds.of_label(BACKGROUND)
         if not clips:
             raise RefusedError("room", "record this room first, while nothing happens", 409)
-        classifier = self.site.hub.model.classifier
-        fit = classifier.calibrate(
+        fit = self._own.calibrate(
             clips, false_alarms_per_hour=per_hour, settings=self.site.hub.settings
         )
-        self.site.hub.use(classifier.with_calibration(fit.calibration))
-        self.room = {
+        fitted = {
             "per_hour": per_hour,
             "before": round(fit.before.per_hour, 2),
             "after": round(fit.after.per_hour, 2),
@@ -144,7 +163,19 @@ class Teaching:
             "raised": {name: [round(a, 3), round(b, 3)] for name, (a, b) in fit.raised.items()},
             "notes": list(fit.notes),
         }
-        return self.room
+        self.rooms.write(self._own, fit.calibration, fitted)
+        self._use(self._own)
+        return fitted
+
+    def leave_room(self) -> None:
+        """Use the thresholds that the model came with again.
+
+        Raises:
+            RefusedError: they are used already.
+        """
+        if not self.rooms.remove(self._own):
+            raise RefusedError("room", "the thresholds are the model's own already", 409)
+        self._use(self._own)
 
     def old_model(self) -> str | None:
         """Return the model that is used now, as a process can load it."""
@@ -232,11 +263,14 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
 
     @app.post("/api/teach/room", responses=_REFUSALS)
     async def room(request: Request) -> dict[str, Any]:
-        """Fit thresholds to the recorded background: `per_hour` false alarms."""
+        """Fit thresholds to the recorded background (`per_hour` false alarms), or go `back`."""
         value = await read_body(request, most)
-        per_hour = number(value, "per_hour", 0.01, 1000.0)
         async with teaching._lock:
-            await asyncio.to_thread(teaching.fit_room, per_hour)
+            if value.get("back") is True:
+                await asyncio.to_thread(teaching.leave_room)
+            else:
+                per_hour = number(value, "per_hour", 0.01, 1000.0)
+                await asyncio.to_thread(teaching.fit_room, per_hour)
         return teaching.state()
 
 

@@ -63,6 +63,8 @@ export class Teach {
     this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "6", size: 4 });
     this.fit = make("button", { type: "button", id: "fit", text: "Fit thresholds" });
     this.fit.onclick = () => this.act("api/teach/room", { per_hour: Number(this.rate.value) });
+    this.leaveRoom = make("button", { type: "button", class: "plain", id: "leave-room", text: "Take the model's thresholds back", hidden: true });
+    this.leaveRoom.onclick = () => this.act("api/teach/room", { back: true });
     this.roomText = make("p", { class: "quiet", role: "status" });
     this.trouble = make("div", { class: "notice bad", role: "alert", hidden: true });
 
@@ -110,6 +112,7 @@ export class Teach {
             this.fit,
           ),
           this.roomText,
+          make("div", { class: "row" }, this.leaveRoom),
         ),
       ),
     );
@@ -210,6 +213,7 @@ export class Teach {
   showRoom(state) {
     const clips = state.labels[state.background] ?? 0;
     this.fit.disabled = !clips;
+    this.leaveRoom.hidden = !state.room;
     if (state.room) {
       const { before, after, minutes } = state.room;
       this.roomText.textContent =
