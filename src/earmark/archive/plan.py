@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import ArchiveError
+from earmark.io.files import identity_of
 from earmark.io.paths import Found, expand
 
 REMOTE = "://"  # what addresses of fsspec have and paths do not
@@ -64,13 +65,13 @@ class Plan:
     Attributes:
         units: the files, each once, in order.
         faults: what was asked for and is not there, a line each.
-        roots: the folders that the files lie in, with what each was when it was searched.
+        folders: those that were searched or hold a file, with what each was then.
         found: what a search left out; None for a manifest.
     """
 
     units: list[Unit] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    roots: dict[str, tuple[int, int]] = field(default_factory=dict)
+    folders: dict[str, tuple[int, int]] = field(default_factory=dict)
     found: Found | None = None
 
     def vanished(self, unit: Unit) -> str:
@@ -80,12 +81,9 @@ class Plan:
         """
         if unit.remote:
             return ""
-        parent = str(Path(unit.address).parent)
-        for folder in {**self.roots, parent: None}:
-            if _identity(folder) is None or not _lists(folder):
-                return folder
-        for folder, before in self.roots.items():
-            if _identity(folder) != before:
+        for folder in map(str, reversed(Path(unit.address).parents)):
+            before = self.folders.get(folder)
+            if before and (identity_of(Path(folder)) != before or not _lists(folder)):
                 return folder
         return ""
 
@@ -103,7 +101,7 @@ def plan_sources(sources: Sequence[str]) -> Plan:
         address = os.path.abspath(path)  # noqa: PTH100  # links in it stay, unlike in `resolve`
         root = next((one for one in folders if address.startswith(one.rstrip("/") + "/")), "")
         plan.units.append(_local(address, root or os.path.dirname(address)))  # noqa: PTH120
-    _note_roots(plan, folders)
+    _note_folders(plan, folders)
     if not plan.units:
         raise ArchiveError(plan.faults[0] if plan.faults else "no audio files are given")
     return plan
@@ -137,6 +135,7 @@ def plan_manifest(address: str) -> Plan:
         start = _time(row.get("start"), address, number)
         unit = _remote(path) if REMOTE in path else _local(path, os.path.dirname(path))  # noqa: PTH120
         plan.units.append(Unit(unit.address, unit.size, unit.modified_ns, start=start, **about))
+    _note_folders(plan, [])
     if not plan.units:
         raise ArchiveError(f"{address}: names no files; add rows")
     return plan
@@ -234,19 +233,12 @@ def _time(value: Any, address: str, number: int) -> datetime.datetime | None:
         ) from None
 
 
-def _note_roots(plan: Plan, folders: Iterable[str]) -> None:
-    for folder in folders:
-        identity = _identity(folder)
+def _note_folders(plan: Plan, searched: Iterable[str]) -> None:
+    holding = (str(Path(unit.address).parent) for unit in plan.units if not unit.remote)
+    for folder in dict.fromkeys([*searched, *holding]):
+        identity = identity_of(Path(folder))
         if identity is not None:
-            plan.roots[folder] = identity
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    try:
-        about = Path(folder).stat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino
+            plan.folders[folder] = identity
 
 
 def _lists(folder: str) -> bool:

@@ -60,7 +60,7 @@ class Progress:
         Raises:
             OSError: the folder is gone or full; what was kept before is still there.
         """
-        if self._folder is None:
+        if self._folder is None or not self._folder.is_dir():  # gone with its disk
             return
         name = f"{file}-{standing.samples}"
         session.save(self._folder / f"{name}.npz")

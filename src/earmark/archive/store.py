@@ -18,6 +18,7 @@ moment; what does not count is removed when the next run begins.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -32,7 +33,7 @@ import pyarrow.parquet as pq
 from earmark.archive.result_set import ResultSet, of_folder
 from earmark.archive.schema import FILES, SCHEMA, TABLES
 from earmark.errors import ArchiveError
-from earmark.io.files import make_folder, write_json, write_whole
+from earmark.io.files import identity_of, make_folder, write_json, write_whole
 from earmark.io.lock import FolderLock
 from earmark.provenance import now
 
@@ -190,6 +191,7 @@ class Writing(Archive):
                     "--out a new folder"
                 )
         self._lock = FolderLock(folder, "give another --out")
+        self._identity = identity_of(folder)
         try:
             if not (folder / "archive.json").exists():
                 about = {"format": FORMAT, "schema": SCHEMA, "created": now()}
@@ -252,6 +254,7 @@ class Writing(Archive):
             tables: columns and rows of its tables.
             replaces: names of parts that it takes the place of.
         """
+        self._refuse_gone()
         name, replaces = _part_name(), tuple(replaces)
         written: list[Path] = []
         try:
@@ -290,7 +293,19 @@ class Writing(Archive):
         Raises:
             OSError: it cannot be written.
         """
+        self._refuse_gone()
         write_json(self.folder / "runs" / f"{run['run']}.json", dict(run))
+
+    def _refuse_gone(self) -> None:
+        """Refuse to write into the empty folder that a disk was mounted on.
+
+        Raises:
+            OSError: the folder is not the one that is held.
+        """
+        if identity_of(self.folder) != self._identity:
+            raise FileNotFoundError(
+                errno.ENOENT, "it is gone, or another folder than when the run began"
+            )
 
 
 def entries(archive: Archive, results: ResultSet) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,18 @@ def make_folder(folder: Path) -> None:
         _refuse_file(next(path for path in (folder, *folder.parents) if path.exists()))
 
 
+def identity_of(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from one that comes into its place, as where a disk is unmounted.
+
+    None: it is not there.
+    """
+    try:
+        about = folder.stat()
+    except (OSError, ValueError):
+        return None
+    return about.st_dev, about.st_ino
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` puts into the open binary file it is given.
 
