@@ -5,6 +5,7 @@ import datetime
 import getpass
 import http.server
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -59,18 +60,21 @@ def until(true, seconds=15.0):
 
 
 def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody listens on, of those that no system gives to who asks for any port."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Hook:
     """A web server that keeps what is posted to it, and answers what it is told to."""
 
-    def __init__(self, port=0, answers=()):
+    def __init__(self, port=0, answers=(), reason=None):
         self.requests = list[tuple[str, dict[str, str], bytes, int]]()
-        self.answers = list(answers)
+        self.answers, self.reason = list(answers), reason
         hook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -81,7 +85,7 @@ class Hook:
                 if code == 0:  # it took it, and the answer is lost
                     self.connection.close()
                     return
-                self.send_response(code)
+                self.send_response(code, hook.reason)
                 for name, value in {"Content-Length": "0", **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()

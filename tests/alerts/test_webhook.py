@@ -71,6 +71,15 @@ def test_what_is_not_taken_says_whether_to_try_again(answer, again, after):
     assert (f"answers {answer[0]}" if answer[0] else "does not answer") in str(caught.value)
 
 
+def test_what_a_server_says_is_made_fit_for_a_terminal():
+    reason = "No\x1b[2J\x07way\x9b31m" + 200 * "x"
+    with hook(answers=[(500, {})], reason=reason) as server, pytest.raises(DeliveryError) as caught:
+        deliver(to(server.url))
+    assert str(caught.value).startswith("answers 500 No [2J way 31mxxx")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 130
+
+
 def test_nobody_there_a_silent_one_and_no_tls():
     with pytest.raises(DeliveryError, match="connection refused"):
         deliver(to(f"http://127.0.0.1:{free_port()}/"))

@@ -10,6 +10,7 @@ import earmark
 from earmark.serve.clips import ClipStore
 from earmark.serve.connection import Connection, Outbox
 from earmark.serve.hub import Hub
+from earmark.serve.visitors import Visitors
 from tests.serve.running import limits
 
 
@@ -40,6 +41,8 @@ def test_not_even_events_are_kept_without_bound():
 
 class Stuck:
     """A WebSocket whose client reads nothing after the first message."""
+
+    client = None
 
     def __init__(self):
         self.scope = {}
@@ -73,7 +76,7 @@ def test_who_reads_nothing_is_let_go(tmp_path):
     )
     socket = Stuck()
     connection = Connection(
-        cast(WebSocket, socket), hub, lambda start, box: hub.open(start, 16_000, box)
+        cast(WebSocket, socket), hub, lambda start, box: hub.open(start, 16_000, box), Visitors(1)
     )
     asyncio.run(asyncio.wait_for(connection.serve(), 10))
     assert socket.sent == ["ready", "error"]

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from earmark.serve.settings import Access
-from tests.alerts.builders import Broker, Listener, needs_broker, until
+from tests.alerts.builders import Broker, Listener, free_port, needs_broker, until
 from tests.processes import ROOT
 from tests.serve.running import running
 
@@ -169,8 +169,7 @@ def test_a_microphone_that_is_refused_or_absent_is_said_plainly(browser, served)
 
 
 def test_a_server_that_is_started_again_is_found_again(browser):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with contextlib.ExitStack() as first:
         first.enter_context(running(Access(port=port)))
         shown = first.enter_context(contextlib.ExitStack())
@@ -190,8 +189,7 @@ def test_a_server_that_is_started_again_is_found_again(browser):
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: apt install nginx")
 def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "nginx.conf").write_text(
         f"""
         daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; worker_processes 1;

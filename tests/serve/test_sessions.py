@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 
 import earmark
 from earmark.serve.settings import Access
-from tests.serve.running import RATE, Client, ask, limits, noise, running, silence
+from earmark.serve.visitors import network_of
+from tests.serve.running import RATE, Client, ask, fault, limits, noise, running, silence
 
 LOW = {"thresholds": dict.fromkeys(earmark.load("esc10").classes, 0.001)}  # any sound is an event
 QUICK = limits(
@@ -229,6 +230,30 @@ def test_there_is_room_for_so_many_sessions(strict):
     assert 'earmark_refused_total{rule="sessions"}' in text
 
 
+def test_one_address_has_so_many_sessions_and_others_have_theirs():
+    def come(host):  # as behind a proxy on this machine
+        return Client(address, {}, additional_headers={"X-Forwarded-For": host})
+
+    few = Access(port=0, limits=limits(address_sessions=2))
+    with running(few) as (_, address), contextlib.ExitStack() as stack:
+        for host in ("2001:db8::1", "2001:db8::2"):
+            stack.enter_context(come(host)).until("ready")
+        with come("2001:db8::3") as one_more:
+            assert one_more.refusal() == ("address", 1013)
+        stack.enter_context(come("2001:db8:0:1::1")).until("ready")
+        for _ in range(4):  # this machine's own, and a proxy that says nothing
+            stack.enter_context(Client(address, {})).until("ready")
+        stack.pop_all().close()
+        with come("2001:db8::3") as later:
+            later.until("ready")
+
+
+def test_sessions_are_counted_by_network():
+    assert network_of("192.0.2.7") == network_of("::ffff:192.0.2.7") == "192.0.2.7"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db9::1")
+    assert [network_of(host) for host in ("127.0.0.2", "::1", "")] == ["", "", ""]
+
+
 def test_lost_sessions_take_nobody_s_place(strict):
     site, address = strict
     wait_for(lambda: not site.hub.streams())
@@ -301,6 +326,10 @@ def test_labels_come_as_other_programs_read_them(address):
         assert body.decode().startswith(first)
     for body in ("[1]", "{", '[{"label": 1, "onset": "x"}]', "[" * 99_999, '{"a": 1}'):
         assert ask(address, "POST", "/api/labels", body)[0] in (400, 422)
+    for name in ("onset", "offset", "score"):
+        for value in (float("nan"), float("inf"), 1e999):
+            answer = ask(address, "POST", "/api/labels", json.dumps([{**events[0], name: value}]))
+            assert (answer[0], fault(answer)) == (422, "events")
     assert ask(address, "POST", "/api/labels?format=exe", "[]")[0] == 422
     assert ask(address, "POST", "/api/labels", b"[" + b" " * 2_000_000)[0] == 413
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.errors import DatasetError, EarmarkError
+from earmark.errors import DatasetError, EarmarkError, StorageError
 from earmark.serve.sounds import SoundsFolder, clean_label
 from earmark.serve.training_process import count_folds
 
@@ -30,8 +30,21 @@ def test_verdicts_are_rows_and_long_recordings_pieces_of_one_group(tmp_path):
     assert again.rows == sounds.rows
 
 
+def test_two_servers_do_not_share_a_folder(tmp_path):
+    first, second = SoundsFolder(tmp_path / "own"), SoundsFolder(tmp_path / "own")
+    first.add(tone(1.0), RATE, "door", "a")
+    with pytest.raises(StorageError, match="give another --sounds"):
+        second.add(tone(1.0), RATE, "bell", "b")
+    first.release()
+    second.add(tone(1.0), RATE, "bell", "b")  # and what the first one added is kept
+    second.release()
+    assert SoundsFolder(tmp_path / "own").counts == {"bell": 1, "door": 1}
+
+
 def test_the_last_verdicts_are_taken_back_and_no_others(tmp_path):
-    SoundsFolder(tmp_path).add(tone(1.0), RATE, "kept", "a")
+    before = SoundsFolder(tmp_path)
+    before.add(tone(1.0), RATE, "kept", "a")
+    before.release()
     sounds = SoundsFolder(tmp_path)
     for label in ("one", "two"):
         sounds.add(tone(6.0), RATE, label, "b")

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +14,13 @@ import soundfile
 
 import earmark
 from earmark.config import Calibration
-from earmark.errors import ModelError
+from earmark.errors import ModelError, StorageError
 from earmark.serve.app import Site
 from earmark.serve.rooms import Rooms
 from earmark.serve.settings import Access
+from earmark.serve.sounds import SoundsFolder
+from earmark.serve.training_job import TrainingJob
+from tests.alerts.builders import until
 from tests.conftest import OWN_RECIPE
 from tests.serve.running import RATE, Client, ask, fault, noise, running, silence
 from tests.serve.test_sessions import LOW
@@ -135,6 +141,32 @@ def test_a_training_that_fails_or_is_stopped_leaves_nothing(teaching):
     assert not (folder / "models" / "1").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_a_training_is_ended_with_all_that_it_started(tmp_path):
+    note = tmp_path / "child.txt"
+    program = (
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(note)!r}).write_text(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    job = TrainingJob(SoundsFolder(tmp_path), "finetune", (sys.executable, "-c", program))
+    job.start(None)
+    assert until(lambda: note.exists() and note.read_text())
+    job.stop()
+    assert job.status == {"state": "idle"}
+    assert until(lambda: _ended(int(note.read_text())))
+
+
+def _ended(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{process}/stat")
+    return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
 def test_recordings_are_under_the_limits_of_uploads(teaching):
     site, address, folder = teaching
     answer = send(address, "low", b"no sound")
@@ -166,6 +198,9 @@ def test_thresholds_are_fitted_to_a_room_and_hold_for_new_sessions(teaching):
 
     # It outlasts the server, belongs to these weights alone, and can be taken back.
     fitted = site.hub.model.classifier.info.calibration
+    with pytest.raises(StorageError, match="give another --sounds"):
+        Site(earmark.load("esc10"), Access(), sounds=folder)
+    site.teaching.close()
     with running(sounds=folder) as (again, second):
         assert again.hub.model.classifier.info.calibration == fitted
         assert json.loads(ask(second, "GET", "/api/teach")[2])["room"] == state["room"]

@@ -27,13 +27,13 @@ class DeliveryError(EarmarkError):
     """An alert was not taken.
 
     Args:
-        message: why, on one line, without secrets.
+        message: why, without secrets; what the other side said in it is made fit for a terminal.
         again: whether another try may help.
         after: seconds that the target asks to be left alone for.
     """
 
     def __init__(self, message: str, *, again: bool = True, after: float = 0.0) -> None:
-        super().__init__(message)
+        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in message).split()))
         self.again, self.after = again, after
 
 

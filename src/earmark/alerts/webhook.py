@@ -33,7 +33,7 @@ from earmark.alerts.settings import WebhookSettings, check_url
 from earmark.errors import SettingsError
 
 _REFUSED = (400, 413, 422)  # of this very alert, which will not be better next time
-_LONGEST_ANSWER = 4096
+_LONGEST_ANSWER, _LONGEST_REASON = 4096, 100
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
@@ -128,7 +128,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _refusal(error: urllib.error.HTTPError) -> DeliveryError:
-    said = f"answers {error.code} {error.reason or ''}".strip()
+    said = f"answers {error.code} {str(error.reason or '')[:_LONGEST_REASON]}".strip()
     if 300 <= error.code < 400:
         said += ", a redirect, which is not followed; give the final address"
     asked = error.headers.get("Retry-After", "") if error.headers else ""

@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sessions", type=int, default=256, metavar="INT", help="streams at a time (%(default)s)"
     )
     parser.add_argument(
+        "--address_sessions",
+        type=int,
+        default=64,
+        metavar="INT",
+        help="sessions at a time of one address, this machine's own excepted (%(default)s; 0: any)",
+    )
+    parser.add_argument(
         "--sounds",
         type=Path,
         default=Path("earmark-sounds"),
@@ -122,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         ) from None
     if args.sessions < 1:
         raise SettingsError(f"--sessions must be at least 1, got {args.sessions}")
+    if args.address_sessions < 0:
+        raise SettingsError(f"--address_sessions must be at least 0, got {args.address_sessions}")
     for path in args.file:
         if not path.is_file():
             raise SettingsError(f"{path}: no such file; check the path")
@@ -137,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         origins=tuple(args.allow_origin),
         certificate=args.certificate,
         key=args.key,
-        limits=Limits(sessions=args.sessions),
+        limits=Limits(sessions=args.sessions, address_sessions=args.address_sessions),
     )
     from earmark.classifier import Classifier
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from earmark.serve.sources import FileReader, MicrophoneReader, read_file
 from earmark.serve.stream import Stream
 from earmark.serve.teach import Teaching, add_teaching
 from earmark.serve.uploads import UploadStore
+from earmark.serve.visitors import Visitors
 
 STATIC = Path(__file__).parent / "static"
 _DOWNLOADS = {
@@ -97,6 +99,7 @@ class Site:
         recipe: str = "finetune",
     ) -> None:
         self.access, self.metrics = access, Metrics()
+        self.visitors = Visitors(access.limits.address_sessions)
         self._folder = tempfile.TemporaryDirectory(prefix="earmark-serve-")
         folder, limits = Path(self._folder.name), access.limits
         self.clips = ClipStore(
@@ -283,7 +286,7 @@ def _add_stream(app: FastAPI, site: Site) -> None:
     @app.websocket("/api/stream")
     async def stream(socket: WebSocket) -> None:
         """Serve one session; see docs/protocol.md."""
-        await Connection(socket, site.hub, site.open_stream).serve()
+        await Connection(socket, site.hub, site.open_stream, site.visitors).serve()
 
     @app.post("/api/labels", responses={400: {}, 413: {}, 422: {}})
     async def labels(request: Request, format: str = "jsonl") -> Response:
@@ -324,16 +327,16 @@ def parse_events(values: Any) -> list[Event]:
     """Read events as the stream sent them.
 
     Raises:
-        RefusedError: they are of another form.
+        RefusedError: they are of another form, or hold a number that is none.
     """
     try:
         events = [
             Event(
                 str(value["label"]),
-                float(value["onset"]),
-                float(value["offset"]),
-                float(value["score"]),
-                {str(name): float(score) for name, score in value.get("top", {}).items()},
+                _finite(value["onset"]),
+                _finite(value["offset"]),
+                _finite(value["score"]),
+                {str(name): _finite(score) for name, score in value.get("top", {}).items()},
                 str(value.get("source", "")),
                 str(value.get("model", "")),
             )
@@ -342,6 +345,13 @@ def parse_events(values: Any) -> list[Event]:
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         raise RefusedError("events", "the request is no list of events", 422) from None
     return sorted(events, key=lambda event: (event.onset, event.offset))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def write_events(events: list[Event], format: str, site: Site) -> str:

@@ -19,6 +19,7 @@ from earmark.serve.hub import Hub
 from earmark.serve.pace import Pace
 from earmark.serve.settings import RefusedError
 from earmark.serve.stream import Message, Stream
+from earmark.serve.visitors import Visitors
 
 POLICY, TRY_LATER, DONE = 1008, 1013, 1000  # WebSocket close codes
 Open = Callable[["protocol.Start", "Outbox"], Stream]
@@ -71,10 +72,11 @@ class Connection:
         socket: the WebSocket.
         hub: advances streams.
         open_stream: opens what a client asks for.
+        visitors: counts the sessions of each address.
     """
 
-    def __init__(self, socket: WebSocket, hub: Hub, open_stream: Open) -> None:
-        self._socket, self._hub, self._open = socket, hub, open_stream
+    def __init__(self, socket: WebSocket, hub: Hub, open_stream: Open, visitors: Visitors) -> None:
+        self._socket, self._hub, self._open, self._visitors = socket, hub, open_stream, visitors
         limits = hub.limits
         self._limits, self._pace = limits, Pace(limits)
         self._out = Outbox(limits.unread_messages, hub.metrics.left_out.inc)
@@ -86,9 +88,11 @@ class Connection:
         """Serve until the client leaves, the stream ends, or a rule is broken."""
         await self._socket.accept(subprotocol=self._subprotocol())
         stream: Stream | None = None
+        client = self._socket.client
         try:
-            stream = await self._begin()
-            await self._talk(stream)
+            with self._visitors.session(client.host if client else ""):
+                stream = await self._begin()
+                await self._talk(stream)
         except RefusedError as error:
             self._hub.metrics.refused.labels(error.code).inc()
             if stream is not None and stream.kind == "client":
@@ -251,7 +255,7 @@ class Connection:
 
     async def _refuse(self, error: RefusedError) -> None:
         message = {"type": "error", "code": error.code, "text": str(error)}
-        code = TRY_LATER if error.status == 503 else POLICY
+        code = TRY_LATER if error.status in (429, 503) else POLICY
         with contextlib.suppress(Exception):  # it may have gone, or read nothing
             await asyncio.wait_for(self._socket.send_text(protocol.dump(message)), 2.0)
         with contextlib.suppress(Exception):

@@ -34,6 +34,7 @@ class Limits:
 
     Attributes:
         sessions: streams at a time.
+        address_sessions: of one address, but this machine's own; 0: any number.
         message_bytes: one message of the WebSocket, audio included.
         control_bytes: one message of text, and the body of a small request.
         messages_per_second: on average, in one session.
@@ -57,6 +58,7 @@ class Limits:
     """
 
     sessions: int = 256
+    address_sessions: int = 64
     message_bytes: int = 256 * 1024
     control_bytes: int = 16 * 1024
     messages_per_second: int = 200

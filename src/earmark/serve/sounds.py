@@ -6,7 +6,7 @@
     SOUNDS/model.json       which of them is used, and which was used before
     SOUNDS/rooms/           thresholds that were fitted to a room, see `earmark.serve.rooms`
 
-Nothing is made before the first verdict.
+Nothing is made before the first verdict. One server at a time writes to it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from earmark.decision.policy import NONE
 from earmark.errors import DatasetError
 from earmark.io.files import write_bytes, write_json, write_text
+from earmark.io.lock import FolderLock
 from earmark.serve.clips import to_wav
 
 TABLE, CLIPS, MODELS, CHOICE = "labels.csv", "clips", "models", "model.json"
@@ -63,9 +64,29 @@ class SoundsFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._lock = folder, threading.Lock()
+        self.folder, self._lock = folder, threading.RLock()
+        self._held: FolderLock | None = None
         self._rows = self._read()
         self._steps: list[list[Verdict]] = []  # what each verdict of this run added
+
+    def hold(self) -> None:
+        """Keep other servers from the folder until `release`; it is made where there is none.
+
+        Raises:
+            StorageError: another server holds it.
+            OSError: it cannot be made.
+        """
+        with self._lock:
+            if self._held is None:
+                self._held = FolderLock(self.folder, "give another --sounds")
+                self._rows = self._read()  # whoever held it before may have added some
+
+    def release(self) -> None:
+        """Let go of the folder."""
+        with self._lock:
+            if self._held is not None:
+                self._held.release()
+                self._held = None
 
     @property
     def table(self) -> Path:
@@ -92,8 +113,10 @@ class SoundsFolder:
         """Keep a recording `(samples,)` as clips of a class; return how many it made.
 
         Raises:
+            StorageError: another server writes to the folder.
             OSError: they cannot be written.
         """
+        self.hold()
         piece = round(PIECE_SECONDS * sample_rate)
         parts = [samples[at : at + piece] for at in range(0, max(1, len(samples)), piece)]
         least = SHORTEST_SECONDS * sample_rate

@@ -37,6 +37,7 @@ class Teaching:
         recipe: how own sounds are trained.
 
     Raises:
+        StorageError: another server uses the folder.
         ModelError: the thresholds of the model's room were cut or edited.
 
     Attributes:
@@ -47,6 +48,8 @@ class Teaching:
     def __init__(self, site: Site, sounds: SoundsFolder, *, model: str | None, recipe: str) -> None:
         self.site, self.sounds = site, sounds
         self._first = model
+        if sounds.folder.exists():
+            sounds.hold()
         self.job = TrainingJob(sounds, recipe)
         self._lock = asyncio.Lock()
         self.rooms = Rooms(sounds.folder)
@@ -183,8 +186,9 @@ class Teaching:
         return str(self.sounds.model_path(used)) if used else self._first or "bundled"
 
     def close(self) -> None:
-        """End what is running."""
+        """End what is running, and let go of the folder."""
         self.job.stop()
+        self.sounds.release()
 
 
 def add_teaching(app: FastAPI, teaching: Teaching) -> None:

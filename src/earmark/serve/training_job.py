@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -79,11 +81,10 @@ class TrainingJob:
         """End a training that is running, and leave nothing of it."""
         process, thread = self._process, self._thread
         if process is not None and process.poll() is None:
-            process.terminate()
-            try:
+            _signal(process, "SIGTERM")
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_KILL_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _signal(process, "SIGKILL")  # also what it started and that goes on
         if thread is not None:
             thread.join(_KILL_SECONDS)
 
@@ -116,6 +117,15 @@ class TrainingJob:
                 "the folder of the sounds, says more"
             )
             self.status = {"state": "failed", "text": text}
+
+
+def _signal(process: subprocess.Popen[str], name: str) -> None:
+    """End a training and all that it has started."""
+    with contextlib.suppress(OSError):
+        if os.name == "posix":
+            os.killpg(process.pid, getattr(signal, name))
+        else:
+            process.terminate()
 
 
 def refuse_untrainable(sounds: SoundsFolder) -> None:
