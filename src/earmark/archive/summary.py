@@ -50,7 +50,7 @@ GROUP BY hour
 _BY_SITE = "SELECT label, coalesce(site, ''), count(*) FROM events GROUP BY ALL"
 _SITE_HOURS = """
 SELECT coalesce(site, '') AS place, sum(seconds) AS s, count(*) FROM files GROUP BY place
-ORDER BY s DESC, place
+HAVING s > 0 ORDER BY s DESC, place
 """
 _BY_CAUSE = """
 SELECT cause, count(*) AS n, min(replace(error, path, parse_filename(path))) FROM files
@@ -156,13 +156,13 @@ def _class_section(classes: Sequence[Sequence[Any]]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{_text(label)}</th><td class="number">{count:,}</td>'
         f'<td class="bar"><i style="width:{100 * count / most:.1f}%"></i></td>'
-        f'<td class="number">{files:,}</td><td class="number">{_span(seconds)}</td>'
+        f'<td class="number less">{files:,}</td><td class="number less">{_span(seconds)}</td>'
         f'<td class="number">{score:.2f}</td></tr>\n'
         for label, count, files, seconds, score in classes[: 2 * _CLASSES]
     )
     head = (
         '<thead><tr><th>class</th><th class="number">events</th><th></th>'
-        '<th class="number">files</th><th class="number">length</th>'
+        '<th class="number less">files</th><th class="number less">length</th>'
         '<th class="number">median score</th></tr></thead>'
     )
     more = len(classes) - 2 * _CLASSES
@@ -170,7 +170,9 @@ def _class_section(classes: Sequence[Sequence[Any]]) -> str:
         f"; the {more} rarest are left out." if more > 0 else "."
     )
     return _section(
-        "Events by class", note, _scrolled(f"<table>{head}<tbody>\n{rows}</tbody></table>")
+        "Events by class",
+        note,
+        _scrolled(f'<table class="classes">{head}<tbody>\n{rows}</tbody></table>'),
     )
 
 
@@ -209,7 +211,7 @@ def _site_section(questions: Questions, classes: Sequence[str]) -> str:
     rates = {
         (label, site): (count / hours[site], count)
         for label, site, count in questions.sql(_BY_SITE).rows
-        if hours[site] > 0
+        if site in hours
     }
     names = [site for site, _, _ in shown]
     table = _heat(classes[:_CLASSES], names, rates, set(), "recorded")
@@ -309,7 +311,9 @@ def _cause_section(questions: Questions, files: int) -> str:
     share = 100 * sum(row[1] for row in causes) / max(1, files)
     note = f"{share:.1f} % of the files. All of them: earmark results --failures."
     return _section(
-        "Faults by cause", note, _scrolled(f"<table>{head}<tbody>\n{rows}</tbody></table>")
+        "Faults by cause",
+        note,
+        _scrolled(f'<table class="told">{head}<tbody>\n{rows}</tbody></table>'),
     )
 
 
@@ -324,7 +328,9 @@ def _set_section(sets: Sequence[ResultSet]) -> str:
             f"{len(one.classes)} classes; {_text(settings)}</td></tr>\n"
         )
     return _section(
-        "How it was made", "", _scrolled(f"<table><tbody>\n{''.join(rows)}</tbody></table>")
+        "How it was made",
+        "",
+        _scrolled(f'<table class="told"><tbody>\n{"".join(rows)}</tbody></table>'),
     )
 
 
@@ -335,7 +341,7 @@ def _section(title: str, note: str, content: str, *, safe_note: bool = False) ->
 
 
 def _scrolled(table: str) -> str:
-    return f'<div class="scroll">{table}</div>\n'
+    return f'<div class="scroll" tabindex="0">{table}</div>\n'
 
 
 def _models(sets: Iterable[ResultSet]) -> list[str]:
