@@ -3,18 +3,21 @@
     python -m tools.base_bank --esc50 path/to/ESC-50 --teacher mn04_as_mAP_432.pt --out bank
     python -m tools.base_bank --audio blanket sonic --negatives 256 \\
         --teacher mn04_as_mAP_432.pt --out bank-extra
+    python -m tools.base_bank --esc50 path/to/ESC-50 --yamnet yamnet.tflite --out bank
 
 Each crop is 5.12 s at 32 kHz and comes from clips of one official fold, and where the first of them
 is CC0 or CC BY, so are all. Kept of it is what the layers give that stay as published (`early.npy`,
 see `tools.base_network.encode_early`), the teacher's steps (`steps.npy`: the mean over the bands of
 its last convolution; their mean is its embedding), and which clips it comes from (`rows.json`).
-The first crops are the unchanged clips, in the order of the table, filled up with silence.
+The first crops are the unchanged clips, in the order of the table, filled up with silence. The last
+command adds what a second teacher says of the same crops (`yamnet.npy`); it is for a trial.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import json
 import re
 import time
@@ -47,6 +50,7 @@ FREE = ("CC0", "CC-BY")  # licences of the clips that weights for shipping may l
 BATCH = 16
 AUDIO_LIST = Path(__file__).with_name("base_audio.txt")
 _LOUDEST = 32_767
+_YAMNET_RATE = 16_000
 _CLIP_SEED, _AUDIO_SEED, _NEGATIVE_SEED = 7, 13, 5
 
 
@@ -183,6 +187,54 @@ class BankWriter:
         (self.folder / "rows.json").write_text(json.dumps(self.rows), encoding="utf-8")
 
 
+class YamnetWriter:
+    """Adds YAMNet's embeddings of the same crops to a bank, `(crops, 1024)`: means over windows.
+
+    Args:
+        folder: the bank.
+        yamnet: YAMNet as a TensorFlow Lite file.
+    """
+
+    def __init__(self, folder: Path, yamnet: Path) -> None:
+        litert = importlib.import_module("ai_edge_litert.interpreter")
+        self._yamnet = litert.Interpreter(
+            str(yamnet), num_threads=1, experimental_preserve_all_tensors=True
+        )
+        self._yamnet.allocate_tensors()
+        details = self._yamnet.get_tensor_details()
+        self._pooled = next(d for d in details if d["name"].endswith("reduce_mean"))
+        self._given = self._yamnet.get_input_details()[0]
+        self.rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        shape = (len(self.rows), self._pooled["shape"][-1])
+        self._found, self._count = _open(folder / "yamnet.npy", shape), 0
+
+    def add(self, wave: Samples, *, fold: int, clips: list[int], free: bool) -> None:
+        """Embed one crop; see `BankWriter.add`.
+
+        Raises:
+            SystemExit: the bank holds another crop in this place.
+        """
+        if self.rows[self._count] != {"fold": fold, "clips": clips, "free": free}:
+            raise SystemExit(f"crop {self._count} of the bank is another one; make the bank anew")
+        samples = soxr.resample(wave, SAMPLE_RATE, _YAMNET_RATE).astype(np.float32)
+        length = int(self._given["shape"][-1])
+        scale, zero = self._pooled["quantization"]
+        windows = []
+        for start in range(0, len(samples) - length + 1, length):
+            self._yamnet.set_tensor(self._given["index"], samples[start : start + length])
+            self._yamnet.invoke()
+            pooled = self._yamnet.get_tensor(self._pooled["index"]).ravel()
+            windows.append(scale * (pooled.astype(np.float32) - zero))
+        self._found[self._count] = np.mean(windows, axis=0)
+        self._count += 1
+
+    def flush(self) -> None:
+        """Do nothing: no crop waits."""
+
+    def close(self) -> None:
+        """Do nothing: what each crop is was written before."""
+
+
 class Bank:
     """What `BankWriter` wrote, read only; several folders are joined.
 
@@ -191,7 +243,9 @@ class Bank:
     """
 
     def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
         self._early, self._steps = [], []
+        self._yamnet: list[NDArray[np.float16]] = []
         self.rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []
         for part, folder in enumerate(folders):
@@ -214,6 +268,15 @@ class Bank:
             np.stack([self._steps[part][number] for part, number in places])
         ).float()
 
+    def read_yamnet(self, chosen: NDArray[np.int64]) -> Tensor:
+        """Return YAMNet's embeddings `(crops, 1024)`, which `YamnetWriter` added."""
+        if not self._yamnet:
+            self._yamnet = [np.load(path / "yamnet.npy", mmap_mode="r") for path in self._folders]
+        places = [self._places[number] for number in chosen]
+        return torch.from_numpy(
+            np.stack([self._yamnet[part][number] for part, number in places])
+        ).float()
+
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
     opened: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
@@ -225,7 +288,7 @@ def _restore(wave: NDArray[np.int16]) -> Samples:
     return restored
 
 
-def add_clips(bank: BankWriter, esc50: Path, crops: int) -> None:
+def add_clips(bank: BankWriter | YamnetWriter, esc50: Path, crops: int) -> None:
     """Add crops of all clips of ESC-50, of each first the clip itself."""
     rows = read_table(esc50)
     # As whole numbers they fit into memory.
@@ -273,7 +336,7 @@ def cut_audio(folders: list[Path]) -> list[Samples]:
     return pieces
 
 
-def add_pieces(bank: BankWriter, pieces: list[Samples], crops: int) -> None:
+def add_pieces(bank: BankWriter | YamnetWriter, pieces: list[Samples], crops: int) -> None:
     """Add crops of pieces of audio that are no clips of ESC-50, of each first the piece itself."""
     for crop in range(crops):
         rng = np.random.default_rng((_AUDIO_SEED, crop))
@@ -293,7 +356,9 @@ def main() -> None:
         default=[],
         help="folders of other audio; read are the files that base_audio.txt lists",
     )
-    parser.add_argument("--teacher", type=Path, required=True, help="mn04_as_mAP_432.pt")
+    teacher = parser.add_mutually_exclusive_group(required=True)
+    teacher.add_argument("--teacher", type=Path, help="mn04_as_mAP_432.pt: make a bank")
+    teacher.add_argument("--yamnet", type=Path, help="yamnet.tflite: add to the bank made before")
     parser.add_argument("--crops", type=int, default=5, help="of each clip or piece (%(default)s)")
     parser.add_argument(
         "--negatives", type=int, default=0, help="generated sounds of no class (%(default)s)"
@@ -305,7 +370,11 @@ def main() -> None:
     clips = len(read_table(args.esc50)) if args.esc50 else 0
     pieces = cut_audio(args.audio)
     count = args.crops * (clips + len(pieces)) + args.negatives
-    bank = BankWriter(args.out, count, args.teacher)
+    bank: BankWriter | YamnetWriter
+    if args.yamnet:
+        bank = YamnetWriter(args.out, args.yamnet)
+    else:
+        bank = BankWriter(args.out, count, args.teacher)
     if args.esc50:
         add_clips(bank, args.esc50, args.crops)
     add_pieces(bank, pieces, args.crops)

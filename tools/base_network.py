@@ -25,6 +25,7 @@ from earmark.nn.encoders.inverted_residual import FoldedConvolution
 from tools import teacher
 
 DELAYS = {1: 1, 3: 1}  # steps of the block, by its number
+HIDDEN = 128  # units of the LSTM
 CLASSES = 50
 EARLY = 3  # blocks that stay as published: with their delays they are the teacher's exactly
 MEAN, SCALE = -4.5, 5.0  # of the teacher's frames, as published
@@ -46,11 +47,12 @@ FRONT_END = FrontEndSettings(
 )
 
 
-def network(delays: Mapping[int, int] = DELAYS) -> NetworkSettings:
+def network(delays: Mapping[int, int] = DELAYS, hidden_size: int = HIDDEN) -> NetworkSettings:
     """Return the settings of the base's network.
 
     Args:
         delays: by how many of its steps the input that a block adds is delayed, by its number.
+        hidden_size: units of the LSTM.
     """
     blocks = tuple(
         (
@@ -65,7 +67,7 @@ def network(delays: Mapping[int, int] = DELAYS) -> NetworkSettings:
         for number, block in enumerate(teacher.BLOCKS, start=1)
     )
     return NetworkSettings(
-        hidden_size=128,
+        hidden_size=hidden_size,
         num_layers=1,
         dropout=0.0,
         stack=1,
@@ -78,29 +80,35 @@ def network(delays: Mapping[int, int] = DELAYS) -> NetworkSettings:
     )
 
 
-def build_base(delays: Mapping[int, int] = DELAYS) -> LSTMClassifier:
+def build_base(delays: Mapping[int, int] = DELAYS, hidden_size: int = HIDDEN) -> LSTMClassifier:
     """Return the base with random weights and the teacher's normalisation of frames.
 
     Args:
         delays: see `network`.
+        hidden_size: see `network`.
     """
-    settings = ModelSettings(teacher.N_MELS, CLASSES, network(delays))
+    settings = ModelSettings(teacher.N_MELS, CLASSES, network(delays, hidden_size))
     base = LSTMClassifier.from_settings(settings)
     base.mean.fill_(MEAN)
     base.scale.fill_(SCALE)
     return base
 
 
-def take_published(base: LSTMClassifier, weights: Mapping[str, Tensor]) -> None:
+def take_published(
+    base: LSTMClassifier, weights: Mapping[str, Tensor], *, early_alone: bool = False
+) -> None:
     """Take the teacher's published weights, each batch norm folded into its convolution.
 
     Args:
         base: from `build_base`; its LSTM changes nothing yet, so it is the causal teacher then.
         weights: from `tools.teacher.read_weights`.
+        early_alone: only those of the layers that stay as published.
     """
     encoder = mobile(base)
     _fold(encoder.stem, weights, "features.0.0", "features.0.1")
     for number, block in enumerate(encoder.blocks, start=1):
+        if early_alone and number > EARLY:
+            return
         name, place = f"features.{number}.block", 0
         if block.expand is not None:
             _fold(block.expand, weights, f"{name}.0.0", f"{name}.0.1")
@@ -177,7 +185,8 @@ def load_base(path: Path) -> tuple[LSTMClassifier, dict[str, Any]]:
     """Return a base that `save_base` wrote, its head untrained, and its record."""
     with safe_open(path, "pt") as file:
         record = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    base = build_base({int(number): steps for number, steps in record["delays"].items()})
+    delays = {int(number): steps for number, steps in record["delays"].items()}
+    base = build_base(delays, record.get("hidden_size", HIDDEN))
     head = {name: t for name, t in base.state_dict().items() if name.startswith("head.")}
     base.load_state_dict({**load_file(path), **head})
     return base.eval(), record

@@ -31,6 +31,7 @@ from tools.base_bank import Bank, read_table
 from tools.base_network import (
     DELAYS,
     EARLY,
+    HIDDEN,
     build_base,
     encode_late,
     mobile,
@@ -83,10 +84,14 @@ class Distillation(nn.Module):
         sample: the teacher's steps of some crops, `(crops, steps, 384)`, for the channels' scales.
         segment_loss_weight: of the windows' error, beside 1 of whole crops.
         score_loss_weight: of the scores' divergence.
+        second: embeddings of some crops by a second teacher, `(crops, size)`, for their scale.
+        second_loss_weight: of the squared error to them, each channel standardised.
     """
 
     clip_scale: Tensor
     window_scale: Tensor
+    second_mean: Tensor
+    second_scale: Tensor
 
     def __init__(
         self,
@@ -95,6 +100,8 @@ class Distillation(nn.Module):
         *,
         segment_loss_weight: float,
         score_loss_weight: float,
+        second: Tensor | None = None,
+        second_loss_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.teacher = teacher.requires_grad_(False)
@@ -103,9 +110,21 @@ class Distillation(nn.Module):
         windows = cut_windows(sample).flatten(0, 1)
         self.register_buffer("clip_scale", sample.mean(1).std(0).clamp_min(_SMALLEST_SCALE))
         self.register_buffer("window_scale", windows.std(0).clamp_min(_SMALLEST_SCALE))
+        self.second_loss_weight, self.to_second = second_loss_weight, None
+        if second is not None:
+            self.to_second = nn.Linear(sample.shape[-1], second.shape[-1])
+            self.register_buffer("second_mean", second.mean(0))
+            self.register_buffer("second_scale", second.std(0).clamp_min(_SMALLEST_SCALE))
 
-    def forward(self, steps: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, steps: Tensor, target: Tensor, second: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compare the base's steps with the teacher's, `(crops, steps, 384)` both.
+
+        Args:
+            steps: the base's.
+            target: the teacher's.
+            second: embeddings by the second teacher, `(crops, size)`.
 
         Returns:
             The loss, and its three parts: crops, windows, scores.
@@ -125,6 +144,10 @@ class Distillation(nn.Module):
         loss = (
             clip_loss + self.segment_loss_weight * window_loss + self.score_loss_weight * score_loss
         )
+        if self.to_second is not None and second is not None:
+            found = self.to_second(mean / self.clip_scale)
+            wanted = (second - self.second_mean) / self.second_scale
+            loss = loss + self.second_loss_weight * (found - wanted).square().mean()
         return loss, torch.stack([clip_loss, window_loss, score_loss]).detach()
 
 
@@ -180,7 +203,8 @@ def train(
         The parts of the loss at each step.
     """
     freeze_early(base)
-    learnt = [parameter for parameter in base.parameters() if parameter.requires_grad]
+    modules = (base, distillation)
+    learnt = [p for module in modules for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=learning_rate, weight_decay=_WEIGHT_DECAY)
     average = [parameter.detach().clone() for parameter in learnt]
     batches = list(draw_batches(chosen, 2 * sequences, epochs, rng))
@@ -190,7 +214,8 @@ def train(
         cosine = 0.5 * (1 + math.cos(math.pi * step / len(batches)))
         optimizer.param_groups[0]["lr"] = learning_rate * min(1.0, (step + 1) / _RISE) * cosine
         early, target = bank.read(batch)
-        loss, parts = distillation(read_stream(base, early), target)
+        second = bank.read_yamnet(batch) if distillation.to_second is not None else None
+        loss, parts = distillation(read_stream(base, early), target, second)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learnt, _MAX_GRAD_NORM)
@@ -235,6 +260,13 @@ def main() -> None:
     parser.add_argument("--score_loss_weight", type=float, default=0.1)
     parser.add_argument("--ema_decay", type=float, default=0.99)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hidden_size", type=int, default=HIDDEN, help="units of the LSTM")
+    parser.add_argument(
+        "--from_nothing", action="store_true", help="what is trained begins with random weights"
+    )
+    parser.add_argument(
+        "--yamnet_loss_weight", type=float, default=0.0, help="of a second teacher, see base_bank"
+    )
     parser.add_argument(
         "--delays",
         type=json.loads,
@@ -249,19 +281,24 @@ def main() -> None:
     chosen = choose_crops(bank, clips, test_folds=set(args.test_fold), ship=args.ship)
     print(f"{len(chosen)} crops", flush=True)
     delays = {int(number): steps for number, steps in args.delays.items()}
-    base = build_base(delays)
-    take_published(base, read_weights(args.teacher))
+    base = build_base(delays, args.hidden_size)
+    take_published(base, read_weights(args.teacher), early_alone=args.from_nothing)
     sampled = rng.choice(chosen, min(_SAMPLED, len(chosen)), replace=False)
     distillation = Distillation(
         load_teacher(args.teacher),
         bank.read_steps(sampled),
         segment_loss_weight=args.segment_loss_weight,
         score_loss_weight=args.score_loss_weight,
+        second=bank.read_yamnet(sampled) if args.yamnet_loss_weight else None,
+        second_loss_weight=args.yamnet_loss_weight,
     )
     settings = ("epochs", "learning_rate", "sequences", "ema_decay")
     chosen_settings = {name: getattr(args, name) for name in settings}
     train(base, distillation, bank, chosen, **chosen_settings, rng=rng)
-    others = ("test_fold", "ship", "segment_loss_weight", "score_loss_weight", "seed")
+    others = (
+        *("test_fold", "ship", "segment_loss_weight", "score_loss_weight", "seed"),
+        *("hidden_size", "from_nothing", "yamnet_loss_weight"),
+    )
     record = {name: getattr(args, name) for name in others}
     save_base(args.out, base, {**record, **chosen_settings, "delays": delays})
 
