@@ -59,6 +59,13 @@ def test_another_front_end_or_version_finds_nothing(cache, monkeypatch):
     assert [h.current for h in cache.holdings()] == [False]
 
 
+def test_another_version_of_the_second_decoder_finds_nothing(cache, monkeypatch):
+    pytest.importorskip("av")
+    put(cache, entry(1))
+    monkeypatch.setattr(store.importlib.metadata, "version", lambda name: "0.1")
+    assert cache.shelf(FRONT_END).find(entry(1).digest) is None
+
+
 @pytest.mark.parametrize("damage", ["cut", "mark", "index", "length", "count", "empty", "foreign"])
 def test_a_damaged_pack_is_as_good_as_none(cache, damage):
     path = put(cache, entry(1), entry(2))

@@ -10,6 +10,7 @@ changed, two that decode the same file both keep it, and the one used longest ag
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import secrets
 import time
@@ -220,11 +221,14 @@ class Shelf:
 
 def _made_with() -> dict[str, Any]:
     """Return what, beside the front end, frames depend on."""
-    return {
+    made_with = {
         "features": VERSION,
         "libsndfile": str(soundfile.__libsndfile_version__),
         "soxr": str(soxr.__version__),
     }
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        made_with["av"] = importlib.metadata.version("av")
+    return made_with
 
 
 def _packs(folder: Path) -> list[tuple[Path, int, float]]:
