@@ -153,6 +153,7 @@ def found(engine: Engine, settings: EventSettings, rows: Samples) -> list[Event]
     """Return the events in all scores of a recording."""
     step_seconds = engine.info.step_seconds
     thresholds = engine.info.calibration.thresholds
+    settings = settings.with_lags(engine.info.model.lags_seconds)
     finder = EventFinder(engine.info.classes, thresholds, step_seconds, settings)
     events, state = finder.step(rows, finder.initial_state())
     return sorted(events + finder.finish(state), key=lambda event: event.onset)
@@ -213,6 +214,7 @@ def measures(
 ) -> dict[str, float]:
     """Return every figure of one way on one recording."""
     step_seconds = engine.info.step_seconds
+    settings = settings.with_lags(engine.info.model.lags_seconds)
     events = found(engine, settings, rows)
     seconds = len(rows) * step_seconds
     edge = round(min(EDGE_SECONDS, seconds / 3))

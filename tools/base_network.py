@@ -25,6 +25,7 @@ from earmark.nn.encoders.inverted_residual import FoldedConvolution
 from tools import teacher
 
 DELAYS = {1: 1, 3: 1}  # steps of the block, by its number
+LAGS_SECONDS = (1.1, 0.5)  # of onset and offset, see docs/results/lags.md
 HIDDEN = 128  # units of the LSTM
 CLASSES = 50
 EARLY = 3  # blocks that stay as published: with their delays they are the teacher's exactly
@@ -87,7 +88,9 @@ def build_base(delays: Mapping[int, int] = DELAYS, hidden_size: int = HIDDEN) ->
         delays: see `network`.
         hidden_size: see `network`.
     """
-    settings = ModelSettings(teacher.N_MELS, CLASSES, network(delays, hidden_size))
+    settings = ModelSettings(
+        teacher.N_MELS, CLASSES, network(delays, hidden_size), lags_seconds=LAGS_SECONDS
+    )
     base = LSTMClassifier.from_settings(settings)
     base.mean.fill_(MEAN)
     base.scale.fill_(SCALE)

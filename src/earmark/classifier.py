@@ -371,7 +371,7 @@ class Classifier:
             >>> for event in session.push(samples):
             ...     print(event.label, event.onset, event.offset)
         """
-        settings = settings or EventSettings()
+        settings = (settings or EventSettings()).with_lags(self.info.model.lags_seconds)
         scorer = self._scorers.get((settings, block_seconds))
         if scorer is None:
             scorer = StreamScorer(self.engine, settings, block_seconds=block_seconds)

@@ -6,8 +6,10 @@ import json
 import pytest
 
 from earmark.config import (
+    LAGS_SECONDS,
     POOLINGS,
     Calibration,
+    EventSettings,
     FrontEndSettings,
     ModelSettings,
     NetworkSettings,
@@ -143,6 +145,27 @@ def test_a_network_written_before_it_had_blocks_is_read():
     later = ("blocks", "block_features", "block_memory", "residual", "linear_head")
     before = {name: value for name, value in values.items() if name not in later}
     assert from_json(NetworkSettings, before) == NETWORK
+
+
+def test_events_take_the_lags_of_the_model_where_none_are_given():
+    assert EventSettings(threshold=0.4).with_lags((1.1, 0.5)) == EventSettings(
+        threshold=0.4, onset_lag_seconds=1.1, offset_lag_seconds=0.5
+    )
+    given = EventSettings(offset_lag_seconds=0.0).with_lags((1.1, 0.5))
+    assert (given.onset_lag_seconds, given.offset_lag_seconds) == (1.1, 0.0)
+    assert given.with_lags() is given
+
+
+def test_a_model_written_before_it_had_lags_is_read():
+    values = to_json(MODEL)
+    del values["lags_seconds"]
+    assert from_json(ModelSettings, values).lags_seconds == LAGS_SECONDS
+
+
+@pytest.mark.parametrize("lags", [(0.5,), (-1.0, 0.5), (0.1, 0.2, 0.3)])
+def test_lags_are_two_and_not_below_zero(lags):
+    with pytest.raises(SettingsError, match="lags_seconds"):
+        dataclasses.replace(MODEL, lags_seconds=lags)
 
 
 def test_a_step_takes_the_stem_s_stride_and_those_of_the_blocks():

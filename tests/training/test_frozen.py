@@ -11,6 +11,7 @@ from earmark.data.negatives import NO_CLASS
 from earmark.errors import RunError
 from earmark.evaluation.scoring import score_clips
 from earmark.model_directory import load_model
+from earmark.nn.classifier import LSTMClassifier
 from earmark.training import frozen as frozen_module
 from earmark.training.crossval import freeze
 from earmark.training.frozen import HELD_OUT, FrozenNetwork, train_frozen
@@ -19,6 +20,7 @@ from earmark.training.run import score_test_part, train_model
 from tests.builders import CLASSES, clip_set, small_recipe, small_split
 
 CPU = torch.device("cpu")
+LAGS = (1.5, 0.25)
 SETTINGS = small_recipe(frozen=True, negatives_probability=0.1, head_strength=1.0)
 
 
@@ -28,7 +30,12 @@ def start(tmp_path_factory):
     recipe = small_recipe(num_epochs=6, linear_head=True)
     split = small_split(classes=("a", "b", "c"), fingerprint="s" * 64)
     folder = tmp_path_factory.mktemp("start")
-    return train_model(split, recipe, accelerate.Accelerator(cpu=True), folder, show_progress=False)
+    accelerator = accelerate.Accelerator(cpu=True)
+    trained = train_model(split, recipe, accelerator, folder, show_progress=False)
+    settings = dataclasses.replace(trained.model.settings, lags_seconds=LAGS)
+    model = LSTMClassifier.from_settings(settings).eval()
+    model.load_state_dict(trained.model.state_dict())
+    return dataclasses.replace(trained, model=model)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +54,7 @@ def test_the_network_stays_and_the_layer_names_the_classes(start, tmp_path):
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"head.1.weight", "head.1.bias"}
     assert trained.classes == CLASSES
+    assert trained.model.settings.lags_seconds == start.model.settings.lags_seconds == LAGS
     assert trained.training["started_from"] == start.fingerprint
     assert score_test_part(tmp_path, small_split())["accuracy"] > 0.8
     assert load_model(tmp_path).training["finished"]

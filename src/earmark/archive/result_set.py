@@ -53,7 +53,7 @@ def result_set(
         name: what to call the model, in place of its own name.
         closed_set: whether scores were divided by the sum of those of the classes asked for.
     """
-    values = to_json(settings)
+    values = to_json(settings.with_lags(info.model.lags_seconds))
     parts = {
         "model": info.identity or info.fingerprint,
         "calibration": info.calibration_fingerprint,

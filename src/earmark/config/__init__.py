@@ -9,6 +9,7 @@ from earmark.config.codec import from_json, to_json
 from earmark.config.events import EventSettings
 from earmark.config.front_end import FrontEndSettings
 from earmark.config.model import (
+    LAGS_SECONDS,
     POOLINGS,
     Convolutions,
     FrequencyLSTM,
@@ -19,6 +20,7 @@ from earmark.config.model import (
 from earmark.config.training import TrainingSettings
 
 __all__ = [
+    "LAGS_SECONDS",
     "POOLINGS",
     "Calibration",
     "Convolutions",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from earmark.config.codec import check, check_at_least, check_types, rename_keys, setting
+from earmark.config.model import LAGS_SECONDS
+
+_OF_MODEL = -1.0  # of a lag: as the model has it
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,14 @@ class EventSettings:
     min_duration_seconds: float = setting(0.3, "shorter events are dropped")
     merge_gap_seconds: float = setting(1.0, "events of a class closer than this are one")
     onset_lag_seconds: float = setting(
-        0.45, "how long scores rise after a sound begins; onsets are moved back by it"
+        _OF_MODEL,
+        "how long scores rise after a sound begins; onsets are moved back by it; -1: as the model "
+        "has it",
     )
     offset_lag_seconds: float = setting(
-        1.05, "how long scores fall after a sound ends; offsets are moved back by it"
+        _OF_MODEL,
+        "how long scores fall after a sound ends; offsets are moved back by it; -1: as the model "
+        "has it",
     )
 
     def __post_init__(self) -> None:
@@ -47,15 +54,23 @@ class EventSettings:
         check(0 < self.off_ratio <= 1, "off_ratio", "above 0 and at most 1", self.off_ratio)
         check_at_least(
             self,
-            (
-                "smoothing_seconds",
-                "min_duration_seconds",
-                "merge_gap_seconds",
-                "onset_lag_seconds",
-                "offset_lag_seconds",
-            ),
+            ("smoothing_seconds", "min_duration_seconds", "merge_gap_seconds"),
             0,
         )
+        for name in ("onset_lag_seconds", "offset_lag_seconds"):
+            value = getattr(self, name)
+            rule = "at least 0, or -1, which takes the model's own"
+            check(value >= 0 or value == _OF_MODEL, name, rule, value)
+
+    def with_lags(self, lags_seconds: Sequence[float] = LAGS_SECONDS) -> EventSettings:
+        """Return the same settings, with a model's own lags where none were given.
+
+        Args:
+            lags_seconds: of onset and offset, see `ModelSettings`.
+        """
+        names = ("onset_lag_seconds", "offset_lag_seconds")
+        missing = [n for n in zip(names, lags_seconds, strict=True) if getattr(self, n[0]) < 0]
+        return replace(self, **dict(missing)) if missing else self
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:

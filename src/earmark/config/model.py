@@ -13,6 +13,7 @@ from earmark.config.codec import check, check_types, setting
 POOLINGS = ("mean", "max", "meanmax", "last", "attention")
 Convolutions = tuple[tuple[int, ...], ...]  # each channels, frames, mels, frame and mel stride
 FrequencyLSTM = tuple[int, ...]  # none, or units, mels and stride
+LAGS_SECONDS = (0.45, 1.05)  # of most models, see docs/results/hours.md
 _LARGEST = 2**24  # of what gives weights their shape
 _LATER: dict[str, Any] = {  # settings that earlier versions did not have
     "blocks": (),
@@ -134,18 +135,23 @@ class ModelSettings:
         network: everything between the two.
         prototypes: of the similarity that lowers the scores of sounds of no class: how many stored
             vectors it has, and of how many dimensions each; empty: there is none.
+        lags_seconds: how long the scores of a stream rise after a sound begins, and how long they
+            fall after it has ended, for the onsets and offsets of events.
     """
 
     input_size: int
     num_classes: int
     network: NetworkSettings
     prototypes: tuple[int, ...] = ()
+    lags_seconds: tuple[float, ...] = LAGS_SECONDS
 
     def __post_init__(self) -> None:
         check_types(self)
         sizes = self.prototypes
         fits = len(sizes) in (0, 2) and all(1 <= size <= _LARGEST for size in sizes)
         check(fits, "prototypes", f"two whole numbers from 1 to {_LARGEST}, or none", sizes)
+        fits = len(self.lags_seconds) == 2 and min(self.lags_seconds) >= 0
+        check(fits, "lags_seconds", "two numbers from 0 on", self.lags_seconds)
         for name in ("input_size", "num_classes"):
             _check_size(name, getattr(self, name))
         if self.network.frequency_lstm:
@@ -156,8 +162,8 @@ class ModelSettings:
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what earlier versions wrote: all in one, and without prototypes."""
-        return {"prototypes": (), **separate_network(values)}
+        """Return what earlier versions wrote: all in one, without prototypes and lags."""
+        return {"prototypes": (), "lags_seconds": LAGS_SECONDS, **separate_network(values)}
 
 
 def separate_network(values: Mapping[str, Any]) -> dict[str, Any]:

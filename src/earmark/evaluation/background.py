@@ -155,6 +155,7 @@ def fit_background(
     if not background:
         raise AudioError("background is no file; give recordings in which no class sounds")
     clips = find_positives(positives, info) if positives else []
+    settings = settings.with_lags(info.model.lags_seconds)
     judge = Judge(engine, settings)
     recordings = [judge.score(path, allow_silence=False) for path in background]
     hours = sum(recording.seconds for recording in recordings) / 3600

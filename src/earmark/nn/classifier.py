@@ -19,7 +19,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earmark.config import Convolutions, FrequencyLSTM, ModelSettings, NetworkSettings
+from earmark.config import (
+    LAGS_SECONDS,
+    Convolutions,
+    FrequencyLSTM,
+    ModelSettings,
+    NetworkSettings,
+)
 from earmark.errors import ModelError, SettingsError
 from earmark.nn.encoders import EncoderState, build_encoder
 from earmark.nn.head import Head
@@ -88,6 +94,7 @@ class LSTMClassifier(nn.Module):
             pooling `mean` or `attention`.
         linear_head: one linear layer gives the logits, with no hidden layer before it.
         prototypes: see `ModelSettings`.
+        lags_seconds: see `ModelSettings`; the network does not use it.
 
     Raises:
         SettingsError: a size is below 1 or dropout outside 0 to 1.
@@ -118,6 +125,7 @@ class LSTMClassifier(nn.Module):
         residual: bool = False,
         linear_head: bool = False,
         prototypes: tuple[int, ...] = (),
+        lags_seconds: tuple[float, ...] = LAGS_SECONDS,
     ) -> None:
         super().__init__()
         network = NetworkSettings(
@@ -136,7 +144,7 @@ class LSTMClassifier(nn.Module):
             residual=residual,
             linear_head=linear_head,
         )
-        self.settings = ModelSettings(input_size, num_classes, network, prototypes)
+        self.settings = ModelSettings(input_size, num_classes, network, prototypes, lags_seconds)
         self.encoder = build_encoder(self.settings.input_size, network)
         self.lstm = build_lstm(self.encoder.output_size, network)
         outputs = network.hidden_size * (2 if network.bidirectional else 1)
@@ -161,6 +169,7 @@ class LSTMClassifier(nn.Module):
             input_size=settings.input_size,
             num_classes=settings.num_classes,
             prototypes=settings.prototypes,
+            lags_seconds=settings.lags_seconds,
             **{
                 field.name: getattr(settings.network, field.name)
                 for field in dataclasses.fields(settings.network)

@@ -29,7 +29,7 @@ def provenance_columns(info: ModelInfo, settings: EventSettings) -> dict[str, st
         "model": info.identity or info.fingerprint,
         "model_name": info.name,
         "calibration": info.calibration_fingerprint,
-        "settings": sha256_of_json(to_json(settings)),
+        "settings": sha256_of_json(_chosen(info, settings)),
     }
 
 
@@ -40,12 +40,17 @@ def run_record(info: ModelInfo, settings: EventSettings) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "classes": list(info.classes),
         "calibration_values": to_json(info.calibration),
-        "event_settings": to_json(settings),
+        "event_settings": _chosen(info, settings),
         "sample_rate": info.sample_rate,
         "step_seconds": info.step_seconds,
         "low_hz": info.front_end.low_hz,
         "high_hz": info.front_end.high_hz,
     }
+
+
+def _chosen(info: ModelInfo, settings: EventSettings) -> dict[str, Any]:
+    """Return the settings of events as they hold for a model."""
+    return to_json(settings.with_lags(info.model.lags_seconds))
 
 
 def event_row(

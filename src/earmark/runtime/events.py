@@ -99,7 +99,8 @@ class EventFinder:
         classes: class names.
         thresholds: the model's score from which each class counts; empty: half for every class.
         step_seconds: time from one row of scores to the next.
-        settings: how to smooth, merge and drop.
+        settings: how to smooth, merge and drop; lags that are the model's own are those of most
+            models, see `EventSettings.with_lags`.
         model: fingerprint of the model, for the events.
     """
 
@@ -112,6 +113,7 @@ class EventFinder:
         model: str = "",
     ) -> None:
         self.classes, self.model, self.step_seconds = tuple(classes), model, step_seconds
+        settings = settings.with_lags()
         self.policy = Policy.of_model(
             thresholds,
             len(self.classes),

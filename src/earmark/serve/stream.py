@@ -70,6 +70,7 @@ class Model:
             ModelError: the model is bidirectional and would need the future.
         """
         front_end = classifier.info.front_end
+        settings = settings.with_lags(classifier.info.model.lags_seconds)
         return cls(
             classifier,
             StreamScorer(classifier.engine, settings, block_seconds=BLOCK_SECONDS),

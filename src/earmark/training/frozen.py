@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from earmark.config import Calibration, ModelSettings, TrainingSettings, to_json
+from earmark.config import Calibration, TrainingSettings, to_json
 from earmark.data.dataset import generate_negatives
 from earmark.data.splits import ClipSet, Split
 from earmark.decision.calibration import cross_entropy, fit_calibration, with_temperature
@@ -182,7 +182,7 @@ def _baselines(split: Split, numbers: Labels) -> dict[str, float]:
 
 def _with_layer(start: LSTMClassifier, layer: Layer, classes: int) -> LSTMClassifier:
     """Return the network with the layer in place of its last one, in evaluation mode."""
-    settings = ModelSettings(start.settings.input_size, classes, start.settings.network)
+    settings = dataclasses.replace(start.settings, num_classes=classes, prototypes=())
     model = LSTMClassifier.from_settings(settings)
     take_weights(model, start)
     values = {"weight": layer.weights, "bias": layer.bias}

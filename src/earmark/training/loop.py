@@ -18,7 +18,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-from earmark.config import Calibration, ModelSettings, TrainingSettings, to_json
+from earmark.config import LAGS_SECONDS, Calibration, ModelSettings, TrainingSettings, to_json
 from earmark.data.splits import ClipSet, Split
 from earmark.errors import RunError
 from earmark.model_directory import TrainedModel
@@ -101,6 +101,7 @@ class Trainer:
             input_size=self.split.train.features.shape[1],
             num_classes=len(self.split.classes),
             network=self.settings.network,
+            lags_seconds=self.start.model.settings.lags_seconds if self.start else LAGS_SECONDS,
         )
         model = LSTMClassifier.from_settings(shape)
         model.mean.copy_(self.batches.mean)

@@ -1,6 +1,7 @@
 """Features are found by content and front end, whole or not at all, within a limit."""
 
 import dataclasses
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_another_front_end_or_version_finds_nothing(cache, monkeypatch):
 def test_another_version_of_the_second_decoder_finds_nothing(cache, monkeypatch):
     pytest.importorskip("av")
     put(cache, entry(1))
-    monkeypatch.setattr(store.importlib.metadata, "version", lambda name: "0.1")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1")
     assert cache.shelf(FRONT_END).find(entry(1).digest) is None
 
 
