@@ -31,6 +31,9 @@ from earmark.runtime.engine import Engine, Floats
 FREE = ("CC0", "CC-BY")
 SEED = 0
 COLUMNS = {
+    "seconds_right": "seconds right",
+    "seconds_right_first": "first 10 min",
+    "seconds_right_last": "last 10 min",
     "f1_onset_second": "onset F1, 1 s",
     "f1_second": "onset and offset F1, 1 s",
     "found": "found",
