@@ -118,13 +118,13 @@ export class Spectrogram {
   mark(event, onclick) {
     const button = make("button", {
       type: "button",
-      text: event.label,
       title: `${event.label}, ${clock(event.onset)}`,
       "aria-label": `${event.label} at ${clock(event.onset)}, listen`,
       onclick,
     });
+    const name = button.appendChild(make("span", { text: event.label }));
     this.blocks.append(button);
-    this.marks.set(event.id, { button, onset: event.onset, offset: event.offset });
+    this.marks.set(event.id, { button, name, onset: event.onset, offset: event.offset });
     this.moved = true;
   }
 
@@ -189,14 +189,18 @@ export class Spectrogram {
   }
 
   place(from, to) {
-    for (const { button, onset, offset } of this.marks.values()) {
+    const marks = [...this.marks.values()].sort((a, b) => a.onset - b.onset);
+    marks.forEach(({ button, name, onset, offset }, n) => {
       const left = ((onset - from) / (to - from)) * 100;
       const width = (Math.max(0.2, offset - onset) / (to - from)) * 100;
       button.hidden = left + width < 0 || left > 100;
-      if (button.hidden) continue;
+      if (button.hidden) return;
       button.style.left = `${left}%`;
       button.style.width = `${width}%`;
-    }
+      // A name may reach beyond a short event, up to the next one.
+      const room = (((marks[n + 1]?.onset ?? to) - onset) / (to - from)) * 100;
+      name.style.maxWidth = `calc(${(100 * room) / width}% - 0.5rem)`;
+    });
     const steps = [0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
     const step = steps.find((one) => (to - from) / one <= 7) ?? 7200;
     const labels = [];
