@@ -1,12 +1,17 @@
-"""How many live streams one core serves: delay and CPU of `earmark serve`, 1 to 300 streams.
+"""How many live streams one core serves: delay and processor share of `earmark serve`.
 
-    python benchmarks/serve_streams.py path/to/ESC-10 --out docs/results/serve
+    python benchmarks/serve_streams.py path/to/ESC-10             1 to 50 streams, three minutes
+    python benchmarks/serve_streams.py path/to/ESC-10 --full      1 to 300, then 100 for an hour
 
-A server process of its own, held to one core, and client processes on the others. Each client
-sends recordings in messages of 100 ms at the speed of the sound over a WebSocket of its own, from a
+What was measured already with the same settings is not measured again, so that a run that was
+broken off goes on; --again forgets it.
+
+A server process of its own, held to one core, and client processes on the others. Each client sends
+recordings in messages of 100 ms at the speed of the sound over a WebSocket of its own, from a
 moment of its own. The delay of a block is the time from when the message with its last sample was
-sent to when its scores were read; the length of the block itself is not in it. CPU is the server's
-user and system time over the time of the measurement.
+sent to when its scores were read; the length of the block itself is not in it. CPU is user and
+system time over the time of the measurement, of one core; clients that come near the whole of
+theirs add to the delays.
 """
 
 from __future__ import annotations
@@ -29,12 +34,14 @@ from numpy.typing import NDArray
 from earmark.io import decode
 from earmark.io.files import write_json, write_text
 from earmark.io.paths import walk
-from earmark.provenance import how
+from earmark.provenance import commit, how
 from earmark.serve.protocol import pack_samples
 
 CHUNK_SECONDS = 0.1
 CLIENT_STREAMS = 50  # in one client process
-TARGET_SECONDS = 0.25
+SMALL, FULL = (1, 20, 50), (1, 50, 100, 150, 200, 250, 300)
+SOAK_STREAMS, SOAK_MINUTES = 100, 60.0
+MINUTE = 60.0
 
 
 def read_sound(folder: Path, sample_rate: int, seconds: float) -> NDArray[np.int16]:
@@ -122,66 +129,123 @@ def resident_mb(process: int) -> float:
 def start_server(settings: argparse.Namespace) -> tuple[subprocess.Popen[str], str]:
     """Start a server on one core; return it with the address of its WebSocket."""
     words = [sys.executable, "-m", "earmark.cli", "serve", "--port", "0", "--sessions", "1000"]
+    words += ["--sounds", str(settings.sound.parent / "own")]
+    words += ["--model_dir", settings.model_dir] if settings.model_dir else []
+    taskset = ["taskset", "--cpu-list", str(settings.core)]
     server = subprocess.Popen(
-        words + (["--model_dir", settings.model_dir] if settings.model_dir else []),
+        taskset + words,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    os.sched_setaffinity(server.pid, {0})
     found = re.search(r"http://(\S+)/", server.stdout.readline() if server.stdout else "")
     if found is None:
         raise SystemExit("the server did not start")
     return server, f"ws://{found[1]}/api/stream"
 
 
-def measure(streams: int, settings: argparse.Namespace, sound: Path) -> dict[str, Any]:
-    """Serve so many streams for a while; return what it took."""
-    server, address = start_server(settings)
-    others = set(os.sched_getaffinity(0)) - {0} or {0}
-    begin = time.time() + 3.0
+def start_clients(
+    address: str, streams: int, begin: float, seconds: float, settings: argparse.Namespace
+) -> list[subprocess.Popen[str]]:
+    """Start the clients on the cores that the server does not have."""
+    others = os.sched_getaffinity(0) - {settings.core} or {settings.core}
     clients = []
     for number, first in enumerate(range(0, streams, CLIENT_STREAMS)):
-        words = [sys.executable, __file__, "-", "--client", str(number), "--sound", str(sound)]
-        words += ["--streams", str(min(CLIENT_STREAMS, streams - first)), "--begin", str(begin)]
-        words += ["--address", address, "--rate", str(settings.rate)]
-        words += ["--seconds", str(settings.seconds), "--warm_up", str(settings.warm_up)]
+        words = [sys.executable, __file__, "-", "--client", str(number)]
+        words += ["--sound", str(settings.sound), "--address", address, "--begin", str(begin)]
+        words += ["--streams", str(min(CLIENT_STREAMS, streams - first))]
+        words += ["--rate", str(settings.rate), "--warm_up", str(settings.warm_up)]
+        words += ["--seconds", str(seconds)]
         words += ["--spectrogram"] * settings.spectrogram
         clients.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
         os.sched_setaffinity(clients[-1].pid, others)
+    return clients
+
+
+def measure(streams: int, seconds: float, settings: argparse.Namespace) -> dict[str, Any]:
+    """Serve so many streams for so long; return what it took, with the memory of each minute."""
+    server, address = start_server(settings)
+    begin = time.time() + 3.0 + streams / 50
+    clients = start_clients(address, streams, begin, seconds, settings)
     time.sleep(max(0.0, begin + settings.warm_up - time.time()))
-    before, since = cpu_seconds(server.pid), time.monotonic()
-    time.sleep(settings.seconds * 0.8)
-    cpu = (cpu_seconds(server.pid) - before) / (time.monotonic() - since)
-    memory = resident_mb(server.pid)
+    processes = [server.pid, *(client.pid for client in clients)]
+    before, since = [cpu_seconds(one) for one in processes], time.monotonic()
+    memory = [resident_mb(server.pid)]
+    until = since + 0.9 * seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, MINUTE))
+        memory.append(resident_mb(server.pid))
+        if seconds > 2 * MINUTE:
+            print(f"  minute {len(memory) - 1}: {memory[-1]:.0f} MB", flush=True)
+    passed = time.monotonic() - since
+    used = [cpu_seconds(one) - was for one, was in zip(processes, before, strict=True)]
     delays = np.array([one for done in clients for one in json.loads(done.communicate()[0])])
     server.terminate()
     server.wait(20)
+    p50, p95, p99 = np.percentile(delays, (50, 95, 99))
     return {
         "streams": streams,
+        "seconds": seconds,
         "blocks": len(delays),
-        "p50_ms": round(1000 * float(np.percentile(delays, 50)), 1),
-        "p99_ms": round(1000 * float(np.percentile(delays, 99)), 1),
+        "p50_ms": round(1000 * float(p50), 1),
+        "p95_ms": round(1000 * float(p95), 1),
+        "p99_ms": round(1000 * float(p99), 1),
         "most_ms": round(1000 * float(delays.max()), 1),
-        "cpu": round(cpu, 3),
-        "resident_mb": round(memory, 1),
-        "load": os.getloadavg()[0],
+        "cpu": round(used[0] / passed, 3),
+        "clients_cpu": round(sum(used[1:]) / passed, 3),
+        "resident_mb": [round(one, 1) for one in memory],
+        "load": round(os.getloadavg()[0], 1),
+        "commit": commit() or "unknown",
     }
+
+
+def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an earlier run measured with the same settings."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return list(content["rows"]) if content.get("settings") == settings else []
+
+
+def lay_out(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the rows as a table, and the memory of a long one by its minutes."""
+    lines = [
+        "| streams | seconds | delay p50 ms | p95 ms | p99 ms | longest ms | server CPU "
+        "| clients' CPU | MB | load of the machine |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['streams']} | {row['seconds']:g} | {row['p50_ms']} | {row['p95_ms']} "
+        f"| {row['p99_ms']} | {row['most_ms']} | {100 * row['cpu']:.0f} % "
+        f"| {100 * row['clients_cpu']:.0f} % | {row['resident_mb'][-1]:.0f} | {row['load']} |"
+        for row in sorted(rows, key=lambda row: (row["seconds"], row["streams"]))
+    ]
+    for row in rows:
+        if len(row["resident_mb"]) > 3:
+            minutes = " ".join(f"{one:.0f}" for one in row["resident_mb"])
+            lines += ["", f"Memory with {row['streams']} streams, MB at each minute: {minutes}."]
+    return lines
 
 
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="folder of recordings")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 50, 100, 200, 300])
+    parser.add_argument("--streams", type=int, nargs="+", help=f"{SMALL}")
+    parser.add_argument("--full", action="store_true", help=f"{FULL}, then the long run")
     parser.add_argument("--seconds", type=float, default=30.0, help="of measurement")
+    parser.add_argument("--soak_streams", type=int, default=0, help="of the long run (0: none)")
+    parser.add_argument("--soak_minutes", type=float, default=SOAK_MINUTES, help="of the long run")
     parser.add_argument("--warm_up", type=float, default=6.0, help="seconds that do not count")
     parser.add_argument("--rate", type=int, default=44_100, help="sample rate of the clients")
     parser.add_argument("--spectrogram", action="store_true", help="ask for columns of mel bands")
-    parser.add_argument("--model_dir", help="the model (the bundled one)")
+    parser.add_argument("--model_dir", help="the model (base)")
+    parser.add_argument("--core", type=int, default=0, help="the server's")
+    parser.add_argument("--again", action="store_true", help="forget what was measured before")
     parser.add_argument("--out", type=Path, default=Path("docs/results/serve"))
-    for name in ("sound", "address"):
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    parser.add_argument("--sound", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--address", help=argparse.SUPPRESS)
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--begin", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -189,29 +253,39 @@ def main() -> None:
         args.streams = args.streams[0]
         asyncio.run(client(args))
         return
-    lines = [
-        "| streams | delay p50 ms | p99 ms | longest ms | server CPU | MB | load of the machine |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    rows = []
+    counts = args.streams or (FULL if args.full else SMALL)
+    wanted = [(count, args.seconds) for count in counts]
+    soak = args.soak_streams or (SOAK_STREAMS if args.full else 0)
+    wanted += [(soak, MINUTE * args.soak_minutes)] if soak else []
+    words = " ".join(["python benchmarks/serve_streams.py path/to/ESC-10", *said(args)])
+    kind = ("rate", "warm_up", "spectrogram", "model_dir")
+    settings = {name: getattr(args, name) for name in kind}
+    file = args.out.with_suffix(".json")
+    rows = [] if args.again else kept_rows(file, settings)
     with tempfile.TemporaryDirectory() as folder:
-        sound = Path(folder) / "sound.npy"
-        np.save(sound, read_sound(args.dataset, args.rate, 120.0))
-        for streams in args.streams:
-            row = measure(streams, args, sound)
-            rows.append(row)
-            lines.append(
-                f"| {streams} | {row['p50_ms']} | {row['p99_ms']} | {row['most_ms']} | "
-                f"{100 * row['cpu']:.0f} % | {row['resident_mb']:.0f} | {row['load']:.1f} |"
-            )
-            print(lines[-1], flush=True)
-    words = f"python benchmarks/serve_streams.py path/to/ESC-10 --rate {args.rate}"
-    words += " --spectrogram" * args.spectrogram
-    text = " ".join(__doc__.splitlines()[4:]).strip()
-    notes = how(words, cores=1)
-    write_json(args.out.with_suffix(".json"), {"rows": rows, "rate": args.rate})
-    whole = ["# How many live streams one core serves", "", text, "", *lines, "", *notes]
-    write_text(args.out.with_suffix(".md"), "\n".join(whole) + "\n")
+        args.sound = Path(folder) / "sound.npy"
+        np.save(args.sound, read_sound(args.dataset, args.rate, 120.0))
+        for streams, seconds in wanted:
+            if any((row["streams"], row["seconds"]) == (streams, seconds) for row in rows):
+                continue
+            rows.append(measure(streams, seconds, args))
+            print("\n".join(lay_out(rows[-1:])[2:]), flush=True)
+            write_json(file, {"settings": settings, "rows": rows})
+    text = " ".join(__doc__.split("--again forgets it.")[1].split())
+    commits = sorted({row["commit"] for row in rows})
+    notes = [*how(words, cores=1), f"- rows measured at: {', '.join(commits)}"]
+    page = ["# How many live streams one core serves", "", text, "", *lay_out(rows), "", *notes]
+    write_text(args.out.with_suffix(".md"), "\n".join(page) + "\n")
+
+
+def said(args: argparse.Namespace) -> list[str]:
+    """Return the flags that change what is measured."""
+    words = ["--full"] * args.full
+    words += ["--streams", *map(str, args.streams)] if args.streams else []
+    words += [f"--seconds {args.seconds:g}", f"--rate {args.rate}"]
+    words += [f"--soak_streams {args.soak_streams}"] if args.soak_streams else []
+    words += [f"--model_dir {args.model_dir}"] if args.model_dir else []
+    return words + ["--spectrogram"] * args.spectrogram
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.io.files import write_bytes
-
 _FULL_SCALE = 32_767
 
 
@@ -53,7 +51,12 @@ class ClipStore:
         """
         name = secrets.token_hex(12)
         data = to_wav(samples, sample_rate)
-        write_bytes(self._folder / f"{name}.wav", data)
+        path = self._folder / f"{name}.wav"
+        try:  # the folder ends with the process, so nothing waits for the disk itself
+            path.write_bytes(data)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         with self._lock:
             self._kept[name] = (self._clock(), len(data))
             self._bytes += len(data)

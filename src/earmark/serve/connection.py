@@ -215,7 +215,8 @@ class Connection:
         stream.next_sequence = samples.sequence + 1
         metrics = self._hub.metrics
         metrics.audio_seconds.inc(len(samples.data) / rate)
-        metrics.missed_seconds.inc(missing / rate)
+        if missing:
+            metrics.missed_seconds.inc(missing / rate)
         self._hub.put(stream, Chunk(samples.data, rate, missing))
 
     def _control(self, stream: Stream, text: str) -> bool:
