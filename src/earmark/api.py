@@ -84,18 +84,22 @@ def train(
         SettingsError: a setting or a recipe that there is not, or out of range.
         OSError: `out` cannot be written.
     """
+    from earmark.data.cache.store import FeatureCache
+    from earmark.training.frozen import freeze
     from earmark.training.run import remove_checkpoints, train_model
 
     folder = Path(out)
     refuse_unwritable(folder / ".run")
     chosen, start = _recipe(dataset, recipe, settings)
     clips = _read(dataset, chosen, folds=None, allow_incomplete=allow_incomplete)
+    accelerator = _accelerator(device)
     train_model(
         clips.whole(),
         chosen.training,
-        _accelerator(device),
+        accelerator,
         folder,
         start=start,
+        network=freeze(start, chosen.training, accelerator, FeatureCache()),
         show_progress=False,
     )
     remove_checkpoints(folder)
@@ -134,6 +138,7 @@ def cross_validate(
         DatasetError, SettingsError, OSError: see `train`.
         RunError: `out` holds a cross-validation of other data or settings.
     """
+    from earmark.data.cache.store import FeatureCache
     from earmark.evaluation.baselines import measure_baselines
     from earmark.evaluation.crossval_report import summarise
     from earmark.training.crossval import cross_validate as run_folds
@@ -159,6 +164,7 @@ def cross_validate(
             _accelerator(device),
             lambda _: None,
             start=start,
+            cache=FeatureCache(),
         )
         baselines = [
             measure_baselines(clips.split(index)) for index in range(len(clips.fold_names))

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from earmark.data.cache.store import FeatureCache
+from earmark.data.dataset import generate_negatives
 from earmark.data.negatives import NO_CLASS
 from earmark.errors import RunError
 from earmark.evaluation.scoring import score_clips
 from earmark.model_directory import load_model
 from earmark.nn.classifier import LSTMClassifier
 from earmark.training import frozen as frozen_module
-from earmark.training.crossval import freeze
-from earmark.training.frozen import HELD_OUT, FrozenNetwork, train_frozen
+from earmark.training.frozen import HELD_OUT, FrozenNetwork, freeze, train_frozen
 from earmark.training.last_layer import Lesson
 from earmark.training.run import score_test_part, train_model
-from tests.builders import CLASSES, clip_set, small_recipe, small_split
+from tests.builders import CLASSES, FRONT_END, clip_set, small_recipe, small_split
 
 CPU = torch.device("cpu")
 LAGS = (1.5, 0.25)
@@ -106,6 +107,55 @@ def test_a_clip_is_read_once_however_often_it_is_asked_for(start, monkeypatch):
     assert sum(read) == len(clips)
     alone = FrozenNetwork(start, CPU).read(clips.select(np.arange(len(clips)) == 4))
     np.testing.assert_allclose(alone[0], first[4], atol=1e-5)  # whatever shares its batch
+
+
+def test_generated_clips_are_made_and_read_once_for_all_processes(start, tmp_path, monkeypatch):
+    known = dataclasses.replace(start, identity="a" * 64)
+    cache = FeatureCache(tmp_path)
+    first = FrozenNetwork(known, CPU, cache).read_negatives(FRONT_END, 6, 1)
+    assert first.shape == (6, FrozenNetwork(start, CPU).width)
+    (holding,) = cache.holdings()
+    assert (holding.clips, holding.network, holding.current) == (1, "a" * 64, True)
+    made = []
+
+    def generate(front_end, count, seed):
+        made.append((count, seed))
+        return generate_negatives(front_end, count, seed)
+
+    monkeypatch.setattr(frozen_module, "generate_negatives", generate)
+    again = FrozenNetwork(known, CPU, FeatureCache(tmp_path)).read_negatives(FRONT_END, 6, 1)
+    np.testing.assert_array_equal(again, first)
+    assert made == []
+    other = dataclasses.replace(start, identity="b" * 64)
+    FrozenNetwork(other, CPU, cache).read_negatives(FRONT_END, 6, 1)
+    FrozenNetwork(known, CPU, cache).read_negatives(FRONT_END, 6, 2)
+    FrozenNetwork(known, CPU).read_negatives(FRONT_END, 6, 1)
+    assert made == [(6, 1), (6, 2), (6, 1)]
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(start, tmp_path):
+    (tmp_path / "file").write_text("")
+    known = dataclasses.replace(start, identity="a" * 64)
+    network = FrozenNetwork(known, CPU, FeatureCache(tmp_path / "file"))
+    assert len(network.read_negatives(FRONT_END, 2, 1)) == 2
+
+
+def test_it_computes_in_one_thread_and_leaves_the_others_after(start, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(
+        FrozenNetwork,
+        "_read_batch",
+        lambda self, clips, chosen: (
+            seen.append(torch.get_num_threads()) or np.ones((len(chosen), self.width))
+        ),
+    )
+    torch.set_num_threads(2)
+    try:
+        train(tmp_path, start)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
 
 
 def test_a_layer_scores_as_the_model_that_holds_it(start, tmp_path):

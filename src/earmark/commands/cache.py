@@ -62,6 +62,8 @@ def _row(holding: Holding) -> str:
     front_end = holding.front_end
     names = ("sample_rate", "n_fft", "hop_length", "n_mels")
     what = ", ".join(f"{name} {front_end[name]}" for name in names if name in front_end)
+    if holding.network:
+        what = f"generated sounds, as the network {holding.network[:16]} embeds them"
     if not holding.current:
         what = f"{what or 'unreadable'}; of other versions, not used any more"
     used = datetime.datetime.fromtimestamp(holding.used, datetime.timezone.utc)

@@ -113,9 +113,8 @@ def run(args: argparse.Namespace) -> int:
     if args.leave_out and recipe.training.teacher:
         raise RunError("a teacher knows every class; use --teacher 0 with --leave_out")
     reporter = terminal_reporter()
-    dataset = extract_features(
-        request, recipe.front_end, reporter=reporter, cache=FeatureCache(args.cache_dir)
-    )
+    cache = FeatureCache(args.cache_dir)
+    dataset = extract_features(request, recipe.front_end, reporter=reporter, cache=cache)
     if dataset.left_out:
         reporter.remark(dataset.left_out)
     refuse_failures(dataset, request, "nothing was trained")
@@ -148,10 +147,13 @@ def run(args: argparse.Namespace) -> int:
             tell,
             start=start,
             teachers=teachers,
+            cache=cache,
         )
         unknown = []
         if args.leave_out:
-            unknown = leave_classes_out(dataset, recipe, runs, accelerator, tell, start=start)
+            unknown = leave_classes_out(
+                dataset, recipe, runs, accelerator, tell, start=start, cache=cache
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from earmark.data.prepare import DatasetRequest
     from earmark.data.splits import Split
     from earmark.model_directory import TrainedModel
+    from earmark.training.frozen import FrozenNetwork
     from earmark.training.request import TrainingRequest
 
 _DOCUMENTED = (
@@ -148,7 +149,8 @@ def run(args: argparse.Namespace) -> int:
     if start and accelerator.is_main_process:
         _warn_of_earlier_training(recipe.init, start, split)
     folder = _make_run_folder(args, recipe.training, accelerator)
-    return _train(folder, split, recipe.training, accelerator, request, start)
+    network = _freeze(start, recipe.training, accelerator, args.cache_dir)
+    return _train(folder, split, recipe.training, accelerator, request, start, network)
 
 
 def _dataset(args: argparse.Namespace) -> DatasetRequest | None:
@@ -207,6 +209,19 @@ def _load_split(request: TrainingRequest, cache_dir: str | None) -> Split:
     return load_split(request, terminal_reporter(), cache=FeatureCache(cache_dir))
 
 
+def _freeze(
+    start: TrainedModel | None,
+    settings: TrainingSettings,
+    accelerator: accelerate.Accelerator,
+    cache_dir: str | None,
+) -> FrozenNetwork | None:
+    """Return the model to start from as a frozen network, if it is to be one."""
+    from earmark.data.cache.store import FeatureCache
+    from earmark.training.frozen import freeze
+
+    return freeze(start, settings, accelerator, FeatureCache(cache_dir))
+
+
 def _refuse_other_front_end(
     args: argparse.Namespace, recipe: Recipe, split: Split, start: TrainedModel | None
 ) -> None:
@@ -252,7 +267,8 @@ def _resume(args: argparse.Namespace, given: list[str]) -> int:
     start = None if request.init is None else load_model(model_folder(request.init))
     accelerator = accelerator_for(args.cuda, args.precision or request.precision)
     request = dataclasses.replace(request, precision=str(accelerator.mixed_precision))
-    return _train(folder, split, settings, accelerator, request, start)
+    network = _freeze(start, settings, accelerator, args.cache_dir)
+    return _train(folder, split, settings, accelerator, request, start, network)
 
 
 def _warn_of_earlier_training(name: str, start: TrainedModel, split: Split) -> None:
@@ -278,6 +294,7 @@ def _train(
     accelerator: accelerate.Accelerator,
     request: TrainingRequest,
     start: TrainedModel | None,
+    network: FrozenNetwork | None,
 ) -> int:
     """Train into a folder, test once, and end all processes together."""
     from earmark.training.run import train_model
@@ -290,6 +307,7 @@ def _train(
             folder,
             request=request,
             start=start,
+            network=network,
             teachers=[Path(run) for run in request.teachers],
         )
         if accelerator.is_main_process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import accelerate
 import numpy as np
 
-from earmark.config import TrainingSettings
 from earmark.config.recipes import Recipe
+from earmark.data.cache.store import FeatureCache
 from earmark.data.dataset import FeatureDataset
 from earmark.data.folds import class_of_one_source
 from earmark.decision.calibration import auroc, with_temperature
@@ -23,7 +24,7 @@ from earmark.evaluation.scoring import score_clips
 from earmark.io.files import write_json
 from earmark.model_directory import TrainedModel, load_model
 from earmark.training.crossval_record import RESULTS, UNKNOWN, read_finished, run_folder
-from earmark.training.frozen import FrozenNetwork
+from earmark.training.frozen import freeze, one_thread
 from earmark.training.run import (
     VALIDATED,
     remove_checkpoints,
@@ -64,6 +65,7 @@ def cross_validate(
     *,
     start: TrainedModel | None = None,
     teachers: Path | None = None,
+    cache: FeatureCache | None = None,
 ) -> list[dict[str, Any]]:
     """Train and test every fold with every seed; what is finished is read, not done again.
 
@@ -80,6 +82,7 @@ def cross_validate(
         start: the model that each run starts from.
         teachers: folder of the runs of another cross-validation; all its models of a fold teach
             that fold together.
+        cache: where a frozen network keeps what it says of generated clips; None: nowhere.
 
     Returns:
         The content of each run's `results.json`, seed by seed, fold by fold.
@@ -90,7 +93,7 @@ def cross_validate(
     if teachers:
         _refuse_untaught(dataset, recipe, seeds, folder, teachers)
     rows: list[dict[str, Any]] = []
-    network = freeze(start, recipe.training, accelerator)
+    network = freeze(start, recipe.training, accelerator, cache)
     for seed in seeds:
         settings = dataclasses.replace(recipe.training, seed=seed)
         shared = settings.refit and seed != seeds[0]
@@ -114,7 +117,8 @@ def cross_validate(
                     )
                 except EarmarkError as error:
                     raise type(error)(f"fold {name}, seed {seed}: {error}") from None
-                results = score_test_part(run, split, accelerator.device.type)
+                with one_thread() if network else contextlib.nullcontext():
+                    results = score_test_part(run, split, accelerator.device.type)
                 write_results(run / RESULTS, results)
             remove_checkpoints(run)
             rows.append(results)
@@ -123,14 +127,6 @@ def cross_validate(
                 f"({seconds_trained(results['training'], shared=shared):.0f} s)"
             )
     return rows
-
-
-def freeze(
-    start: TrainedModel | None, settings: TrainingSettings, accelerator: accelerate.Accelerator
-) -> FrozenNetwork | None:
-    """Return the model to start from as a frozen network that many runs share, if it is to be."""
-    frozen = start is not None and settings.frozen
-    return FrozenNetwork(start, accelerator.device) if start is not None and frozen else None
 
 
 def _refuse_untaught(
@@ -194,6 +190,7 @@ def leave_classes_out(
     tell: Tell,
     *,
     start: TrainedModel | None = None,
+    cache: FeatureCache | None = None,
 ) -> list[dict[str, Any]]:
     """Train on each fold's training part without some classes, and see whether they stand out.
 
@@ -209,7 +206,7 @@ def leave_classes_out(
         DatasetError: leaving classes out leaves fewer than two.
     """
     settings = dataclasses.replace(recipe.training, seed=0, refit=False)
-    network = freeze(start, settings, accelerator)
+    network = freeze(start, settings, accelerator, cache)
     rows = []
     for index, left_out in enumerate(select_left_out(dataset)):
         run = folder / f"without-{index}"

@@ -7,9 +7,11 @@ Clips held out in turn say how good it is, and calibrate the scores.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,21 @@ import accelerate
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import nn
 
-from earmark.config import Calibration, TrainingSettings, to_json
+from earmark.config import Calibration, FrontEndSettings, TrainingSettings, to_json
+from earmark.data.cache.packs import Entry
+from earmark.data.cache.store import FeatureCache
 from earmark.data.dataset import generate_negatives
 from earmark.data.splits import ClipSet, Split
+from earmark.data.synthetic.negatives import VERSION
 from earmark.decision.calibration import cross_entropy, fit_calibration, with_temperature
 from earmark.decision.policy import Policy
 from earmark.errors import RunError
 from earmark.evaluation.baselines import measure_baselines
 from earmark.evaluation.metrics import classification_metrics
+from earmark.io.files import sha256_of_json
 from earmark.model_directory import TrainedModel, save_model
 from earmark.nn.classifier import LSTMClassifier
 from earmark.provenance import now
@@ -49,10 +56,13 @@ class FrozenNetwork:
     Args:
         start: the trained model.
         device: where it runs.
+        cache: where it is kept on disk what it says of generated clips; None: nowhere.
     """
 
-    def __init__(self, start: TrainedModel, device: torch.device) -> None:
-        self.start = start
+    def __init__(
+        self, start: TrainedModel, device: torch.device, cache: FeatureCache | None = None
+    ) -> None:
+        self.start, self._cache = start, cache
         self._model = start.model.to(device).eval()
         self._kept: dict[bytes, Array] = {}
 
@@ -67,8 +77,36 @@ class FrozenNetwork:
             chosen, waiting = waiting[:together], waiting[together:]
             for number, row in zip(chosen, self._read_batch(clips, chosen), strict=True):
                 self._kept[keys[number]] = row
-        width = self._model.head.linear_layers()[-1].in_features
-        return np.stack([self._kept[key] for key in keys]) if keys else np.zeros((0, width))
+        return np.stack([self._kept[key] for key in keys]) if keys else np.zeros((0, self.width))
+
+    @property
+    def width(self) -> int:
+        """Features that the last layer is given."""
+        return self._model.head.linear_layers()[-1].in_features
+
+    def read_negatives(self, front_end: FrontEndSettings, count: int, seed: int) -> Array:
+        """Return what the last layer would be given of generated clips, `(count, features)`.
+
+        Args:
+            front_end: of the network.
+            count: clips.
+            seed: seed of all of them.
+        """
+        shelf = None
+        if self._cache and self.start.identity:
+            shelf = self._cache.embedding_shelf(self.start.identity, self.width)
+        digest = sha256_of_json({"negatives": VERSION, "count": count, "seed": seed})
+        stored = shelf.find(digest) if shelf else None
+        if stored:
+            rows: Array = stored.frames.array.astype(np.float64)
+        else:
+            rows = self.read(generate_negatives(front_end, count, seed))
+        if shelf:
+            with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+                if not stored:
+                    shelf.add([Entry(digest, rows.astype(np.float32), 0.0)])
+                shelf.finish()
+        return rows
 
     def _read_batch(self, clips: ClipSet, chosen: list[int]) -> Array:
         lengths = [int(clips.frames[number]) for number in chosen]
@@ -79,6 +117,32 @@ class FrozenNetwork:
         return rows
 
 
+def freeze(
+    start: TrainedModel | None,
+    settings: TrainingSettings,
+    accelerator: accelerate.Accelerator,
+    cache: FeatureCache | None = None,
+) -> FrozenNetwork | None:
+    """Return the model to start from as a frozen network that many runs share, if it is to be."""
+    if start is None or not settings.frozen:
+        return None
+    return FrozenNetwork(start, accelerator.device, cache)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread. Its operations are small: beside other work on the machine, two that
+    wait for each other took six times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train_frozen(
     split: Split,
     settings: TrainingSettings,
@@ -108,9 +172,12 @@ def train_frozen(
     begin = time.perf_counter()
     train, classes = split.train, len(split.classes)
     x, labels = network.read(train), train.labels
-    nothing, trying = (
-        network.read(_negatives(split, settings, seed)) for seed in (_TRAIN_SEED, _THRESHOLD_SEED)
-    )
+    nothing = trying = x[:0]
+    if settings.negatives_probability and split.front_end is not None:
+        nothing, trying = (
+            network.read_negatives(split.front_end, _NEGATIVES, seed)
+            for seed in (_TRAIN_SEED, _THRESHOLD_SEED)
+        )
     lesson = Lesson(x, labels, nothing, classes, settings)
     layer = lesson.fit(np.ones(len(x), bool))
     model = _with_layer(network.start.model, layer, classes)
@@ -155,13 +222,6 @@ def _refuse_other_features(start: TrainedModel, split: Split) -> None:
             f"{split.title}: has features of another front end than the model to start from; give "
             "the dataset itself: earmark train DATASET --init ..."
         )
-
-
-def _negatives(split: Split, settings: TrainingSettings, seed: int) -> ClipSet:
-    """Return generated negatives, none where the recipe has none or the features are unknown."""
-    if split.front_end is None or not settings.negatives_probability:
-        return split.train.select(np.zeros(len(split.train), bool))
-    return generate_negatives(split.front_end, _NEGATIVES, seed)
 
 
 def _accepted(scores: NDArray[np.float32], calibration: Calibration) -> NDArray[np.bool_]:

@@ -1,5 +1,7 @@
 """The cache: frames of audio files on disk, found by the content of the file.
 
+It also holds what a frozen network says of sounds that are generated, the same in every run.
+
     FOLDER/features/KEY/NAME.frames    packs, see `packs`; KEY: a digest of front end and versions
     FOLDER/limit.json                  how large it may grow
 
@@ -37,10 +39,11 @@ _STALE_SECONDS = 24 * 3600.0  # what is older and half written was left by a kil
 
 @dataclass(frozen=True)
 class Holding:
-    """What the cache has of one front end.
+    """What the cache has of one front end, or of one network.
 
     Attributes:
         front_end: its settings, as JSON has them; empty where they cannot be read.
+        network: identity of the network whose embeddings these are; empty for frames.
         clips: how many clips.
         size: bytes on disk.
         used: when it was used last, seconds since 1970.
@@ -48,6 +51,7 @@ class Holding:
     """
 
     front_end: dict[str, Any]
+    network: str
     clips: int
     size: int
     used: float
@@ -68,7 +72,16 @@ class FeatureCache:
 
     def shelf(self, settings: FrontEndSettings) -> Shelf:
         """Return the part of the cache that holds frames of one front end."""
-        return Shelf(self, settings)
+        return Shelf(self, {"front_end": to_json(settings)}, settings.n_mels)
+
+    def embedding_shelf(self, network: str, size: int) -> Shelf:
+        """Return the part of the cache that holds embeddings by one network.
+
+        Args:
+            network: its identity.
+            size: numbers of an embedding; it takes the place of the bands of a frame.
+        """
+        return Shelf(self, {"network": network}, size)
 
     def set_limit(self, max_bytes: int) -> None:
         """Keep another limit, and remove what is over it.
@@ -94,6 +107,7 @@ class FeatureCache:
             found.append(
                 Holding(
                     front_end if isinstance(front_end, dict) else {},
+                    str(key.get("network", "")),
                     len({digest for pack in indices for digest in pack.digests}),
                     sum(size for _, size, _ in packs),
                     max(used for _, _, used in packs),
@@ -156,19 +170,20 @@ class FeatureCache:
 
 
 class Shelf:
-    """The frames of one front end, for one run of one process.
+    """The frames of one front end, or embeddings by one network, for one run of one process.
 
     Args:
         cache: the cache.
-        settings: the front end.
+        made_by: what they are made with, plain values.
+        width: numbers of a frame.
 
     Attributes:
         folder: where it lies.
     """
 
-    def __init__(self, cache: FeatureCache, settings: FrontEndSettings) -> None:
-        self._cache, self._n_mels = cache, settings.n_mels
-        self._key = {"front_end": to_json(settings), "made_with": _made_with()}
+    def __init__(self, cache: FeatureCache, made_by: dict[str, Any], width: int) -> None:
+        self._cache, self._n_mels = cache, width
+        self._key = {**made_by, "made_with": _made_with()}
         self.folder = cache.folder / _FEATURES / sha256_of_json(self._key)[:16]
         self._packs: list[Pack] = []
         self._used: set[Path] = set()

@@ -25,6 +25,8 @@ from earmark.data.synthetic.synthesis import (
     swell,
 )
 
+# To be raised when the same seed gives other sounds than before.
+VERSION = 1
 # Rates of telephones, speech synthesis, old recordings and broadcasts.
 _LOWER_SAMPLE_RATES = (8_000, 11_025, 16_000, 22_050, 32_000)
 
