@@ -46,6 +46,23 @@ def test_one_file_is_predicted(documented, documented_run, tmp_path):
     assert prediction["model"]["trained_on"] == "three sounds"
 
 
+def test_a_model_is_restricted_to_some_classes(documented, documented_run, tmp_path):
+    out = tmp_path / "r.json"
+    words = ("--model_dir", documented_run, "--classes", "dog,Rooster")
+    done = call_here("earmark", "evaluate", *words, "--output_file", out, cwd=documented)
+    assert done.returncode == 0, done.stderr
+    assert "restricted to these classes (open set)" in done.stdout
+    results = json.loads(out.read_text(encoding="utf-8"))
+    assert results["classes"] == ["dog", "rooster"]
+    assert results["recorded_negatives"]["clips"] == results["test_negatives"] > 0
+    clip = ("--audio_file", "sounds/b.wav", "--output_file", out)
+    done = call_here("earmark", "evaluate", *words, "--closed_set", *clip, cwd=documented)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(out.read_text(encoding="utf-8"))["scores"]
+    assert set(scores) == {"dog", "rooster"}
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_model_that_does_not_fit_the_split_is_said(documented_run, tmp_path):
     write_split(tmp_path, small_split(classes=("cat", "rain", "rooster")))
     words = ("--model_dir", documented_run, "--splits_dir", tmp_path)
@@ -67,6 +84,7 @@ def test_a_folder_without_permission_is_said(documented, documented_run, tmp_pat
 def test_wrong_flags_are_one_line(documented_run, tmp_path):
     words = ("--model_dir", documented_run)
     for flags, message in (
+        (["--closed_set"], "--closed_set needs --classes"),
         (["--batch_size", 0], "batch_size must be at least 1"),
         (["--split_index", 0], "earmark prepare"),
         (["--audio_file", "none.wav"], "none.wav: no such file"),

@@ -213,3 +213,39 @@ def test_clips_of_no_class_have_figures_of_their_own(trained, tmp_path):
     assert decision_matrix(evaluate(trained, mixed))[1] == list(CLASSES)
     assert decision_matrix(results) == (matrix.tolist(), [*CLASSES, NONE])
     assert write_results(tmp_path / "results.json", results)[1].stat().st_size > 500
+
+
+@pytest.mark.parametrize("closed_set", [False, True])
+def test_a_restricted_model_takes_clips_of_other_classes_for_none(trained, tmp_path, closed_set):
+    trained = dataclasses.replace(trained, calibration=Calibration(1.3, (0.3, 0.36, 0.34)))
+    split = small_split()
+    whole = evaluate(trained, split)
+    found = evaluate(trained, split, classes=["Rooster", "dog"], closed_set=closed_set)
+    assert found["classes"] == ["dog", "rooster"]
+    assert found["restriction"] == {"left_out": ["rain"], "closed_set": closed_set}
+    assert whole["restriction"] is None
+    assert (found["test_clips"], found["test_negatives"]) == (8, 4)
+    assert found["calibration"]["thresholds"] == (0.3, 0.34)
+    for mine, its in zip(found["clips"], whole["clips"], strict=True):
+        kept = {name: its["scores"][name] for name in ("dog", "rooster")}
+        total = sum(kept.values()) if closed_set else 1
+        assert mine["scores"] == pytest.approx({n: s / total for n, s in kept.items()}, abs=1e-5)
+        assert mine["label"] == (NONE if its["label"] == "rain" else its["label"])
+    assert found["recorded_negatives"]["clips"] == 4
+    assert np.shape(found["none_of_these"]["confusion_matrix"]) == (3, 3)
+    assert "1 classes of the model are left out" in summary(found)
+    assert len(write_results(tmp_path / "r.json", found)) == 2
+
+
+def test_a_split_of_other_classes_is_scored_by_those_that_both_have(trained):
+    split = small_split(classes=("rain", "cat", "dog"))
+    with pytest.raises(SplitError, match="--classes"):
+        evaluate(trained, split)
+    found = evaluate(trained, split, classes=["dog", "rain"])
+    assert [clip["label"] for clip in found["clips"]].count("dog") == 4
+    assert {clip["label"] for clip in found["clips"]} == {"dog", "rain", NONE}
+    with pytest.raises(SplitError, match="no class 'rooster'"):
+        evaluate(trained, split, classes=["rooster"])
+    empty = dataclasses.replace(split, test=split.test.select(split.test.labels == 1))
+    with pytest.raises(SplitError, match="no test clip of dog"):
+        evaluate(trained, empty, classes=["dog"])

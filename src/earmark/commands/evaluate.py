@@ -10,8 +10,12 @@ from earmark.commands.datasets import terminal_reporter
 from earmark.commands.flags import (
     add_cache_dir,
     add_cuda,
+    add_restriction,
     add_splits_dir,
     choose_device,
+    load_classifier,
+    refuse_closed_set_alone,
+    split_names,
     splits_folder,
 )
 from earmark.commands.printing import model_json, synthetic_note
@@ -37,19 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch_size", type=int, default=32, metavar="INT", help="clips at a time (%(default)s)"
     )
+    add_restriction(parser, calibration=False)
     add_cuda(parser)
     add_splits_dir(parser)
     add_cache_dir(parser)
     parser.epilog = (
         "examples:\n"
         "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --output_file r.json\n"
-        "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --audio_file dog.wav"
+        "  python lstm_inference.py --model_dir models/lstm-128-2-1767225600 --audio_file dog.wav\n"
+        "  earmark evaluate --model_dir models/lstm-128-2-1767225600 --classes 'Dog bark,Rain'"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Score a split or one file, print and write the results; return the exit code."""
-    from earmark.classifier import Classifier
     from earmark.data.cache.store import FeatureCache
     from earmark.data.splits import read_split, split_path
     from earmark.evaluation.report import evaluate, summary, write_results
@@ -63,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
         split_file = split_path(splits_folder(args.splits_dir, args.beside), args.split_index)
         inputs = [split_file if args.audio_file is None else args.audio_file]
         refuse_output(Path(args.output_file), [*inputs, *files_of(args.model_dir)])
+    refuse_closed_set_alone(args)
     model_dir = Path(args.model_dir)
     if args.audio_file is not None:
-        classifier = Classifier.load(model_dir, choose_device(args.cuda))
+        classifier = load_classifier(args)
         prediction = classifier.predict(args.audio_file)
         print(_ranking(prediction, classifier))
         if args.output_file:
@@ -82,7 +88,14 @@ def run(args: argparse.Namespace) -> int:
         remark=reporter.remark,
     )
     trained.model.to(choose_device(args.cuda))
-    results = evaluate(trained, split, batch_size=args.batch_size, model_name=model_dir.name)
+    results = evaluate(
+        trained,
+        split,
+        batch_size=args.batch_size,
+        model_name=model_dir.name,
+        classes=split_names(args.classes or (), trained.classes),
+        closed_set=args.closed_set,
+    )
     print(summary(results))
     if args.output_file:
         written = write_results(Path(args.output_file), results)

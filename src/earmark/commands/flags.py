@@ -71,8 +71,7 @@ def load_classifier(args: argparse.Namespace) -> Classifier:
     cuda = getattr(args, "cuda", False)
     closed_set = getattr(args, "closed_set", False)
     asked = getattr(args, "classes", None)
-    if closed_set and not asked:
-        raise SettingsError("--closed_set needs --classes")
+    refuse_closed_set_alone(args)
     classifier = Classifier.load(args.model_dir, choose_device(cuda))
     calibration = getattr(args, "calibration", None)
     if not asked and calibration is None:
@@ -81,12 +80,22 @@ def load_classifier(args: argparse.Namespace) -> Classifier:
         args.model_dir,
         choose_device(cuda),
         calibration=calibration,
-        classes=_split_names(asked, classifier.classes) if asked else None,
+        classes=split_names(asked, classifier.classes) if asked else None,
         closed_set=closed_set,
     )
 
 
-def _split_names(given: Sequence[str], classes: Sequence[str]) -> list[str]:
+def refuse_closed_set_alone(args: argparse.Namespace) -> None:
+    """Refuse `--closed_set` without the classes of the set.
+
+    Raises:
+        SettingsError: so it is.
+    """
+    if getattr(args, "closed_set", False) and not getattr(args, "classes", None):
+        raise SettingsError("--closed_set needs --classes")
+
+
+def split_names(given: Sequence[str], classes: Sequence[str]) -> list[str]:
     """Cut texts at their commas, but for one that is the name of a class as it is."""
     names: list[str] = []
     for text in given:

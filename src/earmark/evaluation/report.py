@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.config import Calibration, to_json
 from earmark.data.dataset import generate_negatives
-from earmark.data.splits import Split
+from earmark.data.splits import ClipSet, Split
 from earmark.decision.calibration import (
     auroc,
     cross_entropy,
@@ -21,10 +22,12 @@ from earmark.decision.calibration import (
     with_temperature,
 )
 from earmark.decision.policy import NO_CLASS, NONE, Policy
+from earmark.decision.restriction import choose_classes, restrict_scores
 from earmark.errors import SplitError
 from earmark.evaluation.league import describe_league, find_league, lineage
 from earmark.evaluation.metrics import classification_metrics
 from earmark.evaluation.pictures import draw_confusion
+from earmark.evaluation.restriction import restrict_split
 from earmark.evaluation.scoring import score_clips
 from earmark.io.files import write_json
 from earmark.model_directory import TrainedModel
@@ -34,8 +37,16 @@ _NEGATIVES = 120  # generated clips to try the thresholds on
 _NEGATIVE_SEED = 2 * 10**9  # apart from those that trained the model or set its thresholds
 
 
-def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> None:
+def refuse_mismatch(
+    trained: TrainedModel, split: Split, model_name: str, *, restricted: bool = False
+) -> None:
     """Refuse a split whose classes or features are not those the model was trained on.
+
+    Args:
+        trained: the model.
+        split: what it is to be tested on.
+        model_name: what it is called.
+        restricted: it answers with some of its classes, so that the split may have others.
 
     Raises:
         SplitError: naming both sides.
@@ -46,12 +57,12 @@ def refuse_mismatch(trained: TrainedModel, split: Split, model_name: str) -> Non
             f"split {split.index} has {size} features a frame, but {model_name} takes {needed}; "
             "make splits with: earmark prepare DATASET --recipe NAME, by the recipe it has"
         )
-    if split.classes != trained.classes:
+    if split.classes != trained.classes and not restricted:
         ours, theirs = ", ".join(trained.classes[:3]), ", ".join(split.classes[:3])
         raise SplitError(
             f"split {split.index} has {len(split.classes)} classes ({theirs}, ...), but "
             f"{model_name} knows {len(trained.classes)} ({ours}, ...); "
-            "evaluate on the splits it was trained from"
+            "evaluate on the splits it was trained from, or name classes that both have: --classes"
         )
     if split.front_end != trained.front_end:
         raise SplitError(
@@ -89,7 +100,13 @@ def has_learnt(data: Mapping[str, Any], dataset: str) -> bool:
 
 
 def evaluate(
-    trained: TrainedModel, split: Split, *, batch_size: int = 32, model_name: str = "the model"
+    trained: TrainedModel,
+    split: Split,
+    *,
+    batch_size: int = 32,
+    model_name: str = "the model",
+    classes: Sequence[str] = (),
+    closed_set: bool = False,
 ) -> dict[str, Any]:
     """Score a split's test part and return the content of `results.json`.
 
@@ -97,17 +114,29 @@ def evaluate(
     field counts them; clips of no class have no part in them. What the thresholds make of the
     clips stands under `none_of_these`, how recorded negatives fared under `recorded_negatives`.
 
+    Args:
+        trained: the model.
+        split: what it is tested on.
+        batch_size: clips at a time.
+        model_name: what it is called.
+        classes: the only ones to answer with, see `earmark.decision.restriction`; clips of others
+            are of no class then. Empty: all of the model.
+        closed_set: see there.
+
     Raises:
+        SettingsError: the model does not have one of the classes.
         SplitError: split and model do not fit.
     """
-    refuse_mismatch(trained, split, model_name)
+    refuse_mismatch(trained, split, model_name, restricted=bool(classes))
+    chosen = choose_classes(classes, trained.classes) if classes else trained.classes
+    split = restrict_split(split, chosen) if classes else split
+    model = _Restricted(trained, chosen, closed_set=closed_set, batch_size=batch_size)
     begin = time.perf_counter()
-    raw = score_clips(trained.model, split.test, batch_size=batch_size)
+    raw, scores = model.score(split.test)
     seconds = time.perf_counter() - begin
-    scores = with_temperature(raw, trained.calibration.temperature)
     of_class = split.test.of_class
     labels = split.test.labels[of_class]
-    decided = Policy(trained.calibration.thresholds).decide(scores)
+    decided = Policy(model.calibration.thresholds).decide(scores)
     names = (*split.classes, NONE)  # the last is also number NO_CLASS
     return {
         "dataset": split.dataset,
@@ -120,10 +149,13 @@ def evaluate(
         "test_clips_seen_in_training": seen_in_training(trained.data, split),
         "league": find_league(trained.data, split.test.paths),
         "classes": list(split.classes),
+        "restriction": model.describe() if classes else None,
         **classification_metrics(labels, scores[of_class], split.classes),
-        "calibration": calibration_metrics(labels, raw[of_class], trained.calibration),
+        "calibration": calibration_metrics(
+            labels, raw[of_class], scores[of_class], model.calibration
+        ),
         "without_leaks": _without_leaks(split, scores),
-        "none_of_these": _rejection(trained, split, scores, batch_size),
+        "none_of_these": _rejection(model, split, scores),
         "recorded_negatives": _recorded_negatives(scores, decided, of_class),
         "clips": [
             {
@@ -153,11 +185,51 @@ def evaluate(
     }
 
 
+class _Restricted:
+    """A model that answers with some of its classes, or all of them.
+
+    Args:
+        trained: the model.
+        classes: those, in its order.
+        closed_set: see `earmark.decision.restriction`.
+        batch_size: clips at a time.
+
+    Attributes:
+        front_end: of the model.
+        calibration: of the model, with the thresholds of these classes.
+    """
+
+    def __init__(
+        self, trained: TrainedModel, classes: Sequence[str], *, closed_set: bool, batch_size: int
+    ) -> None:
+        self._trained, self._closed_set, self._batch_size = trained, closed_set, batch_size
+        self._places = [trained.classes.index(name) for name in classes]
+        self.front_end, whole = trained.front_end, trained.calibration
+        kept = tuple(whole.thresholds[place] for place in self._places if whole.thresholds)
+        self.calibration = dataclasses.replace(whole, thresholds=kept)
+
+    def score(self, clips: ClipSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores of clips before and after the temperature, `(clips, classes)`."""
+        whole = score_clips(self._trained.model, clips, batch_size=self._batch_size)
+        calibrated = with_temperature(whole, self.calibration.temperature)
+        return self._pick(whole), self._pick(calibrated)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `results.json` says of it."""
+        left_out = [name for n, name in enumerate(self._trained.classes) if n not in self._places]
+        return {"left_out": left_out, "closed_set": self._closed_set}
+
+    def _pick(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        return restrict_scores(scores, self._places, closed_set=self._closed_set)
+
+
 def calibration_metrics(
-    labels: NDArray[np.int64], raw: NDArray[np.float32], calibration: Calibration
+    labels: NDArray[np.int64],
+    raw: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    calibration: Calibration,
 ) -> dict[str, Any]:
     """Say how well scores tell the share of right answers, before and after the temperature."""
-    scores = with_temperature(raw, calibration.temperature)
     return {
         **to_json(calibration),
         "expected_calibration_error": expected_calibration_error(labels, scores),
@@ -188,16 +260,14 @@ def _without_leaks(split: Split, scores: NDArray[np.float32]) -> dict[str, Any] 
 
 
 def _rejection(
-    trained: TrainedModel, split: Split, scores: NDArray[np.float32], batch_size: int
+    model: _Restricted, split: Split, scores: NDArray[np.float32]
 ) -> dict[str, Any] | None:
     """Say what the thresholds make of test clips, and of generated clips of no class."""
-    thresholds = trained.calibration.thresholds
-    if not thresholds or trained.front_end is None:
+    thresholds = model.calibration.thresholds
+    if not thresholds or model.front_end is None:
         return None
-    nothing = generate_negatives(trained.front_end, _NEGATIVES, _NEGATIVE_SEED)
-    negative = with_temperature(
-        score_clips(trained.model, nothing, batch_size=batch_size), trained.calibration.temperature
-    )
+    nothing = generate_negatives(model.front_end, _NEGATIVES, _NEGATIVE_SEED)
+    _, negative = model.score(nothing)
     policy, labels, of_class = Policy(thresholds), split.test.labels, split.test.of_class
     decided = policy.decide(scores)
     # A row and a column for each class and, the last, which is also number -1, for none of these.
@@ -289,6 +359,12 @@ def summary(results: dict[str, Any]) -> str:
         f"macro F1 {results['macro_f1']:.3f}",
         *format_classes(results["per_class"]),
     ]
+    if restriction := results["restriction"]:
+        kind = "closed set" if restriction["closed_set"] else "open set"
+        lines.append(
+            f"restricted to these classes ({kind}); {len(restriction['left_out'])} classes of the "
+            "model are left out, and clips of other classes are of no class"
+        )
     calibration, rejection = results["calibration"], results["none_of_these"]
     lines.append(
         f"calibration error {100 * calibration['expected_calibration_error']:.1f} % "
