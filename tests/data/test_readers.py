@@ -229,11 +229,19 @@ def test_what_does_not_fit_a_folder_per_class_is_named(touch, names, odd):
     assert f"looks like one folder per class, but does not fit it: {odd}; " in message
 
 
-@pytest.mark.parametrize("names", [[], ["S/a.wav", "S/b.wav"], ["S/dog/notes.txt", "S/x/y/z.txt"]])
+@pytest.mark.parametrize("names", [[], ["S/dog/notes.txt", "S/x/y/z.txt"]])
 def test_a_folder_without_classes_says_what_is_expected(touch, names):
     path = touch("S/README.txt", *names) / "S"
     message = fault_of(path)
     assert "holds no labelled clips; expected ESC-10, ESC-50, UrbanSound8K, a folder" in message
+
+
+def test_the_clips_of_one_class_hint_at_the_folder_above(touch, monkeypatch):
+    path = touch("S/dog/a.wav", "S/dog/b.flac", "S/rain/c.wav") / "S"
+    hint = f"if they are of one class, give the folder above, {path}; else"
+    assert f"holds 2 audio files and no folder of a class; {hint}" in fault_of(path / "dog")
+    monkeypatch.chdir(path / "rain")
+    assert f"holds 1 audio file and no folder of a class; {hint}" in fault_of(Path())
 
 
 @pytest.fixture

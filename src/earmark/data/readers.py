@@ -419,9 +419,25 @@ def _refuse_odd(path: Path, layout: str, odd: list[str], more_advice: str = "") 
         )
 
 
+def _refuse_flat(path: Path) -> None:
+    """Refuse a folder that holds clips themselves, not folders of them.
+
+    Raises:
+        DatasetError: it is one.
+    """
+    files = [f for f in path.iterdir() if has_audio_suffix(f)] if path.is_dir() else []
+    if files:
+        raise DatasetError(
+            f"{path}: holds {len(files)} audio file{'s' * (len(files) != 1)} and no folder of a "
+            f"class; if they are of one class, give the folder above, {path.resolve().parent}; "
+            "else sort them into a folder for each class"
+        )
+
+
 def _check(path: Path, dataset: Dataset) -> None:
     """Refuse a dataset that is empty, has one class, or names a file or a class twice."""
     if not dataset.clips:
+        _refuse_flat(path)
         raise DatasetError(
             f"{path}: holds no labelled clips; expected ESC-10, ESC-50, UrbanSound8K, "
             "a folder of audio files per class, or a table path,label[,fold][,group]"
