@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -184,6 +185,25 @@ def test_background_that_holds_a_class_is_named_with_it(room):
         classifier_of((0.01, 0.01, 0.01)).calibrate(
             room / "monday.wav", false_alarms_per_hour=60, settings=SETTINGS
         )
+
+
+def test_a_class_that_is_found_in_much_of_a_recording_is_said(room):
+    session = classifier_of().stream(settings=SETTINGS)
+    session.push(sound(60 * MINUTES, seed=1))
+    own = (*np.quantile(session.rows, (0.6, 0.999), axis=0)[[0, 1], [0, 1]].tolist(), 1.0)
+    fit = classifier_of(own).calibrate(
+        [room / "tuesday.wav", room / "monday.wav"], false_alarms_per_hour=90, settings=SETTINGS
+    )
+    (note,) = fit.notes
+    assert re.search(r"(tues|mon)day\.wav: 'dog' is found in [1-4]\d % of it", note)
+    assert "leave the recording out" in note
+
+
+def test_too_little_is_refused_before_anything_is_scored(classifier, room, monkeypatch):
+    monkeypatch.setattr(Judge, "score", None)
+    both = [room / "monday.wav", room / "short.wav"]
+    with pytest.raises(AudioError, match="2 min of background are too few for 1 false alarm"):
+        classifier.calibrate(both, false_alarms_per_hour=1, settings=SETTINGS)
 
 
 def test_a_threshold_and_no_recording_are_refused(classifier, room):

@@ -67,6 +67,22 @@ def pitch_of(samples, sample_rate):
     return np.argmax(spectrum) * sample_rate / len(samples)
 
 
+@pytest.mark.parametrize(("name", "options", "_"), FORMATS, ids=str)
+def test_the_length_is_known_before_a_file_is_decoded(tmp_path, name, options, _):
+    path = tmp_path / name
+    soundfile.write(path, np.full(24_000, 0.1), 16_000, **options)
+    assert decode.most_seconds(path) == pytest.approx(1.5, abs=0.1)
+
+
+def test_what_only_decoding_tells_is_no_length(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(24_000, 0.1), 16_000)
+    path.write_bytes(path.read_bytes()[:-9_000])
+    assert decode.most_seconds(path) is None
+    with pytest.raises(AudioError, match=r"none\.wav: no such file"):
+        decode.most_seconds(tmp_path / "none.wav")
+
+
 @pytest.mark.parametrize(("name", "options", "error"), FORMATS, ids=str)
 def test_every_format_gives_back_the_samples_written(tone, waveform, name, options, error):
     path = tone(name, **options)

@@ -30,9 +30,11 @@ SIZES = {
 
 
 def read(path, **options):
-    """Read at the file's own rate; what is suspicious is an error."""
+    """Read at the file's own rate, and no more than was expected before it was decoded."""
     said: list[str] = []
     samples = decode.read(path, RATE, warn=said.append, **options)
+    most = decode.most_seconds(path)
+    assert most is None or most * RATE >= len(samples) - 1  # by a sample, where it is resampled
     return samples, [line.removeprefix(f"{path}: ") for line in said]
 
 

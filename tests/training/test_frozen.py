@@ -142,13 +142,12 @@ def test_a_cache_that_cannot_be_written_costs_time_only(start, tmp_path):
 
 def test_it_computes_in_one_thread_and_leaves_the_others_after(start, tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
-    monkeypatch.setattr(
-        FrozenNetwork,
-        "_read_batch",
-        lambda self, clips, chosen: (
-            seen.append(torch.get_num_threads()) or np.ones((len(chosen), self.width))
-        ),
-    )
+
+    def counted(self, clips, chosen):
+        seen.append(torch.get_num_threads())
+        return np.ones((len(chosen), self.width))
+
+    monkeypatch.setattr(FrozenNetwork, "_read_batch", counted)
     torch.set_num_threads(2)
     try:
         train(tmp_path, start)

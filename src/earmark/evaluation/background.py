@@ -37,6 +37,7 @@ from earmark.runtime.scorer import StreamScorer
 from earmark.runtime.session import Session
 
 MOST_OF_THE_TIME = 0.5  # a class that sounds for more of the background is held to be in it
+MUCH_OF_THE_TIME = 0.1  # and may be from here on; alarms of a second fill this if there are 360
 _ROWS = 2_000  # of scores at a time; quiet ones are passed over quickly
 _ENOUGH = 0.99  # of the hours for one alarm; a recording of an hour may be a second shorter
 _SURE = 1e-6  # a score this near to 1 cannot be told from 1
@@ -155,19 +156,16 @@ def fit_background(
     if not background:
         raise AudioError("background is no file; give recordings in which no class sounds")
     clips = find_positives(positives, info) if positives else []
+    most = [decode.most_seconds(path) for path in background]
+    _refuse_too_short(sum(math.inf if m is None else m for m in most) / 3600, rate)
     settings = settings.with_lags(info.model.lags_seconds)
     judge = Judge(engine, settings)
     recordings = [judge.score(path, allow_silence=False) for path in background]
     hours = sum(recording.seconds for recording in recordings) / 3600
     own = info.calibration.thresholds or (STREAM_THRESHOLD,) * len(info.classes)
     events = judge.find(recordings, own)
-    _refuse_sounding(background, recordings, events)
-    if hours * rate < _ENOUGH:
-        raise AudioError(
-            f"{_say_length(hours)} of background are too few for {rate:g} "
-            f"false alarm{'s' * (rate != 1)} an hour: "
-            f"give at least {_say_length(1 / rate)}, better {_say_length(3 / rate)}"
-        )
+    sounds = _find_sounding(background, recordings, events)
+    _refuse_too_short(hours, rate)
     thresholds = raise_thresholds(judge, recordings, own, max(1.0, hours * rate))
     sounding = [judge.score(path, allow_silence=True) for path, _ in clips]
     raised = {
@@ -184,7 +182,7 @@ def fit_background(
         settings=settings,
         raised=raised,
         recall=measure_recall(judge, sounding, [label for _, label in clips], own, thresholds),
-        notes=_notes(hours, rate),
+        notes=(*_notes(hours, rate), *sounds),
     )
 
 
@@ -295,25 +293,53 @@ def _from_odds(odds: float) -> float:
     return min(math.ceil(1e6 / (1 + math.exp(-odds)) - 1e-4) / 1e6, 1.0)
 
 
-def _refuse_sounding(
+def _refuse_too_short(hours: float, rate: float) -> None:
+    """Refuse background of which a rate cannot be told.
+
+    Args:
+        hours: its length, or what it has at most.
+        rate: false alarms an hour.
+
+    Raises:
+        AudioError: with the length that would do.
+    """
+    if hours * rate < _ENOUGH:
+        raise AudioError(
+            f"{_say_length(hours)} of background are too few for {rate:g} "
+            f"false alarm{'s' * (rate != 1)} an hour: "
+            f"give at least {_say_length(1 / rate)}, better {_say_length(3 / rate)}"
+        )
+
+
+def _find_sounding(
     paths: Sequence[Path],
     recordings: Sequence[Recording],
     events: Sequence[Sequence[Event]],
-) -> None:
-    """Refuse background in which a class sounds for most of the time.
+) -> list[str]:
+    """Name the classes that seem to sound in the background, each with its worst recording.
 
     Raises:
-        AudioError: naming the recording, the class and the share of time.
+        AudioError: one is found for most of the time of a recording.
     """
+    worst: dict[str, tuple[float, Path]] = {}
     for path, recording, found in zip(paths, recordings, events, strict=True):
-        for name in sorted({event.label for event in found}):
-            spans = [event.offset - event.onset for event in found if event.label == name]
-            share = sum(spans) / recording.seconds
+        seconds: dict[str, float] = {}
+        for event in found:
+            seconds[event.label] = seconds.get(event.label, 0.0) + event.offset - event.onset
+        for name, sounding in sorted(seconds.items()):
+            share = min(sounding / recording.seconds, 1.0)
             if share > MOST_OF_THE_TIME:
                 raise AudioError(
-                    f"{path}: {name!r} is found in {100 * min(share, 1):.0f} % of it, so it is no "
+                    f"{path}: {name!r} is found in {100 * share:.0f} % of it, so it is no "
                     "background for that class; leave the recording out, or the class with classes"
                 )
+            worst[name] = max(worst.get(name, (0.0, path)), (share, path))
+    return [
+        f"{path}: {name!r} is found in {100 * share:.0f} % of it by the thresholds of before; if "
+        "it does sound there, its threshold is now above it, so leave the recording out"
+        for name, (share, path) in worst.items()
+        if share > MUCH_OF_THE_TIME
+    ]
 
 
 def count_events(events: Sequence[Sequence[Event]], hours: float) -> Alarms:

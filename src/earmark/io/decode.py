@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.errors import AudioError
-from earmark.io.decoders import decode_part
+from earmark.io.decoders import decode_part, seconds_of_part
 from earmark.io.levels import Levels, Mixer, cancelled_note, rate_note, refuse_scale
 from earmark.io.notes import Notes, Warn
 from earmark.io.recording import inspect, open_file
@@ -51,6 +51,26 @@ def read(
     """
     blocks = read_blocks(path, sample_rate, allow_silence=allow_silence, warn=warn)
     return np.concatenate(list(blocks))
+
+
+def most_seconds(path: Path) -> float | None:
+    """Return the length that a file has at most, before it is decoded.
+
+    It is what libsndfile expects once the header is held against what the file holds, and gives at
+    most; a damaged file may have less.
+
+    Returns:
+        Seconds; None where only decoding tells.
+
+    Raises:
+        AudioError: the file is missing, a folder, empty or not audio.
+    """
+    raw, size = open_file(path)
+    with raw:
+        found = inspect(raw, size, path)
+        if found.cut or not found.parts or any(part.demuxer for part in found.parts):
+            return None
+        return sum(seconds_of_part(raw, part, path) for part in found.parts)
 
 
 def read_blocks(

@@ -45,6 +45,13 @@ def decode_part(raw: BinaryIO, part: Part, path: Path, block_seconds: float, cut
         yield from _decode_sound(raw, part, path, block_seconds, cut)
 
 
+def seconds_of_part(raw: BinaryIO, part: Part, path: Path) -> float:
+    """Return the seconds that libsndfile expects of a part; it gives no more than that."""
+    file, _ = _open(raw, part, path, False)
+    with file:
+        return float(file.frames) / file.samplerate
+
+
 def _decode_sound(raw: BinaryIO, part: Part, path: Path, block_seconds: float, cut: bool) -> Blocks:
     """Decode with libsndfile, then check that nothing was missing."""
     file, source = _open(raw, part, path, cut)
