@@ -284,6 +284,8 @@ def said(args: argparse.Namespace) -> list[str]:
     words += ["--streams", *map(str, args.streams)] if args.streams else []
     words += [f"--seconds {args.seconds:g}", f"--rate {args.rate}"]
     words += [f"--soak_streams {args.soak_streams}"] if args.soak_streams else []
+    if args.soak_minutes != SOAK_MINUTES:
+        words.append(f"--soak_minutes {args.soak_minutes:g}")
     words += [f"--model_dir {args.model_dir}"] if args.model_dir else []
     return words + ["--spectrogram"] * args.spectrogram
 

@@ -164,7 +164,7 @@ class Hub:
 
     def put(self, stream: Stream, chunk: Chunk) -> None:
         """Give a stream its next chunk."""
-        if stream.put(chunk):
+        if stream.put(chunk) and not self._wake.is_set():  # to set it takes a lock
             self._wake.set()
 
     def finish(self, stream: Stream) -> None:

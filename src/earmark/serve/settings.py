@@ -54,7 +54,8 @@ class Limits:
         clip_bytes: all clips of events together; the oldest go first.
         clip_age_seconds: clips older than this go.
         clip_seconds: the longest clip of an event.
-        events: that are remembered of one session, for its downloads.
+        events: that are remembered of a source of the server's, for who comes later.
+        client_events: that are remembered of any other session, for when its connection is back.
     """
 
     sessions: int = 256
@@ -79,6 +80,7 @@ class Limits:
     clip_age_seconds: float = 6 * 3600.0
     clip_seconds: float = 60.0
     events: int = 10_000
+    client_events: int = 100
 
 
 @dataclass(frozen=True)

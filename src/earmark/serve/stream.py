@@ -184,7 +184,7 @@ class Stream:
 
     Attributes:
         id: names it.
-        events: those that have ended, as messages; the last `limits.events`.
+        events: those that have ended, as messages; the last ones.
         sinks: who gets its messages.
         lost_at: since when it has no connection, or None.
         expected: the place of the next sample that a client sends.
@@ -214,7 +214,8 @@ class Stream:
         self._needed = self._samples_needed()
         self.room = threading.Condition(self._lock)
         self.ending = self.over = False
-        self.events: deque[dict[str, Any]] = deque(maxlen=limits.events)
+        remembered = limits.events if self.kind == "server" else limits.client_events
+        self.events: deque[dict[str, Any]] = deque(maxlen=remembered)
         self.event_count = self._names_given = 0
         self._begun: dict[str, StreamEvent] = {}  # the events under way, by class
         self.sinks: set[Sink] = set()
