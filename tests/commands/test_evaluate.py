@@ -51,7 +51,7 @@ def test_a_model_is_restricted_to_some_classes(documented, documented_run, tmp_p
     words = ("--model_dir", documented_run, "--classes", "dog,Rooster")
     done = call_here("earmark", "evaluate", *words, "--output_file", out, cwd=documented)
     assert done.returncode == 0, done.stderr
-    assert "restricted to these classes (open set)" in done.stdout
+    assert "restricted to these of 3 classes (open set)" in done.stdout
     results = json.loads(out.read_text(encoding="utf-8"))
     assert results["classes"] == ["dog", "rooster"]
     assert results["recorded_negatives"]["clips"] == results["test_negatives"] > 0

@@ -2,6 +2,7 @@
 
 from earmark.config.recipes import read_recipe
 from earmark.data.splits import read_split
+from earmark.model_directory import load_model, model_folder
 from tests.builders import damage_sounds, write_sounds
 from tests.processes import call_here
 
@@ -18,6 +19,15 @@ def test_every_fold_becomes_a_split_and_is_reported(own, tmp_path):
     assert splits[0].front_end == read_recipe(str(own / "small.toml")).front_end
     again = call_here("earmark", *words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr  # its own splits may be replaced
+
+
+def test_a_recipe_that_starts_from_a_model_has_that_model_s_frames(own, tmp_path):
+    words = ("prepare", own / "sounds", "--recipe", "finetune", "--folds", 2)
+    done = call_here("earmark", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    split = read_split(tmp_path / "splits", 0)
+    assert split.front_end == load_model(model_folder("base")).front_end
+    assert set(split.test.frames) == {160}  # clips of 0.4 s, filled up to 1.6 s
 
 
 def test_the_splits_hold_the_others_when_a_file_cannot_be_read(tmp_path):

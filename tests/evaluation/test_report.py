@@ -233,7 +233,7 @@ def test_a_restricted_model_takes_clips_of_other_classes_for_none(trained, tmp_p
         assert mine["label"] == (NONE if its["label"] == "rain" else its["label"])
     assert found["recorded_negatives"]["clips"] == 4
     assert np.shape(found["none_of_these"]["confusion_matrix"]) == (3, 3)
-    assert "1 classes of the model are left out" in summary(found)
+    assert "restricted to these of 3 classes (" in summary(found)
     assert len(write_results(tmp_path / "r.json", found)) == 2
 
 

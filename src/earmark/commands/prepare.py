@@ -12,6 +12,7 @@ from earmark.commands.datasets import (
     terminal_reporter,
 )
 from earmark.commands.flags import add_cache_dir
+from earmark.commands.recipes import load_start
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="documented",
         metavar="NAME",
-        help="recipe whose mel frames to make, by name or .toml file (%(default)s)",
+        help="recipe whose mel frames to make, or those of the model that it starts from, by name "
+        "or .toml file (%(default)s)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="INT", help="seed of made folds and sounds (0)"
@@ -55,10 +57,9 @@ def run(args: argparse.Namespace) -> int:
     refuse_output(split_path(out, 0), [args.dataset])
     replaceable_splits(out)
     request = dataset_request(args, seed=args.seed)
-    front_end = read_recipe(args.recipe).front_end
-    dataset = extract_features(
-        request, front_end, reporter=terminal_reporter(), cache=FeatureCache(args.cache_dir)
-    )
+    recipe, _ = load_start(read_recipe(args.recipe), {})
+    cache = FeatureCache(args.cache_dir)
+    dataset = extract_features(request, recipe.front_end, reporter=terminal_reporter(), cache=cache)
     paths = write_splits(dataset, out, self_contained=args.self_contained)
     print(report(dataset))
     print(f"wrote {paths[0]} to {paths[-1].name}")

@@ -362,8 +362,8 @@ def summary(results: dict[str, Any]) -> str:
     if restriction := results["restriction"]:
         kind = "closed set" if restriction["closed_set"] else "open set"
         lines.append(
-            f"restricted to these classes ({kind}); {len(restriction['left_out'])} classes of the "
-            "model are left out, and clips of other classes are of no class"
+            f"restricted to these of {len(results['classes']) + len(restriction['left_out'])} "
+            f"classes ({kind}); clips of other classes are of no class"
         )
     calibration, rejection = results["calibration"], results["none_of_these"]
     lines.append(
