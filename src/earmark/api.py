@@ -17,6 +17,7 @@ from earmark.errors import DatasetError, SettingsError
 from earmark.io.files import refuse_unwritable
 
 if TYPE_CHECKING:
+    from earmark.data.cache.store import FeatureCache
     from earmark.data.dataset import FeatureDataset
     from earmark.model_directory import TrainedModel
 
@@ -84,7 +85,6 @@ def train(
         SettingsError: a setting or a recipe that there is not, or out of range.
         OSError: `out` cannot be written.
     """
-    from earmark.data.cache.store import FeatureCache
     from earmark.training.frozen import freeze
     from earmark.training.run import remove_checkpoints, train_model
 
@@ -99,7 +99,7 @@ def train(
         accelerator,
         folder,
         start=start,
-        network=freeze(start, chosen.training, accelerator, FeatureCache()),
+        network=freeze(start, chosen.training, accelerator, _cache()),
         show_progress=False,
     )
     remove_checkpoints(folder)
@@ -138,7 +138,6 @@ def cross_validate(
         DatasetError, SettingsError, OSError: see `train`.
         RunError: `out` holds a cross-validation of other data or settings.
     """
-    from earmark.data.cache.store import FeatureCache
     from earmark.evaluation.baselines import measure_baselines
     from earmark.evaluation.crossval_report import summarise
     from earmark.training.crossval import cross_validate as run_folds
@@ -164,7 +163,7 @@ def cross_validate(
             _accelerator(device),
             lambda _: None,
             start=start,
-            cache=FeatureCache(),
+            cache=_cache(),
         )
         baselines = [
             measure_baselines(clips.split(index)) for index in range(len(clips.fold_names))
@@ -224,6 +223,19 @@ def _read(
             f"{clips.failures[0]}; mend them, or accept this with allow_incomplete=True"
         )
     return clips
+
+
+def _cache() -> FeatureCache | None:
+    """Return the user's cache, for what a frozen network says of generated clips, if there is one.
+
+    Features stay in memory here.
+    """
+    from earmark.data.cache.store import FeatureCache
+
+    try:
+        return FeatureCache()
+    except SettingsError:  # no home folder
+        return None
 
 
 def _accelerator(device: str) -> Any:
