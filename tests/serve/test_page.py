@@ -266,7 +266,7 @@ def test_the_whole_way_from_a_first_sound_to_an_alert_about_a_class_of_one_s_own
             expect(page, "#taught", "my rooster4 clips")
             assert len((own / "labels.csv").read_text().splitlines()) == 8
             page.locator("#train").click()
-            expect(page, "#report", "Right in cross-validation", timeout=120_000)
+            expect(page, "#report", "Right in cross-validation", timeout=240_000)
             expect(page, "#model", "50 classes")  # until the new one is taken
             page.locator("#take").click()
             expect(page, "#model", "2 classes")
