@@ -17,6 +17,9 @@ import pytest
 import soundfile
 import soxr
 
+import earmark
+from earmark.config import Calibration
+from earmark.serve.rooms import Rooms
 from earmark.serve.settings import Access
 from tests.alerts.builders import Broker, Listener, free_port, needs_broker, until
 from tests.processes import ROOT
@@ -287,6 +290,22 @@ def test_the_whole_way_from_a_first_sound_to_an_alert_about_a_class_of_one_s_own
     finally:
         listener.stop()
         broker.stop()
+
+
+def test_thresholds_of_a_room_are_used_and_taken_back_while_it_listens(browser, real, tmp_path):
+    classifier = earmark.load("esc10")
+    Rooms(tmp_path).write(classifier, Calibration(thresholds=(0.9999,) * 10), {"minutes": 1})
+    with (
+        running(sounds=tmp_path, classifier=classifier) as (_, address),
+        opened(browser, address) as page,
+    ):
+        page.locator("#listen").click()
+        expect(page, "#label", "none of these")
+        page.wait_for_timeout(4000)  # a whole round of the recording
+        expect(page, "#label", "none of these")
+        page.locator("#leave-room").click()
+        expect(page, "#label", "Rooster")
+        playwright.expect(page.locator("#leave-room")).to_be_hidden()
 
 
 def test_it_fits_a_phone_in_both_themes(browser, served):

@@ -36,7 +36,7 @@ function trouble(text) {
 const handlers = {
   ready(message, base) {
     say(find("alert"), "");
-    rules.use(message.classes, message.thresholds);
+    if (!rules.knows(message.classes)) rules.use(message.classes, message.thresholds);
     picture.begin(message.columns_per_second, base);
     if (source === "file") {
       state(`Reading ${message.name} …`);
@@ -86,7 +86,7 @@ const handlers = {
     say(find("note"), message.text);
   },
   model() {
-    say(find("note"), "Another model is used from now on.");
+    say(find("note"), "Another model, or other thresholds, are used from now on.");
     restart();
   },
   end(message) {

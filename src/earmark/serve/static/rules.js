@@ -19,14 +19,19 @@ export class Rules {
     };
   }
 
-  /** Take the classes and thresholds of a model. */
+  /** Tell whether these are the classes of the model in use. */
+  knows(classes) {
+    return JSON.stringify(classes) === JSON.stringify(this.classes);
+  }
+
+  /** Take the classes and thresholds of a model; what was changed by hand stays, if they are the same classes. */
   use(classes, thresholds) {
-    const same = JSON.stringify(classes) === JSON.stringify(this.classes);
-    if (same) return;
-    this.classes = classes;
     this.own = thresholds;
-    this.changed = {};
-    this.off = new Set();
+    if (!this.knows(classes)) {
+      this.classes = classes;
+      this.changed = {};
+      this.off = new Set();
+    }
     this.fill();
   }
 
@@ -34,10 +39,10 @@ export class Rules {
     return { ...this.own, ...this.changed };
   }
 
-  /** What the server is told. */
+  /** What the server is told: what was changed by hand alone, for its own thresholds may change. */
   get rules() {
     return {
-      thresholds: this.thresholds,
+      thresholds: this.changed,
       classes: this.off.size ? this.classes.filter((name) => !this.off.has(name)) : null,
     };
   }

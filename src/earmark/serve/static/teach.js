@@ -6,6 +6,7 @@ import { Panel } from "./panel.js";
 import { toWav } from "./wav.js";
 
 const LOOK_MS = 1000;
+const ROOM = "api/teach/room";
 const AROUND_SECONDS = 0.25; // of an event, in the clip that is learnt from
 const STAGES = {
   reading: "Reading the clips",
@@ -62,9 +63,9 @@ export class Teach {
     this.room.onclick = () => this.toggleRecord(() => this.state.background, this.room, "Record this room");
     this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "6", size: 4 });
     this.fit = make("button", { type: "button", id: "fit", text: "Fit thresholds" });
-    this.fit.onclick = () => this.act("api/teach/room", { per_hour: Number(this.rate.value) });
-    this.leaveRoom = make("button", { type: "button", class: "plain", id: "leave-room", text: "Take the model's thresholds back", hidden: true });
-    this.leaveRoom.onclick = () => this.act("api/teach/room", { back: true });
+    this.fit.onclick = () => this.act(ROOM, { per_hour: Number(this.rate.value) });
+    this.leaveRoom = make("button", { type: "button", class: "plain", id: "leave-room", text: "Back to the model's thresholds", hidden: true });
+    this.leaveRoom.onclick = () => this.act(ROOM, { back: true });
     this.roomText = make("p", { class: "quiet", role: "status" });
     this.trouble = make("div", { class: "notice bad", role: "alert", hidden: true });
 
@@ -131,7 +132,7 @@ export class Teach {
     try {
       const used = this.state?.used;
       this.show(await post(path, value));
-      if (used !== this.state.used) this.page.model();
+      if (used !== this.state.used || path === ROOM) this.page.model();
     } catch (error) {
       say(this.trouble, error.message);
     }
