@@ -2,8 +2,8 @@
 
 Ray only schedules. It starts the actors where there are cores, carries units there and rows back,
 and says when an actor or a whole machine is gone; what is done, and what to try again, the archive
-alone decides. Ray Data is not used: it tries a file that kills its worker for ever, or, with bounds,
-loses good files that wait behind it, as was tried (docs/how-to/archive.md).
+alone decides. Ray Data is not used: it tries a file that kills its worker for ever, or, with
+bounds, loses good files that wait behind it, as was tried (docs/how-to/archive.md).
 """
 
 from __future__ import annotations
