@@ -30,7 +30,8 @@ from earmark.serve.protocol import Start
 from earmark.serve.settings import Limits, RefusedError
 from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEvent
 
-_GATHER_SECONDS = 0.01  # blocks that become full within this are scored together
+_GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
+_ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
 _LOG = logging.getLogger("earmark.serve")
 
@@ -183,12 +184,14 @@ class Hub:
             self.finish(stream)
 
     def _run(self) -> None:
-        looked = time.monotonic()
+        looked = begun = time.monotonic()
         while not (self._stopping and not self.streams()):
             if not any(pool.ready for pool in self._pools.values()):
                 self._wake.wait(_LOOK_SECONDS)
-                if not self._stopping:
-                    time.sleep(_GATHER_SECONDS)
+                if not self._stopping:  # large batches cost less, but none waits for long
+                    passed = time.monotonic() - begun
+                    time.sleep(max(_GATHER_SECONDS, _ROUND_SECONDS * len(self._streams) - passed))
+            begun = time.monotonic()
             self._wake.clear()
             try:
                 self._round()
