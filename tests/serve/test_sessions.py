@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import struct
+import threading
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ import soundfile
 from websockets.exceptions import ConnectionClosed
 
 import earmark
+from earmark.serve import hub
 from earmark.serve.settings import Access
 from earmark.serve.visitors import network_of
 from tests.serve.running import RATE, Client, ask, fault, limits, noise, running, silence
@@ -228,6 +230,30 @@ def test_there_is_room_for_so_many_sessions(strict):
             assert one_more.refusal() == ("sessions", 1013)
     text = ask(address, "GET", "/metrics")[2].decode()
     assert 'earmark_refused_total{rule="sessions"}' in text
+
+
+def test_more_than_can_be_scored_is_shed_and_the_first_goes_on(monkeypatch):
+    monkeypatch.setattr(hub, "_LOOK_SECONDS", 0.3)
+    bounds = limits(behind_seconds=2.0)
+    with running(Access(port=0, limits=bounds)) as (site, address), contextlib.ExitStack() as stack:
+        first, newest = (stack.enter_context(Client(address, {})) for _ in range(2))
+        advance = site.hub._advance
+        slow = threading.Event()
+        slow.set()
+
+        def crawl(key, pool):
+            time.sleep(0.2 if slow.is_set() else 0)  # for half a second of sound of each
+            advance(key, pool)
+
+        monkeypatch.setattr(site.hub, "_advance", crawl)
+        for client in (first, newest):
+            client.until("ready")
+            client.send(noise(12.0))
+        assert newest.refusal()[0] == "behind"
+        with Client(address, {}) as another:
+            assert another.refusal() == ("behind", 1013)
+        slow.clear()
+        assert finish(first)["seconds"] == pytest.approx(12.0, abs=0.1)
 
 
 def test_one_address_has_so_many_sessions_and_others_have_theirs():

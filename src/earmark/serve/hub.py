@@ -33,6 +33,8 @@ from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEven
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
 _ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
+_LOOKS_BEHIND = 3  # in a row until a stream has to go: a stretch of sound that came late is no load
+_BEHIND = "the server cannot keep up with its streams; try again later"
 _LOG = logging.getLogger("earmark.serve")
 
 Batch = list[tuple[Sink, Sequence[tuple[Message, bool]], bool]]
@@ -70,6 +72,7 @@ class Hub:
         self._new: list[Stream] = []
         self._lock = threading.Lock()
         self._wake, self._stopping = threading.Event(), False
+        self._looks_behind = 0
         self._on_event: list[OnEvent] = []
         self._on_begun: list[OnEvent] = []
         self._on_block: list[OnBlock] = []
@@ -130,7 +133,7 @@ class Hub:
         """Open a stream.
 
         Raises:
-            RefusedError: there are too many.
+            RefusedError: there are too many, or the server cannot keep up with those it has.
             AudioError: a rate that is not supported.
         """
         stream = Stream(self.model, start, sample_rate, clips=self.clips, limits=self.limits)
@@ -144,6 +147,8 @@ class Hub:
                     f"the server has its {self.limits.sessions} streams; try again later",
                     503,
                 )
+            if start.kind == "client" and self._looks_behind >= _LOOKS_BEHIND:
+                raise RefusedError("behind", _BEHIND, 503)
             # Those that are kept for who may come back take nobody's place for long.
             for one in lost[: max(0, len(lost) - self.limits.sessions // 4)]:
                 one.finish()
@@ -285,17 +290,27 @@ class Hub:
             _LOG.exception("stream %s failed", stream.id)
             _fail(stream, "the server failed on this stream; its log says more")
 
+    def _shed(self) -> None:
+        """End the newest live stream where most are so late that the server cannot keep up."""
+        live = [one for one in self.streams() if one.kind == "client" and one.lost_at is None]
+        late = [one for one in live if one.seconds_late > self.limits.behind_seconds]
+        self._looks_behind = self._looks_behind + 1 if 2 * len(late) > len(live) else 0
+        if self._looks_behind and self._looks_behind % _LOOKS_BEHIND == 0:
+            self.metrics.refused.labels("behind").inc()
+            _fail(live[-1], _BEHIND, "behind")
+
     def _look(self, now: float) -> None:
         """End the streams that were lost, and let old clips go."""
         for stream in self.streams():
             if stream.lost_at is not None and now - stream.lost_at > self.limits.linger_seconds:
                 self.finish(stream)
+        self._shed()
         self.clips.prune()
         self.metrics.clip_bytes.set(self.clips.bytes)
 
 
-def _fail(stream: Stream, text: str) -> None:
-    stream.say({"type": "error", "code": "stream", "text": text})
+def _fail(stream: Stream, text: str, code: str = "stream") -> None:
+    stream.say({"type": "error", "code": code, "text": text})
     stream.over = True
     stream.finish()
 

@@ -264,16 +264,18 @@ class Stream:
             return not (self.ending or self.over)
 
     @property
-    def seconds_waiting(self) -> float:
-        """Seconds of sound that wait."""
-        return self._inside / self.sample_rate
-
-    @property
     def full(self) -> bool:
         """Whether a block may be full."""
         return self._inside >= self._needed or self.session.ready > 0
 
     # In the hub's thread.
+
+    @property
+    def seconds_late(self) -> float:
+        """Seconds of sound that came and were not scored."""
+        scorer = self.model.scorer
+        ready = self.session.ready * scorer.block_samples / scorer.sample_rate
+        return self._inside / self.sample_rate + ready
 
     @property
     def exhausted(self) -> bool:
