@@ -1,7 +1,7 @@
 """Loud sounds of no class: level above a limit, and no class accepted before it is over.
 
-A class is accepted about a second after its sound begins, because scores are averaged. So a loud
-sound is judged some seconds after it has ended, or when it has lasted for long.
+A class is accepted one to three seconds after its sound begins, because scores are averaged. So a
+loud sound is judged some seconds after it has ended, or when it has lasted for long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from earmark.live.recorder import HeardBlock
 
-SETTLE_SECONDS = 3.0  # by then a class that it belongs to has been accepted
+SETTLE_SECONDS = 3.0  # by then a class that it belongs to has been accepted, mostly
 LONGEST_SECONDS = 10.0  # a longer one is told of while it lasts
 
 
