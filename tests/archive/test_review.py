@@ -70,9 +70,15 @@ def test_tables_that_cannot_be_used(tmp_path, row, part):
     table.write_text(f"path,label,group,score,onset_seconds,verdict\n{row}\n")
     with pytest.raises(ArchiveError, match=part):
         VerdictTable(tmp_path)
-    table.write_text("path,label\n")
-    with pytest.raises(ArchiveError, match="lacks the column score"):
-        VerdictTable(tmp_path)
+    for content, part in (
+        (b"path,label\n", "lacks the column score"),
+        (b"path;label;score;verdict\n", "lacks the column label; save it as CSV with commas"),
+        ("path,label,score,verdict\na,Türklingel,0.5,yes\n".encode("cp1252"), "not UTF-8 text"),
+        (b"path,label,score,verdict\n" + 200_000 * b"a", "not a CSV table"),
+    ):
+        table.write_bytes(content)
+        with pytest.raises(ArchiveError, match=part):
+            VerdictTable(tmp_path)
 
 
 def test_columns_of_others_stay_and_a_verdict_that_cannot_be_written_is_not_there(

@@ -58,19 +58,15 @@ class VerdictTable:
         folder: of the table, and of its clips.
 
     Raises:
-        ArchiveError: it lacks a column, a score is no number, or a verdict is neither yes nor no.
+        ArchiveError: it is no CSV table in UTF-8, lacks a column, a score is no number, or a
+            verdict is neither yes nor no.
         OSError: it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._lock = folder, threading.Lock()
         path = folder / TABLE
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            names = list(table.fieldnames or ())
-            if lacking := _NEEDED - set(names):
-                raise ArchiveError(f"{path}: lacks the column {sorted(lacking)[0]}; make it anew")
-            self.rows = list(table)
+        names, self.rows = _read(path)
         self._names = [*names, *(name for name in COLUMNS if name not in names)]
         for number, row in enumerate(self.rows, 2):
             word = (row["verdict"] or "").strip().lower()
@@ -118,6 +114,24 @@ class VerdictTable:
     def _write(self) -> None:
         lines = [self._names, *([row.get(name) or "" for name in self._names] for row in self.rows)]
         write_text(self.folder / TABLE, "".join(csv_line(line) + "\n" for line in lines))
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a table, which a spreadsheet may have written."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            names = list(table.fieldnames or ())
+            if lacking := _NEEDED - set(names):
+                raise ArchiveError(
+                    f"{path}: lacks the column {sorted(lacking)[0]}; save it as CSV with commas "
+                    "between the columns that it had"
+                )
+            return names, list(table)
+    except UnicodeDecodeError:
+        raise ArchiveError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise ArchiveError(f"{path}: is not a CSV table ({error}); save it as CSV") from None
 
 
 def _is_number(value: str | None) -> bool:
