@@ -27,7 +27,7 @@ def review(label, recordings, tmp_path):
     label(recordings)
     words = ("results", "out", "--review", "review", "--per_class", 2)
     process = start("earmark", *words, cwd=tmp_path)
-    said = process.stdout.readline().decode()
+    said = next(line.decode() for line in process.stderr if b"http://" in line)
     yield process, said.partition("http://")[2].partition("/")[0]
     process.kill()
     process.communicate()

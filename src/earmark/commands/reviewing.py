@@ -11,7 +11,6 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.commands.printing import print_line
 from earmark.errors import ArchiveError, SettingsError
 from earmark.io.lock import FolderLock
 
@@ -113,13 +112,11 @@ def _serve(table: VerdictTable, port: int) -> bool:
     made = server.serving(make_review(table, access, done), access)
     with server.bind(access) as listener:
         address = server.address(access, listener)
-        print_line(f"Judge the clips here: {address}")
+        print(f"Judge the clips here: {address}", file=sys.stderr)
         print(
             "Done on the page, or Ctrl-C, ends it; verdicts are kept as they come.", file=sys.stderr
         )
-        if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-            with contextlib.suppress(webbrowser.Error):
-                webbrowser.open(address)
+        _open(address)
         with contextlib.suppress(KeyboardInterrupt):
             made.run(sockets=[listener])
     return True
