@@ -1,6 +1,7 @@
 """Teaching over HTTP: verdicts from events, a real training, a model taken and taken back."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -165,6 +166,16 @@ def _ended(process):
         return True
     state = Path(f"/proc/{process}/stat")
     return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_disk_that_is_full_is_said_in_one_line(teaching, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("earmark.serve.sounds.write_bytes", full)
+    status, _, body = send(teaching[1], "low", recording(400, 0))
+    assert status == 507
+    assert json.loads(body)["error"].endswith("or written (no space left on device)")
 
 
 def test_recordings_are_under_the_limits_of_uploads(teaching):

@@ -29,7 +29,7 @@ from earmark.serve.guard import Guard
 from earmark.serve.hub import Hub
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import MOST_NAME, Start
-from earmark.serve.requests import faulty, read_json, refused
+from earmark.serve.requests import faulty, read_json, refused, unkept
 from earmark.serve.settings import Access, RefusedError
 from earmark.serve.sounds import SoundsFolder
 from earmark.serve.sources import FileReader, MicrophoneReader, read_file
@@ -198,6 +198,7 @@ def make_app(site: Site) -> FastAPI:
     )
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(EarmarkError, faulty)
+    app.add_exception_handler(OSError, unkept)
     _add_status(app, site)
     _add_files(app, site)
     _add_stream(app, site)

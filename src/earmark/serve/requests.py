@@ -78,3 +78,10 @@ async def refused(_: Request, error: Exception) -> JSONResponse:
 async def faulty(_: Request, error: Exception) -> JSONResponse:
     """Answer a request that failed for what it asked about."""
     return JSONResponse({"code": "audio", "error": str(error)}, 422)
+
+
+async def unkept(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request that failed at the server's disk."""
+    cause = (getattr(error, "strerror", None) or str(error)).lower()
+    text = f"a file of the server could not be read or written ({cause})"
+    return JSONResponse({"code": "storage", "error": text}, 507)

@@ -17,7 +17,7 @@ from earmark.archive.verdicts import NO, YES, VerdictTable, precisions
 from earmark.errors import EarmarkError
 from earmark.io.decode import read
 from earmark.serve.app import STATIC
-from earmark.serve.requests import faulty, number, read_body, refused, text
+from earmark.serve.requests import faulty, number, read_body, refused, text, unkept
 from earmark.serve.settings import Access, RefusedError
 
 _PAGE = "review.html"
@@ -37,6 +37,7 @@ def make_review(table: VerdictTable, access: Access, done: Callable[[], None]) -
     )
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(EarmarkError, faulty)
+    app.add_exception_handler(OSError, unkept)
     most = access.limits.control_bytes
 
     @app.get("/")

@@ -36,7 +36,7 @@ export async function ask(path, options = {}) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error("The server does not answer. Is earmark serve still running?");
+    throw new Error("The server does not answer. Is Earmark still running?");
   }
   if (answer.ok) return answer;
   let text = `The server refused this (${answer.status}).`;

@@ -6,7 +6,7 @@ import { followTheme } from "./theme.js";
 
 const player = find("player");
 const panel = new Panel({ undo: takeBack });
-const judged = []; // ids of clips, in the order of their verdicts
+const judged = []; // clips, in the order of their verdicts
 let clips = [];
 let labels = [];
 let only = ""; // the class that is judged now; empty: one after another
@@ -119,6 +119,7 @@ async function begin() {
       find("done").disabled = find("undo").disabled = true;
       say(find("state"), "The verdicts are kept. Earmark prints the precision where it was started; this page can be closed.");
     } catch (error) {
+      ended = false;
       say(find("alert"), error.message);
     }
   };
