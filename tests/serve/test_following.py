@@ -7,8 +7,9 @@ import pytest
 import soundfile
 
 import earmark
-from earmark.config import EventSettings
+from earmark.config import Calibration, EventSettings
 from earmark.io.append import read_objects
+from earmark.io.files import sha256_of_json
 from earmark.live.chunk import Chunk
 from earmark.live.keeper import KeepSettings
 from earmark.serve.clips import ClipStore
@@ -134,10 +135,12 @@ def test_a_loud_sound_of_no_class_is_told_of(hub, tmp_path):
     assert row["level_db"] == pytest.approx(-6.0, abs=1.0)
 
 
-def test_another_model_is_another_run(hub, tmp_path):
+@pytest.mark.parametrize("other", ["model", "thresholds"])
+def test_another_model_and_other_thresholds_are_another_run(hub, tmp_path, other):
+    fitted = hub.model.classifier.with_calibration(Calibration(thresholds=(0.9,) * 10))
     with following(hub, keep=KeepSettings(str(tmp_path / "heard")), rules=None, report=print):
         play(hub, noise(4.0))
-        hub.use(classifier("onnx"))
+        hub.use(classifier("onnx") if other == "model" else fitted)
         play(hub, noise(4.0))
     rows = list(read_objects(tmp_path / "heard" / "events.jsonl"))
     runs = {
@@ -145,9 +148,10 @@ def test_another_model_is_another_run(hub, tmp_path):
         for path in (tmp_path / "heard" / "runs").iterdir()
         for run in [json.loads(path.read_text(encoding="utf-8"))]
     }
-    assert len({row["fingerprint"] for row in rows}) == len(runs) == 2
+    assert len({(row["fingerprint"], row["calibration"]) for row in rows}) == len(runs) == 2
     for row in rows:
         assert runs[row["run"]]["fingerprint"] == row["fingerprint"]
+        assert sha256_of_json(runs[row["run"]]["calibration_values"]) == row["calibration"]
         assert row["label"] in runs[row["run"]]["classes"]
 
 

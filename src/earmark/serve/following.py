@@ -70,7 +70,8 @@ class _Following:
     ) -> None:
         self._hub, self._report = hub, report
         info = hub.model.classifier.info
-        self._model, self._run, self._loud_events = info.fingerprint, secrets.token_hex(6), 0
+        self._model, self._calibration = info.fingerprint, info.calibration_fingerprint
+        self._run, self._loud_events = secrets.token_hex(6), 0
         self._desk: Desk | None = None
         self._keeper: Keeper | None = None
         if rules is not None:
@@ -133,8 +134,8 @@ class _Following:
                 self._report(f"an event was not kept ({type(error).__name__}: {said})")
 
     def _take_event(self, heard: StreamEvent) -> None:
-        if heard.event.model != self._model:
-            self._take_model(heard.event.model)
+        if (heard.event.model, heard.calibration) != (self._model, self._calibration):
+            self._take_model(heard)
         recorded = RecordedEvent(
             event=heard.event,
             id=heard.id,
@@ -151,12 +152,13 @@ class _Following:
         if self._desk is not None:
             self._desk.event(recorded, clip)
 
-    def _take_model(self, fingerprint: str) -> None:
-        """Take note that events come from another model now."""
+    def _take_model(self, heard: StreamEvent) -> None:
+        """Take note that events come from another model, or one of other thresholds, now."""
         info = self._hub.model.classifier.info
-        if info.fingerprint != fingerprint:
+        used = info.fingerprint, info.calibration_fingerprint
+        if used != (heard.event.model, heard.calibration):
             return  # of a stream that was opened before
-        self._model, self._run = fingerprint, secrets.token_hex(6)
+        (self._model, self._calibration), self._run = used, secrets.token_hex(6)
         if self._desk is not None:
             self._desk.take_classes(info.classes)
         if self._keeper is not None:

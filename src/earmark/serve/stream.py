@@ -96,6 +96,7 @@ class StreamEvent:
         sample_rate: of the samples.
         clip: id of the clip in the clip store, empty where it was not kept.
         threshold: the score that its class had to reach.
+        calibration: fingerprint of the model's calibration.
         ended: whether it has ended; else its offset and scores are those so far.
     """
 
@@ -109,6 +110,7 @@ class StreamEvent:
     sample_rate: int
     clip: str
     threshold: float
+    calibration: str
     ended: bool = True
 
 
@@ -480,6 +482,7 @@ class Stream:
             sample_rate=self.session.scorer.sample_rate,
             clip="",
             threshold=self.thresholds[event.label],
+            calibration=self.session.scorer.info.calibration_fingerprint,
             ended=False,
         )
 
