@@ -41,6 +41,25 @@ def test_two_servers_do_not_share_a_folder(tmp_path):
     assert SoundsFolder(tmp_path / "own").counts == {"bell": 1, "door": 1}
 
 
+def test_a_table_that_cannot_be_written_leaves_all_as_it_was(tmp_path, monkeypatch):
+    sounds = SoundsFolder(tmp_path)
+    sounds.add(tone(1.0), RATE, "kept", "a")
+    before, clips = sounds.rows, set((tmp_path / "clips").iterdir())
+
+    def full(*_):
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("earmark.serve.sounds.write_text", full)
+        for change in (lambda: sounds.add(tone(6.0), RATE, "late", "b"), sounds.undo):
+            with pytest.raises(OSError):
+                change()
+    assert (sounds.rows, sounds.undoable) == (before, 1)
+    assert set((tmp_path / "clips").iterdir()) == clips
+    assert sounds.undo() == before[0]
+    assert SoundsFolder(tmp_path).rows == []
+
+
 def test_the_last_verdicts_are_taken_back_and_no_others(tmp_path):
     before = SoundsFolder(tmp_path)
     before.add(tone(1.0), RATE, "kept", "a")

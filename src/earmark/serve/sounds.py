@@ -114,38 +114,38 @@ class SoundsFolder:
 
         Raises:
             StorageError: another server writes to the folder.
-            OSError: they cannot be written.
+            OSError: they cannot be written; nothing of them is kept then.
         """
         self.hold()
         piece = round(PIECE_SECONDS * sample_rate)
         parts = [samples[at : at + piece] for at in range(0, max(1, len(samples)), piece)]
         least = SHORTEST_SECONDS * sample_rate
         parts = [part for part in parts if len(part) >= least] or parts[:1]
-        added = []
-        for part in parts:
-            path = f"{CLIPS}/{secrets.token_hex(8)}.wav"
-            write_bytes(self.folder / path, to_wav(part, sample_rate))
-            added.append(Verdict(path, label, group))
-        with self._lock:
-            self._rows += added
-            self._steps.append(added)
-            self._write()
+        added = [Verdict(f"{CLIPS}/{secrets.token_hex(8)}.wav", label, group) for _ in parts]
+        try:
+            for row, part in zip(added, parts, strict=True):
+                write_bytes(self.folder / row.path, to_wav(part, sample_rate))
+            with self._lock:
+                self._write([*self._rows, *added])
+                self._steps.append(added)
+        except OSError:
+            self._remove(added)
+            raise
         return len(added)
 
     def undo(self) -> Verdict | None:
         """Take the last verdict back, with the clips that were made for it; return it.
 
         Raises:
-            OSError: the table cannot be written.
+            OSError: the table cannot be written; the verdict stays then.
         """
         with self._lock:
             if not self._steps:
                 return None
-            gone = self._steps.pop()
-            self._rows = [row for row in self._rows if row not in gone]
-            self._write()
-        for row in gone:
-            (self.folder / row.path).unlink(missing_ok=True)
+            gone = self._steps[-1]
+            self._write([row for row in self._rows if row not in gone])
+            self._steps.pop()
+        self._remove(gone)
         return gone[0]
 
     def of_label(self, label: str) -> list[Path]:
@@ -187,12 +187,17 @@ class SoundsFolder:
     def _kept(self, name: str) -> str:
         return name if name.isdigit() and self.model_path(name).is_file() else ""
 
-    def _write(self) -> None:
+    def _remove(self, rows: list[Verdict]) -> None:
+        for row in rows:
+            (self.folder / row.path).unlink(missing_ok=True)
+
+    def _write(self, rows: list[Verdict]) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        writer.writerows((row.path, row.label, row.group) for row in self._rows)
+        writer.writerows((row.path, row.label, row.group) for row in rows)
         write_text(self.table, text.getvalue())
+        self._rows = rows
 
     def _read(self) -> list[Verdict]:
         if not self.table.is_file():
