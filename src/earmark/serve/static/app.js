@@ -167,6 +167,7 @@ function restart() {
     last.handlers = {};
     last.socket.close();
     fetchModel().then(() => {
+      if (session !== last) return; // stopped meanwhile, or begun anew
       const next = new Session({ ...start, ...rules.rules }, handlers);
       next.taken = last.taken;
       session = next;
