@@ -88,7 +88,8 @@ def test_what_was_read_is_let_go_and_can_be_read_again(tmp_path, monkeypatch):
     for number, clip in enumerate(frames.clips()):
         assert clip[0, 0] == rows[256 * number, 0]
         assert clip.sum() == rows[256 * number : 256 * (number + 1)].sum()
-        highest = max(highest, mapped_bytes(path))
+        if number % 16 == 0:  # to ask takes longer than to read
+            highest = max(highest, mapped_bytes(path))
     assert 0 < highest <= 8 << 20
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from earmark.live.recorder import HeardBlock
 
-SETTLE_SECONDS = 3.0  # by then a class that it belongs to has been accepted, mostly
+SETTLE_SECONDS = 5.0  # by then a class that it belongs to has been accepted, mostly
 LONGEST_SECONDS = 10.0  # a longer one is told of while it lasts
 
 

@@ -77,7 +77,7 @@ class VerdictTable:
             row["verdict"] = _WORDS[word]
             if not (_is_number(row["score"]) and _is_number(row.get("onset_seconds") or "0")):
                 raise ArchiveError(
-                    f"{path}: row {number} has a score or time that is no number; make it anew"
+                    f"{path}: row {number} has a score or time that is no number; correct that row"
                 )
 
     @property

@@ -31,7 +31,8 @@ from earmark.serve.settings import Limits, RefusedError
 from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEvent
 
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
-_ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream
+_ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream,
+_LONGEST_ROUND_SECONDS = 0.2  # but this is the longest that any waits
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
 _LOOKS_BEHIND = 3  # in a row until a stream has to go: a stretch of sound that came late is no load
 _BEHIND = "the server cannot keep up with its streams; try again later"
@@ -194,8 +195,8 @@ class Hub:
             if not any(pool.ready for pool in self._pools.values()):
                 self._wake.wait(_LOOK_SECONDS)
                 if not self._stopping:  # large batches cost less, but none waits for long
-                    passed = time.monotonic() - begun
-                    time.sleep(max(_GATHER_SECONDS, _ROUND_SECONDS * len(self._streams) - passed))
+                    apart = min(_LONGEST_ROUND_SECONDS, _ROUND_SECONDS * len(self._streams))
+                    time.sleep(max(_GATHER_SECONDS, apart - (time.monotonic() - begun)))
             begun = time.monotonic()
             self._wake.clear()
             try:
