@@ -292,13 +292,14 @@ class Hub:
             _fail(stream, "the server failed on this stream; its log says more")
 
     def _shed(self) -> None:
-        """End the newest live stream where most are so late that the server cannot keep up."""
+        """End the newest tenth of live streams where most are later than a server that keeps up."""
         live = [one for one in self.streams() if one.kind == "client" and one.lost_at is None]
         late = [one for one in live if one.seconds_late > self.limits.behind_seconds]
         self._looks_behind = self._looks_behind + 1 if 2 * len(late) > len(live) else 0
         if self._looks_behind and self._looks_behind % _LOOKS_BEHIND == 0:
-            self.metrics.refused.labels("behind").inc()
-            _fail(live[-1], _BEHIND, "behind")
+            for newest in live[-max(1, len(live) // 10) :]:
+                self.metrics.refused.labels("behind").inc()
+                _fail(newest, _BEHIND, "behind")
 
     def _look(self, now: float) -> None:
         """End the streams that were lost, and let old clips go."""

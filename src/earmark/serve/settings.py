@@ -41,7 +41,7 @@ class Limits:
         realtime_factor: how much faster than real time samples of a live session may come.
         ahead_seconds: that may come at once, after a network that stood still.
         behind_seconds: where sound waits for longer than this in most live sessions, no other may
-            begin, and the newest ends, one every three seconds.
+            begin, and the newest tenth ends, every three seconds.
         gap_seconds: the longest gap that is filled with silence.
         start_seconds: a connection that has not said what it wants by then is closed.
         idle_seconds: a session that sends no audio for so long is closed.
@@ -67,7 +67,7 @@ class Limits:
     messages_per_second: int = 200
     realtime_factor: float = 1.25
     ahead_seconds: float = 15.0
-    behind_seconds: float = 20.0
+    behind_seconds: float = 5.0
     gap_seconds: float = 120.0
     start_seconds: float = 10.0
     idle_seconds: float = 60.0
