@@ -7,6 +7,7 @@ import threading
 import time
 
 import numpy as np
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 import earmark
@@ -70,7 +71,8 @@ class Client:
         self.columns = []
         self.messages = []
         if start is not None:
-            self.say({"type": "start", "protocol": 1, "sample_rate": RATE, **start})
+            with contextlib.suppress(ConnectionClosed):  # refused already; `refusal` reads why
+                self.say({"type": "start", "protocol": 1, "sample_rate": RATE, **start})
 
     def __enter__(self):
         return self
