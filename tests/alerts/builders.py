@@ -192,6 +192,15 @@ class Listener:
         ]
         return [content["id"] for content in found if content.get("state") == "ON"]
 
+    def settle(self):
+        """Wait until the broker knows that each message in `messages` was taken.
+
+        A message is acknowledged after it was put there. What answers the first of two messages of
+        our own is read after that; what answers the second, sent after the acknowledgement.
+        """
+        for _ in range(2):
+            self.client.publish("listener", qos=1).wait_for_publish(15)
+
     def stop(self):
         """Disconnect."""
         self.client.disconnect()
