@@ -8,10 +8,12 @@ import soundfile
 
 import earmark
 from earmark.config import Calibration, EventSettings
+from earmark.errors import ModelError
 from earmark.io.append import read_objects
 from earmark.io.files import sha256_of_json
 from earmark.live.chunk import Chunk
 from earmark.live.keeper import KeepSettings
+from earmark.runtime.pool import SessionPool
 from earmark.serve.clips import ClipStore
 from earmark.serve.following import following
 from earmark.serve.hub import Hub
@@ -20,7 +22,7 @@ from earmark.serve.stream import StreamEvent
 from tests.alerts.builders import Broker, Listener, needs_broker, until
 from tests.processes import assert_one_line, call_here
 from tests.runtime.builders import classifier
-from tests.serve.running import RATE, noise
+from tests.serve.running import RATE, limits, noise
 
 LOW = EventSettings(threshold=0.001)  # any sound is an event
 RULES = """
@@ -81,6 +83,58 @@ def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path):
     told = list(read_objects(tmp_path / "log.jsonl"))
     assert {alert["event"] for alert in told} == {row["id"] for row in rows}
     assert said == []
+
+
+@pytest.mark.parametrize("fault", ["scale", "engine", "behind"])
+def test_a_stream_that_fails_or_is_shed_ends_its_events_where_it_was_scored_last(
+    hub, tmp_path, monkeypatch, fault
+):
+    begun, ended = list[StreamEvent](), list[StreamEvent]()
+    hub.subscribe_begun(begun.append)
+    hub.subscribe(ended.append)
+    sink = Sink()
+    with following(hub, keep=KeepSettings(str(tmp_path / "heard")), rules=None, report=print):
+        stream = hub.open(Start(name="yard"), RATE, sink)
+        hub.put(stream, Chunk(noise(4.0)[:, None], RATE))
+        assert until(lambda: stream.session.seconds > 3.9 and stream.session.ready == 0)
+        if fault == "scale":
+            hub.put(stream, Chunk(np.full((RATE, 1), 30_000.0, np.float32), RATE))
+        elif fault == "engine":
+            monkeypatch.setattr(SessionPool, "advance", fail)
+            hub.put(stream, Chunk(noise(1.0)[:, None], RATE))
+        else:
+            monkeypatch.setattr("earmark.serve.hub._LOOKS_BEHIND", 1)
+            hub.limits = limits(behind_seconds=-1.0)
+        assert until(lambda: hub.find(stream.id) is None)
+    assert begun
+    assert {one.id for one in begun} <= {one.id for one in ended}
+    alone = hub.model.classifier.stream(RATE, settings=LOW)
+    expected = [*alone.push(noise(4.0)), *alone.end_events()]
+    assert {(one.event.label, one.event.offset) for one in ended} == {
+        (one.label, one.offset) for one in expected
+    }
+    assert all(one.ended and len(one.samples) for one in ended)
+    rows = list(read_objects(tmp_path / "heard" / "events.jsonl"))
+    assert [row["id"] for row in rows] == [one.id for one in ended]
+    assert sink.types[-1] == "error"
+    assert sink.types.count("event") == len(ended)
+
+
+class Sink:
+    """Keeps the types of what a stream says."""
+
+    def __init__(self):
+        self.types = []
+
+    def put(self, messages):
+        self.types += [json.loads(message)["type"] for message, _ in messages]
+
+    def ended(self):
+        pass
+
+
+def fail(_):
+    raise ModelError("the engine failed")
 
 
 @needs_broker

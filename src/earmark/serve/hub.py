@@ -215,7 +215,8 @@ class Hub:
         for stream in streams:
             with self._guarded(stream):
                 # A file that is ahead waits; what is full already is scored first.
-                if (stream.full and stream.session.ready == 0) or stream.ending:
+                waits = (stream.full and stream.session.ready == 0) or stream.ending
+                if waits and not stream.over:
                     stream.feed()
         for key, pool in list(self._pools.items()):
             self._advance(key, pool)
@@ -312,8 +313,13 @@ class Hub:
 
 
 def _fail(stream: Stream, text: str, code: str = "stream") -> None:
-    stream.say({"type": "error", "code": code, "text": text})
+    """End a stream for a fault; its events under way end where it was scored last."""
     stream.over = True
+    if stream.session.pool is not None:  # no more of it is scored
+        stream.session.pool.remove(stream.session)
+    with _logged("the events of a stream that failed are lost"):
+        stream.end_events()
+    stream.say({"type": "error", "code": code, "text": text})
     stream.finish()
 
 

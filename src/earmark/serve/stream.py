@@ -368,11 +368,7 @@ class Stream:
         """End the session: score what is left, end all events."""
         events = self.session.finish()
         self.report(trim=False)
-        rest = [event for event in events if not any(event is seen for seen in self._seen)]
-        reasons = self._explainer.finish(rest)
-        for event in rest:
-            self._raise(event)
-        self._say_reasons(reasons)
+        self._raise_last([one for one in events if not any(one is seen for seen in self._seen)])
         self.over = True
         self.say(
             {
@@ -383,6 +379,16 @@ class Stream:
         )
         with self._lock:
             self.room.notify_all()
+
+    def end_events(self) -> None:
+        """End the events under way where the stream was scored last."""
+        self._raise_last(self.session.end_events())
+
+    def _raise_last(self, events: list[Event]) -> None:
+        reasons = self._explainer.finish(events)
+        for event in events:
+            self._raise(event)
+        self._say_reasons(reasons)
 
     def report(self, *, trim: bool = True) -> None:
         """Make messages of the blocks that have been scored.
