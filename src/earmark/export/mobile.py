@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from onnx import TensorProto
 from torch import nn
 
-from earmark.export.graph import END, Graph, to_array
+from earmark.export.graph import Graph, to_array
 from earmark.nn.encoders import MobileEncoder
 from earmark.nn.encoders.inverted_residual import (
     FoldedConvolution,
@@ -74,13 +74,17 @@ def _write_block(
     if block.expand is not None:
         y = _write_convolution(graph, block.expand, y, None)
     y = _write_convolution(graph, block.depthwise, y, states.get(f"context_{number}"))
-    if block.excitation is not None:
+    if block.excitation is None:
+        y = _write_convolution(graph, block.project, y, None)
+    else:
         decay = block.excitation.decay
         if decay not in matrices:
             matrices[decay] = _write_weights(graph, y, decay)
+        y = graph.add("Transpose", y, perm=[0, 2, 3, 1])  # channels last
         excited = states[f"excited_{number}"]
         y = _write_excitation(graph, block.excitation, y, excited, matrices[decay])
-    y = _write_convolution(graph, block.project, y, None)
+        y = _write_projection(graph, block.project.convolution, y)
+        y = graph.add("Transpose", y, perm=[0, 3, 1, 2])
     if not block.residual:
         return y
     if block.delay:
@@ -106,17 +110,30 @@ def _write_weights(graph: Graph, x: str, decay: float) -> str:
 def _write_excitation(
     graph: Graph, layer: RunningExcitation, x: str, excited: str, weights: str
 ) -> str:
-    means = graph.add("ReduceMean", x, axes=[3], keepdims=0)
-    means = graph.add("Transpose", means, perm=[0, 2, 1])
+    """Scale the channels of `(batch, steps, bands, channels)`.
+
+    With the channels last a step's scales are multiplied in one go, and no mean is transposed.
+    """
+    means = graph.add("ReduceMean", x, axes=[2], keepdims=0)
     behind = graph.integers(0, 0, 0, 0, 0, 1)
     means = graph.add("Pad", means, behind, graph.constant(1))  # (batch, steps, channels + 1)
     before = graph.add("Unsqueeze", excited, graph.integers(1))
     running = graph.add("MatMul", weights, graph.add("Concat", before, means, axis=1))
-    last = graph.slice(running, -1, END, axis=1)
-    graph.add("Squeeze", last, graph.integers(1), name=f"next_{excited}")
+    graph.add("Gather", running, graph.integer(-1), axis=1, name=f"next_{excited}")
     total = graph.slice(running, 0, layer.channels, axis=2)
     weight = graph.slice(running, layer.channels, layer.channels + 1, axis=2)
     squeezed = graph.linear(graph.add("Div", total, weight), layer.fc1)
     scale = graph.linear(graph.add("Relu", squeezed), layer.fc2)
-    scale = graph.add("Transpose", graph.add("Sigmoid", scale), perm=[0, 2, 1])
-    return graph.add("Mul", x, graph.add("Unsqueeze", scale, graph.integers(3)))
+    scale = graph.add("Unsqueeze", graph.add("Sigmoid", scale), graph.integers(2))
+    return graph.add("Mul", x, scale)
+
+
+def _write_projection(graph: Graph, layer: nn.Conv2d, x: str) -> str:
+    """Write a 1 x 1 convolution of `(batch, steps, bands, channels)` as a product of matrices."""
+    weights = to_array(layer.weight)[:, :, 0, 0].T
+    product = graph.add("MatMul", x, graph.weights(weights, axis=1))
+    return (
+        product
+        if layer.bias is None
+        else graph.add("Add", product, graph.constant(to_array(layer.bias)))
+    )

@@ -9,17 +9,18 @@ What `earmark.nn.features` defines, in double precision up to the power like the
 transform needs a tenth of the arithmetic of the matrix products that an ONNX graph has to make do
 with. Single precision would save nothing: NumPy's transform takes as long.
 
-Two things make it quick. Frames are computed some at a time, so that what lies between stays in
-the processor's cache and needs no fresh memory. And neighbouring bands are one matrix product over
-the few bins that any of them has, because 99 of 100 weights of the filters are zero.
+Two things make it quick. Frames are computed some at a time, in memory that each thread keeps, so
+that what lies between stays in the processor's cache. And neighbouring bands are one matrix product
+over the few bins that any of them has, because 99 of 100 weights of the filters are zero.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from earmark.config import FrontEndSettings
@@ -27,7 +28,10 @@ from earmark.nn.mel import hann_window, mel_filters
 
 _TILE_SAMPLES = 65_536  # of windows that are computed at a time: a megabyte of transforms
 _TOGETHER = 16  # bands that are one product
-_MOST_PRODUCTS = 200_000  # in one of matrices; from 262,144 on OpenBLAS calls for more threads
+_MOST_PRODUCTS = 250_000  # in one of matrices; from 262,144 on OpenBLAS calls for more threads
+
+
+_KEPT = threading.local()
 
 
 class _Bands(NamedTuple):
@@ -86,7 +90,7 @@ class MelFrames:
             return mel
         length = min(frames, self._most_frames)
         several = min(streams, self._most_frames // length)
-        space = _Space.of(several, length, self.settings.n_fft)
+        space = _Space.of(self._most_frames, self.settings.n_fft, self.settings.window_samples)
         with np.errstate(over="ignore", invalid="ignore"):  # of samples far above full scale
             for stream in range(0, streams, several):
                 rows = joined[stream : stream + several]
@@ -102,18 +106,23 @@ class MelFrames:
     ) -> None:
         """Write the frames of some samples, as many as `mel (streams, frames, n_mels)` takes."""
         settings = self.settings
-        windows, spectrum, power, squares = space.part(mel.shape[0], mel.shape[1])
+        windows, spectrum, power = space.part(mel.shape[0], mel.shape[1])
         signal: NDArray[np.floating] = samples
         if settings.pre_emphasis:
             exact = samples.astype(np.float64)
             signal = exact[:, 1:] - settings.pre_emphasis * exact[:, :-1]
-        seen = sliding_window_view(signal, settings.window_samples, axis=1)
-        seen = seen[:, :: self.stride_samples]
+        stream, sample = signal.strides
+        seen = as_strided(
+            signal,
+            (*mel.shape[:2], settings.window_samples),
+            (stream, self.stride_samples * sample, sample),
+            writeable=False,
+        )
         np.multiply(seen, self._window, out=windows[..., : settings.window_samples])
         np.fft.rfft(windows, out=spectrum)
-        np.square(spectrum.real, out=power, casting="same_kind")
-        np.square(spectrum.imag, out=squares, casting="same_kind")
-        np.add(power, squares, out=power)
+        parts = spectrum.view(np.float64)  # real and imaginary in turn
+        np.square(parts, out=parts)
+        np.add(parts[..., ::2], parts[..., 1::2], out=power, casting="same_kind")
         for part in self._bands:
             np.matmul(power[..., part.bins], part.filters, out=mel[..., part.bands])
         np.add(mel, np.float32(settings.floor), out=mel)
@@ -121,29 +130,30 @@ class MelFrames:
 
 
 class _Space(NamedTuple):
-    """What lies between samples and frames, used again and again, `(streams, frames, ...)`."""
+    """What lies between samples and frames, used again and again, `(frames, ...)`."""
 
     windows: NDArray[np.float64]
     spectrum: NDArray[np.complex128]
     power: NDArray[np.float32]
-    squares: NDArray[np.float32]
 
     @classmethod
-    def of(cls, streams: int, frames: int, n_fft: int) -> _Space:
-        """Return space; behind the windows stand zeros."""
-        bins = (streams, frames, n_fft // 2 + 1)
-        windows = np.zeros((streams, frames, n_fft))
-        return cls(
-            windows, np.empty(bins, np.complex128), *(np.empty(bins, np.float32) for _ in range(2))
-        )
+    def of(cls, frames: int, n_fft: int, window_samples: int) -> _Space:
+        """Return this thread's space; behind the windows stand zeros."""
+        spaces: dict[tuple[int, int, int], _Space] = _KEPT.__dict__.setdefault("spaces", {})
+        key = (frames, n_fft, window_samples)
+        if key not in spaces:
+            bins = (frames, n_fft // 2 + 1)
+            windows = np.zeros((frames, n_fft))
+            spaces[key] = cls(windows, np.empty(bins, np.complex128), np.empty(bins, np.float32))
+        return spaces[key]
 
     def part(self, streams: int, frames: int) -> _Space:
-        """Return the part for so many streams and frames."""
+        """Return the part for so many frames of so many streams, `(streams, frames, ...)`."""
+        shape, rows = (streams, frames, -1), streams * frames
         return _Space(
-            windows=self.windows[:streams, :frames],
-            spectrum=self.spectrum[:streams, :frames],
-            power=self.power[:streams, :frames],
-            squares=self.squares[:streams, :frames],
+            windows=self.windows[:rows].reshape(shape),
+            spectrum=self.spectrum[:rows].reshape(shape),
+            power=self.power[:rows].reshape(shape),
         )
 
 
