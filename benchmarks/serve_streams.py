@@ -11,13 +11,14 @@ recordings in messages of 100 ms at the speed of the sound over a WebSocket of i
 moment of its own. The delay of a block is the time from when the message with its last sample was
 sent to when its scores were read; the length of the block itself is not in it. CPU is user and
 system time over the time of the measurement, of one core; clients that come near the whole of
-theirs add to the delays.
+theirs add to the delays. Streams that a full server let go, or did not take, are counted apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -58,8 +59,11 @@ def read_sound(folder: Path, sample_rate: int, seconds: float) -> NDArray[np.int
 
 async def one_stream(
     address: str, sound: NDArray[np.int16], rate: int, begin: float, settings: argparse.Namespace
-) -> list[float]:
-    """Send sound for as long as it takes; return the delays of the blocks that count."""
+) -> list[float] | None:
+    """Send sound for as long as it takes; return the delays of the blocks that count.
+
+    None: the server let the stream go, or did not take it.
+    """
     import websockets
 
     part = round(CHUNK_SECONDS * rate)
@@ -91,14 +95,17 @@ async def one_stream(
                     delays.append(now - sent[chunk])
 
         reading = asyncio.create_task(read())
-        for number in range(round((settings.warm_up + settings.seconds) / CHUNK_SECONDS)):
-            start = number * part % (len(sound) - part)
-            await asyncio.sleep(first + (number + 1) * CHUNK_SECONDS - loop.time())
-            sent.append(loop.time())
-            await socket.send(pack_samples(number, number * part, sound[start : start + part]))
-        await asyncio.sleep(1.0)
-        reading.cancel()
-    return delays
+        with contextlib.suppress(websockets.ConnectionClosed):  # let go by a server that is full
+            for number in range(round((settings.warm_up + settings.seconds) / CHUNK_SECONDS)):
+                start = number * part % (len(sound) - part)
+                await asyncio.sleep(first + (number + 1) * CHUNK_SECONDS - loop.time())
+                sent.append(loop.time())
+                await socket.send(pack_samples(number, number * part, sound[start : start + part]))
+            await asyncio.sleep(1.0)
+            reading.cancel()
+            return delays
+    reading.cancel()
+    return None
 
 
 async def client(settings: argparse.Namespace) -> None:
@@ -111,7 +118,9 @@ async def client(settings: argparse.Namespace) -> None:
         begin = settings.begin + float(rng.uniform(0, settings.warm_up / 2))
         streams.append(one_stream(settings.address, turned, settings.rate, begin, settings))
     delays = await asyncio.gather(*streams)
-    print(json.dumps([delay for stream in delays for delay in stream]))
+    kept = [stream for stream in delays if stream is not None]
+    found = [delay for stream in kept for delay in stream]
+    print(json.dumps({"delays": found, "let_go": len(delays) - len(kept)}))
 
 
 def cpu_seconds(process: int) -> float:
@@ -165,6 +174,21 @@ def start_clients(
 def measure(streams: int, seconds: float, settings: argparse.Namespace) -> dict[str, Any]:
     """Serve so many streams for so long; return what it took, with the memory of each minute."""
     server, address = start_server(settings)
+    try:
+        return measure_at(server, address, streams, seconds, settings)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def measure_at(
+    server: subprocess.Popen[str],
+    address: str,
+    streams: int,
+    seconds: float,
+    settings: argparse.Namespace,
+) -> dict[str, Any]:
+    """Do what `measure` does, with a server that was started."""
     begin = time.time() + 3.0 + streams / 50
     clients = start_clients(address, streams, begin, seconds, settings)
     time.sleep(max(0.0, begin + settings.warm_up - time.time()))
@@ -179,13 +203,13 @@ def measure(streams: int, seconds: float, settings: argparse.Namespace) -> dict[
             print(f"  minute {len(memory) - 1}: {memory[-1]:.0f} MB", flush=True)
     passed = time.monotonic() - since
     used = [cpu_seconds(one) - was for one, was in zip(processes, before, strict=True)]
-    delays = np.array([one for done in clients for one in json.loads(done.communicate()[0])])
-    server.terminate()
-    server.wait(20)
+    told = [json.loads(client.communicate()[0]) for client in clients]
+    delays = np.array([delay for one in told for delay in one["delays"]])
     p50, p95, p99 = np.percentile(delays, (50, 95, 99))
     return {
         "streams": streams,
         "seconds": seconds,
+        "let_go": sum(one["let_go"] for one in told),
         "blocks": len(delays),
         "p50_ms": round(1000 * float(p50), 1),
         "p95_ms": round(1000 * float(p95), 1),
@@ -211,12 +235,12 @@ def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
 def lay_out(rows: list[dict[str, Any]]) -> list[str]:
     """Return the rows as a table, and the memory of a long one by its minutes."""
     lines = [
-        "| streams | seconds | delay p50 ms | p95 ms | p99 ms | longest ms | server CPU "
+        "| streams | let go | seconds | delay p50 ms | p95 ms | p99 ms | longest ms | server CPU "
         "| clients' CPU | MB | load of the machine |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['streams']} | {row['seconds']:g} | {row['p50_ms']} | {row['p95_ms']} "
+        f"| {row['streams']} | {row.get('let_go', 0)} | {row['seconds']:g} | {row['p50_ms']} | {row['p95_ms']} "
         f"| {row['p99_ms']} | {row['most_ms']} | {100 * row['cpu']:.0f} % "
         f"| {100 * row['clients_cpu']:.0f} % | {row['resident_mb'][-1]:.0f} | {row['load']} |"
         for row in sorted(rows, key=lambda row: (row["seconds"], row["streams"]))
