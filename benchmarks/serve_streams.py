@@ -240,8 +240,8 @@ def lay_out(rows: list[dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['streams']} | {row.get('let_go', 0)} | {row['seconds']:g} | {row['p50_ms']} | {row['p95_ms']} "
-        f"| {row['p99_ms']} | {row['most_ms']} | {100 * row['cpu']:.0f} % "
+        f"| {row['streams']} | {row.get('let_go', 0)} | {row['seconds']:g} | {row['p50_ms']} "
+        f"| {row['p95_ms']} | {row['p99_ms']} | {row['most_ms']} | {100 * row['cpu']:.0f} % "
         f"| {100 * row['clients_cpu']:.0f} % | {row['resident_mb'][-1]:.0f} | {row['load']} |"
         for row in sorted(rows, key=lambda row: (row["seconds"], row["streams"]))
     ]
