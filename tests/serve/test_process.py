@@ -14,8 +14,11 @@ import urllib.request
 
 import pytest
 
+import earmark
+from earmark.config import Calibration
+from earmark.serve.rooms import Rooms
 from tests.processes import ROOT, assert_one_line, call, call_here
-from tests.serve.running import Client
+from tests.serve.running import Client, ask
 
 
 def test_the_example_prints_the_events_of_a_real_recording(serve, tmp_path, esc10):
@@ -59,6 +62,23 @@ def test_a_certificate_makes_it_tls(serve, tmp_path):
     context = ssl.create_default_context(cafile=certificate)
     with Client(address, {}, scheme="wss", ssl=context) as client:
         assert client.receive()["type"] == "ready"
+
+
+def test_sounds_that_cannot_be_written_are_used_and_nothing_is_taught(serve, tmp_path):
+    classifier, folder = earmark.load("esc10"), tmp_path / "sounds"
+    rooms = Rooms(folder)
+    rooms.write(classifier, Calibration(thresholds=(0.99,) * 10), {"after": 1.0})
+    (folder / ".lock").mkdir()  # which root cannot write either
+    process, _, address, _ = serve("--sounds", folder, "--model_dir", "esc10")
+    about = json.loads(ask(address, "GET", "/api/model")[2])
+    assert set(about["thresholds"].values()) == {0.99}
+    assert about["teaching"] is False
+    assert ask(address, "GET", "/api/teach")[0] == 404
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1].decode().splitlines()
+    assert said[0].startswith(f"using {rooms.path(classifier)}")
+    assert said[1].startswith(f"{folder}: cannot be written (is a directory)")
+    assert "give another --sounds" in said[1]
 
 
 def test_faults_are_one_line(tmp_path):

@@ -170,9 +170,17 @@ def run(args: argparse.Namespace) -> int:
             model=args.model_dir,
             recipe=args.recipe,
         )
-        if site.teaching is not None and site.teaching.room is not None:
-            kept = site.teaching.rooms.path(classifier)
+        teaching = site.teaching
+        if teaching is not None and teaching.room is not None:
+            kept = teaching.rooms.path(classifier)
             print(f"using {kept}, thresholds fitted to this room on the page", file=sys.stderr)
+        if teaching is not None and teaching.fault is not None:
+            why = (teaching.fault.strerror or str(teaching.fault)).lower()
+            print(
+                f"{args.sounds}: cannot be written ({why}), so nothing can be taught on the page; "
+                "give another --sounds to teach",
+                file=sys.stderr,
+            )
         made = server.make_server(site)
         with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):
             print_line(f"Earmark listens: {server.address(access, listener)}")

@@ -202,7 +202,7 @@ def make_app(site: Site) -> FastAPI:
     _add_status(app, site)
     _add_files(app, site)
     _add_stream(app, site)
-    if site.teaching is not None:
+    if site.teaching is not None and site.teaching.fault is None:
         add_teaching(app, site.teaching)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
     return app
@@ -320,7 +320,7 @@ def model_json(site: Site) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "trained_on": info.data.get("dataset"),
         "version": __version__,
-        "teaching": site.teaching is not None,
+        "teaching": site.teaching is not None and site.teaching.fault is None,
     }
 
 

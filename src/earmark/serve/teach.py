@@ -30,6 +30,8 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {400: {}, 404: {}, 409: {}, 413: {}
 class Teaching:
     """What is taught on one server.
 
+    A folder that cannot be written is read: its model's room holds, and nothing is taught.
+
     Args:
         site: the server.
         sounds: where verdicts are kept.
@@ -41,6 +43,7 @@ class Teaching:
         ModelError: the thresholds of the model's room were cut or edited.
 
     Attributes:
+        fault: why the folder cannot be written; None: it can.
         room: how the thresholds of the model that is used were fitted to a room; None: they are
             its own.
     """
@@ -48,8 +51,12 @@ class Teaching:
     def __init__(self, site: Site, sounds: SoundsFolder, *, model: str | None, recipe: str) -> None:
         self.site, self.sounds = site, sounds
         self._first = model
+        self.fault: OSError | None = None
         if sounds.folder.exists():
-            sounds.hold()
+            try:
+                sounds.hold()
+            except OSError as error:
+                self.fault = error
         self.job = TrainingJob(sounds, recipe)
         self._lock = asyncio.Lock()
         self.rooms = Rooms(sounds.folder)
