@@ -2,15 +2,17 @@
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import soundfile
 
 from earmark.archive.query import Questions
-from earmark.archive.review import _CHOSEN
+from earmark.archive.review import _CHOSEN, write_review
 from earmark.archive.store import Archive
 from earmark.archive.verdicts import VerdictTable, interval, precisions
 from earmark.errors import ArchiveError
+from earmark.io.files import write_bytes
 from tests.processes import assert_one_line, call_here
 
 
@@ -55,6 +57,34 @@ def test_each_event_has_the_same_chance(label, recordings, tmp_path):
     for (name, *_), times in drawn.items():
         share = min(1.0, 5 / there[name])
         assert abs(times / 60 - share) <= 4 * (share * (1 - share) / 60) ** 0.5
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("place", ["third clip", "table"])
+def test_a_review_that_is_broken_off_leaves_nothing(
+    label, recordings, tmp_path, monkeypatch, fault, place
+):
+    label(recordings)
+    archive = Archive(tmp_path / "out")
+    questions, folder = Questions(archive, archive.sets), tmp_path / "review"
+    written = list[Path]()
+
+    def write(path, data):
+        if place == "third clip" and len(written) == 2:
+            raise fault
+        write_bytes(path, data)
+        written.append(path)
+
+    def table(*_):
+        raise fault
+
+    monkeypatch.setattr("earmark.archive.review.write_bytes", write)
+    if place == "table":
+        monkeypatch.setattr("earmark.archive.review.write_text", table)
+    with pytest.raises(type(fault)):
+        write_review(folder, questions, 4, 0)
+    assert len(written) >= 2
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
