@@ -281,6 +281,8 @@ def test_one_address_has_so_many_sessions_and_others_have_theirs():
 def test_sessions_are_counted_by_network():
     assert network_of("192.0.2.7") == network_of("::ffff:192.0.2.7") == "192.0.2.7"
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db9::1")
+    link = [network_of(host) for host in ("fe80::1", "fe80::2", "fe80::2%eth0", "febf::1")]
+    assert len(set(link)) == 4
     assert [network_of(host) for host in ("127.0.0.2", "::1", "")] == ["", "", ""]
 
 

@@ -63,6 +63,6 @@ def network_of(host: str) -> str:
     mapped = getattr(address, "ipv4_mapped", None) or address
     if mapped.is_loopback:
         return ""
-    if mapped.version == 4:
+    if mapped.version == 4 or mapped.is_link_local:  # all that are on one link share one network
         return str(mapped)
     return str(ipaddress.ip_network((mapped, _NETWORK_BITS), strict=False))
