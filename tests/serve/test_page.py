@@ -190,6 +190,20 @@ def test_a_server_that_is_started_again_is_found_again(browser):
                 expect(page, "#state", "heard")
 
 
+def test_a_model_that_cannot_be_fetched_is_said_and_asked_for_again(browser):
+    with running() as (site, address), opened(browser, address) as page:
+        page.locator("#listen").click()
+        expect(page, "#state", "Listening")
+        page.route("**/api/model", lambda route: route.abort())
+        site.hub.use(earmark.load("base"))
+        expect(page, "#alert", "is asked for again; what sounds meanwhile is missed")
+        expect(page, "#model", "10 classes")
+        page.unroute("**/api/model")
+        expect(page, "#model", "50 classes")
+        playwright.expect(page.locator("#alert")).to_be_hidden()
+        assert until(lambda: [len(one.session.classes) for one in site.hub.streams()][-1:] == [50])
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: apt install nginx")
 def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp_path):
     port = free_port()

@@ -11,6 +11,7 @@ import { Teach } from "./teach.js";
 import { followTheme } from "./theme.js";
 
 const MOST_NEAR = 100;
+const MODEL_WAIT = 2000; // milliseconds until a model that could not be fetched is asked for again
 
 const bars = new Bars(find("bars"), find("label"));
 const picture = new Spectrogram(find("spectrogram"), find("axis"), find("blocks"));
@@ -158,21 +159,37 @@ function stop() {
   running(false);
 }
 
-function restart() {
-  if (source === "microphone" && microphone) {
-    const rate = microphone.sampleRate;
-    const start = { sample_rate: rate, name: "microphone", spectrogram: true };
-    const last = session;
+async function restart() {
+  const last = session;
+  const live = source === "microphone" && microphone;
+  if (live) {
     last.closed = true;
     last.handlers = {};
     last.socket.close();
-    fetchModel().then(() => {
-      if (session !== last) return; // stopped meanwhile, or begun anew
-      const next = new Session({ ...start, ...rules.rules }, handlers);
-      next.taken = last.taken;
-      session = next;
-    });
-  } else fetchModel();
+  }
+  const wanted = () => session === last; // not stopped meanwhile, nor begun anew
+  const missed = live ? "; what sounds meanwhile is missed" : "";
+  if (!(await fetchModelAgain(wanted, missed)) || !live) return;
+  const start = { sample_rate: live.sampleRate, name: "microphone", spectrogram: true };
+  session = new Session({ ...start, ...rules.rules }, handlers);
+  session.taken = last.taken;
+}
+
+/** Ask for the model until it comes, and tell whether it is wanted still. */
+async function fetchModelAgain(wanted, missed) {
+  let said = "";
+  while (wanted()) {
+    try {
+      await fetchModel();
+      break;
+    } catch (error) {
+      said = `${error.message} Its model is asked for again${missed}.`;
+      if (wanted()) trouble(said);
+      await new Promise((done) => setTimeout(done, MODEL_WAIT));
+    }
+  }
+  if (said && find("alert").textContent === said) trouble("");
+  return wanted();
 }
 
 function clearPage(live) {
