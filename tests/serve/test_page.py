@@ -154,6 +154,7 @@ def test_thresholds_and_classes_act_at_once(browser, served, real):
         expect(page, "#label", "Rooster")
         page.get_by_text("Classes and thresholds").click()
         page.locator("#none").click()
+        expect(page, "#near", "Rooster is switched off")
         expect(page, "#label", "none of these", timeout=5000)
 
 
@@ -315,8 +316,9 @@ def test_thresholds_of_a_room_are_used_and_taken_back_while_it_listens(browser, 
     ):
         page.locator("#listen").click()
         expect(page, "#label", "none of these")
-        page.wait_for_timeout(4000)  # a whole round of the recording
+        expect(page, "#near", "Rooster")  # it was heard
         expect(page, "#label", "none of these")
+        playwright.expect(page.locator("#events")).not_to_contain_text("Rooster")
         page.locator("#leave-room").click()
         expect(page, "#label", "Rooster")
         playwright.expect(page.locator("#leave-room")).to_be_hidden()
