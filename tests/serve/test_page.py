@@ -205,6 +205,20 @@ def test_a_model_that_cannot_be_fetched_is_said_and_asked_for_again(browser):
         assert until(lambda: [len(one.session.classes) for one in site.hub.streams()][-1:] == [50])
 
 
+def test_thresholds_that_cannot_be_fetched_are_asked_for_again(browser, tmp_path):
+    classifier = earmark.load("esc10")
+    Rooms(tmp_path).write(classifier, Calibration(thresholds=(0.9999,) * 10), {"minutes": 1})
+    with (
+        running(sounds=tmp_path, classifier=classifier) as (_, address),
+        opened(browser, address) as page,
+    ):
+        page.route("**/api/model", lambda route: route.abort())
+        page.locator("#leave-room").click()
+        expect(page, "#alert", "is asked for again.")
+        page.unroute("**/api/model")
+        playwright.expect(page.locator("#alert")).to_be_hidden()
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: apt install nginx")
 def test_it_works_under_a_subpath_behind_a_real_nginx(browser, served, real, tmp_path):
     port = free_port()

@@ -309,7 +309,7 @@ async function begin() {
     if (model.teaching) {
       teach = new Teach(events, {
         classes: () => rules.classes,
-        model: () => fetchModel().then(() => bars.clear()),
+        model: () => fetchModelAgain(() => true, "").then(() => bars.clear()),
       });
       await teach.refresh();
     }
