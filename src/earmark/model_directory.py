@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from safetensors.torch import save as save_tensors
 from earmark import bundled
 from earmark.config import Calibration, FrontEndSettings, ModelSettings, from_json, to_json
 from earmark.errors import ModelError, SettingsError
-from earmark.io.files import make_folder, sha256_of_json, write_bytes, write_json
+from earmark.io.files import make_folder, read_json, sha256_of_json, write_bytes, write_json
 from earmark.nn.classifier import LSTMClassifier
 from earmark.provenance import installed_versions, now
 
@@ -236,7 +235,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model directory; give one that training wrote")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: is no complete model directory, {MANIFEST} is missing; "

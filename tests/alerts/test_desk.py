@@ -127,8 +127,15 @@ def test_a_cooldown_outlasts_the_process_where_the_sound_is_of_now(desk, tmp_pat
     again = desk(rules, live=False)  # a recording is judged as if it had come alone
     assert again.event(recorded(3, after=since + 5.0)) == 1
     again.close(0)
-    (tmp_path / "rules.outbox" / "cooldowns.json").write_text('[["r", 1, 2, "x"]]')
-    assert desk(rules).event(recorded(4, after=since + 9.0)) == 1
+
+
+@pytest.mark.parametrize("content", ['[["r", 1, 2, "x"]]', "7", "[" * 100_000 + "]" * 100_000])
+def test_cooldowns_that_cannot_be_read_are_said_and_do_not_last(desk, tmp_path, said, content):
+    path = tmp_path / "rules.outbox" / "cooldowns.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    assert desk('[[rule]]\nname = "r"').event(recorded(0)) == 1
+    assert said == [f"{path}: cannot be read; cooldowns of the run before do not last"]
 
 
 def test_rules_choose_their_targets(desk, tmp_path):

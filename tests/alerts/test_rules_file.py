@@ -89,6 +89,7 @@ def test_the_documented_file_is_read_and_every_key_is_documented(read):
     ("text", "part"),
     [
         ("rule = [", "is not TOML"),
+        ("rule = " + 100_000 * "[", "is not TOML"),
         ("", "has no rule"),
         (RULE, "has no target"),
         (TARGET + "[[rule]]\nhits = 2\n", "rule 1: has no name"),

@@ -85,6 +85,7 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[front_end]\n[training]\nfrequency_lstm = [8, 16, 9]", "whose places cover the 40 mels"),
         ("[front_end]\nmels = -1", "mels"),
         ("[training\n", "is not TOML"),
+        ("x = " + 100_000 * "[", "is not TOML"),
     ],
 )
 def test_a_wrong_recipe_is_one_line_that_names_it(tmp_path, text, message):

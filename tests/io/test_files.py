@@ -30,6 +30,12 @@ def test_text_is_utf8_and_line_ends_stay(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == "Füße\nπ\r\n".encode()
 
 
+def test_json_that_is_nested_too_deep_is_none(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        files.read_json(tmp_path / "a.json")
+
+
 def test_json_comes_back_and_ends_with_a_line_end(tmp_path):
     value = {"b": [1, 2.5, None, True], "a": "Füße"}
     files.write_json(tmp_path / "a.json", value)

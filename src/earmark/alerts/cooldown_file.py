@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from earmark.alerts.judge import Key
 from earmark.alerts.settings import Rule
-from earmark.io.files import write_json
+from earmark.io.files import read_json, write_json
 from earmark.live.recorder import utc_now
 
 _NAME = "cooldowns.json"
@@ -24,20 +23,27 @@ class CooldownFile:
     Args:
         folder: of the outboxes.
         rules: the rules.
+        report: is told in a line where the file cannot be read.
     """
 
-    def __init__(self, folder: Path, rules: Sequence[Rule]) -> None:
-        self._path, self._rules = folder / _NAME, tuple(rules)
+    def __init__(
+        self, folder: Path, rules: Sequence[Rule], report: Callable[[str], object]
+    ) -> None:
+        self._path, self._rules, self._report = folder / _NAME, tuple(rules), report
 
     def read(self) -> dict[Key, datetime.datetime]:
-        """Return what an earlier run wrote; of a file that cannot be read, nothing."""
+        """Return what an earlier run wrote; of a file that cannot be read, what can."""
         numbers = {rule.name: number for number, rule in enumerate(self._rules, 1)}
         found = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            for rule, label, source, time in json.loads(self._path.read_text(encoding="utf-8")):
+        try:
+            for rule, label, source, time in read_json(self._path):
                 if rule in numbers:
                     began = datetime.datetime.fromisoformat(time).astimezone(datetime.timezone.utc)
                     found[numbers[rule], str(label), str(source)] = began
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError):
+            self._report(f"{self._path}: cannot be read; cooldowns of the run before do not last")
         return found
 
     def write(self, alerted: Mapping[Key, datetime.datetime]) -> None:

@@ -79,7 +79,7 @@ class Desk:
             self._senders[name] = Sender(
                 outbox, target, report=report, max_age=general.max_age_hours * _HOUR
             )
-        self._cooldowns = CooldownFile(self.folder, settings.rules) if live else None
+        self._cooldowns = CooldownFile(self.folder, settings.rules, report) if live else None
         if self._cooldowns is not None:
             self._judge.resume(self._cooldowns.read())
 

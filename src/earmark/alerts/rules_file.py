@@ -50,7 +50,7 @@ def read_rules(path: Path) -> AlertSettings:
         raise SettingsError(f"{path}: cannot be read ({reason})") from None
     try:
         return _build(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{path}: is not TOML ({error})") from None
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None

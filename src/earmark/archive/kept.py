@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from earmark.archive.schema import EVENTS, FILES, OK, schema_of, source_columns
 from earmark.archive.store import Archive, Writing
 from earmark.errors import ArchiveError
 from earmark.io.append import read_objects
-from earmark.io.files import sha256_of_json, write_json
+from earmark.io.files import read_json, sha256_of_json, write_json
 from earmark.live.keeper import EVENTS_NAME, RUNS_NAME
 from earmark.output.event_log import SCHEMA
 
@@ -87,7 +86,7 @@ def _runs(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((folder / RUNS_NAME).glob("*.json")):
         try:
-            found[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
+            found[path.stem] = dict(read_json(path))
         except (ValueError, TypeError):
             raise ArchiveError(f"{path}: is not JSON, it was cut or edited") from None
     return found

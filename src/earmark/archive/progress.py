@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.errors import ModelError
-from earmark.io.files import write_bytes, write_json
+from earmark.io.files import read_json, write_bytes, write_json
 from earmark.runtime.events import Event
 from earmark.runtime.session import Session
 
@@ -90,7 +89,7 @@ class Progress:
         if self._folder is None:
             return None
         try:
-            record = json.loads((self._folder / f"{file}.json").read_text(encoding="utf-8"))
+            record = read_json(self._folder / f"{file}.json")
             if record["schema"] != _SCHEMA or (seconds and not record["seconds"]):
                 return None
             rows = None
@@ -112,7 +111,7 @@ class Progress:
         if self._folder is None:
             return -1
         try:
-            record = json.loads((self._folder / f"{file}.json").read_text(encoding="utf-8"))
+            record = read_json(self._folder / f"{file}.json")
             return int(record["samples"])
         except (OSError, ValueError, KeyError, TypeError):
             return -1

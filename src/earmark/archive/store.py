@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from earmark.archive.result_set import ResultSet, of_folder
 from earmark.archive.schema import FILES, SCHEMA, TABLES
 from earmark.errors import ArchiveError
-from earmark.io.files import identity_of, make_folder, write_json, write_whole
+from earmark.io.files import identity_of, make_folder, read_json, write_json, write_whole
 from earmark.io.lock import FolderLock
 from earmark.provenance import now
 
@@ -355,7 +355,7 @@ def _size(path: Path) -> int:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except (ValueError, NotADirectoryError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.config import EventSettings, NetworkSettings, TrainingSettings
 from earmark.errors import RunError, SettingsError
+from earmark.io.files import parse_json
 
 if TYPE_CHECKING:
     import accelerate
@@ -205,7 +205,7 @@ def _add_setting(
 
 def _list(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list in JSON, see its help") from None
 

@@ -120,7 +120,7 @@ def read_recipe(name: str) -> Recipe:
         )
     try:
         return _build(title, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{name}: is not TOML ({error})") from None
     except SettingsError as error:
         raise SettingsError(f"recipe {name}: {error}") from None

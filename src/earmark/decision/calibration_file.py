@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from earmark.config import Calibration, from_json, to_json
 from earmark.errors import ModelError, SettingsError
-from earmark.io.files import write_json
+from earmark.io.files import read_json, write_json
 
 _SCHEMA = 1
 _KIND = "earmark-calibration"
@@ -65,7 +64,7 @@ def read_calibration(path: Path, identity: str = "", *, classes: Sequence[str] =
             thresholds for one of the classes.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from earmark.evaluation.league import describe_league, find_league
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
 from earmark.evaluation.report import decision_matrix
-from earmark.io.files import write_json, write_text
+from earmark.io.files import read_json, write_json, write_text
 from earmark.provenance import commit, installed_versions, machine, now
 
 Rows = Sequence[Mapping[str, Any]]
@@ -345,7 +344,7 @@ def refuse_results_of_other_data(path: Path, fingerprint: str) -> None:
         RunError: `path` is a summary of other data.
     """
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
     except FileNotFoundError:
         return
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from earmark.io.files import make_folder
+from earmark.io.files import make_folder, parse_json
 
 _LOOK_BYTES = 1 << 16  # read at a time, from the end, to find the last whole line
 
@@ -112,7 +112,7 @@ def read_objects(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        content = json.loads(line)
+        content = parse_json(line)
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

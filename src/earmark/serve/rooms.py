@@ -5,7 +5,6 @@ SOUNDS/rooms/IDENTITY.json      as `earmark calibrate` writes it; other commands
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from earmark.classifier import Classifier
 from earmark.config import Calibration
 from earmark.decision.calibration_file import read_calibration, write_calibration
+from earmark.io.files import read_json
 
 FOLDER = "rooms"
 
@@ -41,7 +41,7 @@ class Rooms:
         if not path.is_file():
             return None
         calibration = read_calibration(path, info.identity, classes=info.classes)
-        fitted = json.loads(path.read_text(encoding="utf-8")).get("fitted")
+        fitted = read_json(path).get("fitted")
         return calibration, fitted if isinstance(fitted, dict) else {}
 
     def write(

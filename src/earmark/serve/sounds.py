@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import secrets
 import threading
 from collections import Counter
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from earmark.decision.policy import NONE
 from earmark.errors import DatasetError
-from earmark.io.files import write_bytes, write_json, write_text
+from earmark.io.files import read_json, write_bytes, write_json, write_text
 from earmark.io.lock import FolderLock
 from earmark.serve.clips import to_wav
 
@@ -156,7 +155,7 @@ class SoundsFolder:
     def chosen(self) -> dict[str, Any]:
         """Which model is used: `used`, `before` (names in `models`, or empty), and calibration."""
         try:
-            value = json.loads((self.folder / CHOICE).read_text(encoding="utf-8"))
+            value = read_json(self.folder / CHOICE)
         except (OSError, ValueError):
             value = {}
         used, before = str(value.get("used", "")), str(value.get("before", ""))
@@ -179,7 +178,7 @@ class SoundsFolder:
         """Return what was said of a model when it was trained."""
         try:
             path = self.folder / MODELS / name / REPORT
-            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            value: dict[str, Any] = read_json(path)
         except (OSError, ValueError):
             return None
         return value

@@ -17,7 +17,7 @@ from earmark.config.recipes import Recipe
 from earmark.data.dataset import FeatureDataset
 from earmark.errors import RunError
 from earmark.evaluation.upgrade import upgrade_results, upgrade_settings
-from earmark.io.files import sha256_of_json, write_json
+from earmark.io.files import read_json, sha256_of_json, write_json
 from earmark.model_directory import TrainedModel
 
 RECORD = "crossval.json"
@@ -65,7 +65,7 @@ def open_runs(
         write_json(path, record)
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
     except (OSError, ValueError):
         before = None
     before = _upgraded(before) if isinstance(before, dict) else {}
@@ -108,7 +108,7 @@ def read_finished(path: Path) -> dict[str, Any] | None:
         RunError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
 
 from earmark.errors import SettingsError
-from earmark.io.files import write_json
+from earmark.io.files import read_json, write_json
 from earmark.io.sizes import parse_size
 
 VARIABLE = "EARMARK_CACHE"
@@ -64,7 +63,7 @@ def parse_limit(text: str) -> int:
 def read_limit(folder: Path) -> int:
     """Return how many bytes the cache in `folder` may hold."""
     try:
-        limit = json.loads((folder / _LIMIT).read_text(encoding="utf-8"))["max_bytes"]
+        limit = read_json(folder / _LIMIT)["max_bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         return DEFAULT_MAX_BYTES
     fits = type(limit) is int and limit >= LEAST_MAX_BYTES
