@@ -63,7 +63,7 @@ def start(*words, cwd, **options):
 
 def program(name):
     """Return the first words of a command line that starts a script or the package's command."""
-    file = [str(ROOT / name)] if name.endswith(".py") else ["-m", "earmark.cli"]
+    file = [str(ROOT / name)] if name.endswith(".py") else ["-m", "earmark"]
     return [sys.executable, *file]
 
 

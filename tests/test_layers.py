@@ -34,6 +34,7 @@ LAYERS = (
     "serve",
     "commands",
     "cli",
+    "__main__",
 )
 # What predicts without torch; the classifier and the commands import the rest when they need it.
 WITHOUT_TORCH = (
