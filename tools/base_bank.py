@@ -205,7 +205,7 @@ class YamnetWriter:
         self._pooled = next(d for d in details if d["name"].endswith("reduce_mean"))
         self._given = self._yamnet.get_input_details()[0]
         self.rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
-        shape = (len(self.rows), self._pooled["shape"][-1])
+        shape = (len(self.rows), int(self._pooled["shape"][-1]))
         self._found, self._count = _open(folder / "yamnet.npy", shape), 0
 
     def add(self, wave: Samples, *, fold: int, clips: list[int], free: bool) -> None:
