@@ -91,6 +91,7 @@ def card(model: dict[str, Any], figures: dict[str, Any]) -> str:
     folds = ", ".join(f"{100 * value:.2f}" for value in figures["fold_accuracies"])
     versions = ", ".join(f"{name} {number}" for name, number in model["versions"].items())
     thresholds = model["calibration"]["thresholds"]
+    alike = "" if len(set(thresholds)) > 1 else "; the negatives decided every one alike"
     rows = [
         f"| {name} | {100 * row['precision']:.1f} | {100 * row['recall']:.1f} | "
         f"{100 * row['accepted']:.1f} | {threshold:.2f} |"
@@ -115,7 +116,7 @@ endless stream. `earmark predict` and `earmark.load()` take it where no other mo
 - output: a score for each class: its probability among the fifty, calibrated, times the probability
   by the similarity that the sound is of any of them. What the scores lack to 1 is that of none. And
   a threshold for each class: the median of those of the five folds, each from the 400 clips of its
-  fold and 200 generated negatives, of which 5 % may pass
+  fold and 200 generated negatives, of which 5 % may pass{alike}
 - fingerprint `{model["fingerprint"]}`
 
 ## Where its knowledge comes from
