@@ -148,6 +148,35 @@ def test_a_file_is_sent_shown_whole_and_heard_where_it_is_clicked(browser, serve
         expect(page, "#alert", "x.wav")
 
 
+def test_columns_stand_where_their_numbers_say(browser, served):
+    with opened(browser, served[1]) as page:
+        shown = page.evaluate(
+            """async () => {
+              const { Spectrogram } = await import("./spectrogram.js");
+              const made = (tag) => document.body.appendChild(document.createElement(tag));
+              const picture = new Spectrogram(made("canvas"), made("div"), made("div"));
+              const put = (first) => picture.add(new Uint8Array(10).fill(9), 1, first);
+              const seen = [];
+              const look = () => seen.push([picture.first, picture.columns.length, picture.end]);
+              picture.begin(25, 0);
+              put(1500); look(); // joined a minute late
+              put(1520); look(); // ten columns were left out
+              seen.push(picture.columns.map((one) => one[0]).join(""));
+              put(0); look(); // the server was started again
+              picture.clear(false);
+              put(0); put(4990); look(); // of a file, with what was left out
+              return seen;
+            }"""
+        )
+        assert shown == [
+            [1500, 10, 60.4],
+            [1500, 30, 61.2],
+            "9" * 10 + "0" * 10 + "9" * 10,
+            [0, 10, 0.4],
+            [0, 1250, 200],
+        ]
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

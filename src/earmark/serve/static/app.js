@@ -45,7 +45,7 @@ const handlers = {
     teach?.refresh();
   },
   columns(data, bands, first) {
-    picture.add(data, bands, first, session.base);
+    picture.add(data, bands, first);
   },
   scores(message, base) {
     bars.show(message, rules.classes, rules.thresholds, rules.off, model.none);

@@ -50,9 +50,8 @@ export class Spectrogram {
     this.columns = []; // Uint8Array each
     this.first = 0; // number of the first kept column
     this.joined = 1; // columns of the server in one of ours
-    this.waiting = null;
     this.perSecond = 25;
-    this.base = 0;
+    this.offset = 0; // number of the session's first column
     this.end = 0; // seconds, where the picture ends
     this.shown = 0;
     this.dirty = true;
@@ -61,53 +60,46 @@ export class Spectrogram {
     this.fit();
   }
 
-  /** Columns of a new session begin at `base` seconds of the page. */
+  /** Columns of a session are counted from `base` seconds of the page on. */
   begin(perSecond, base) {
+    if (perSecond !== this.perSecond) this.columns = []; // of another model
     this.perSecond = perSecond;
-    if (!this.live) return;
-    const missing = Math.round((base - this.base) * perSecond) - this.first - this.columns.length;
-    if (this.columns.length && missing > 0) {
-      const empty = new Uint8Array(this.columns[0].length);
-      for (let n = 0; n < Math.min(missing, 2000); n += 1) this.columns.push(empty);
-    }
-    this.offset = this.first + this.columns.length;
+    this.offset = Math.round(base * perSecond);
   }
 
-  add(data, bands, _first, base) {
+  /** Put columns where their number says: who joins late has none before, some may be left out. */
+  add(data, bands, first) {
+    const from = this.offset + first;
+    const most = Math.round((LIVE_SECONDS + 4) * this.perSecond);
+    if (this.live) {
+      const place = from - this.first;
+      if (place < 0 || place > this.columns.length + most) this.columns.length = 0;
+      else this.columns.length = Math.min(this.columns.length, place);
+      if (!this.columns.length) this.first = from;
+    }
     for (let at = 0; at < data.length; at += bands) {
-      this.push(data.slice(at, at + bands));
+      this.put(from + at / bands, data.slice(at, at + bands));
     }
     if (this.live) {
-      const most = Math.round((LIVE_SECONDS + 4) * this.perSecond);
-      const over = this.columns.length - most;
-      if (over > 0) {
-        this.columns.splice(0, over);
-        this.first += over;
-      }
-    } else if (this.columns.length > MOST_COLUMNS) this.halve();
-    this.base = this.live ? this.base : base;
+      const over = Math.max(0, this.columns.length - most);
+      this.columns.splice(0, over);
+      this.first += over;
+    }
+    while (this.columns.length > MOST_COLUMNS) this.halve();
     this.end = ((this.first + this.columns.length) * this.joined) / this.perSecond;
     this.dirty = true;
   }
 
-  push(column) {
-    if (this.joined === 1) {
-      this.columns.push(column);
-      return;
-    }
-    this.waiting = this.waiting ? this.waiting.map((v, n) => Math.max(v, column[n])) : column;
-    this.waitingCount = (this.waitingCount ?? 0) + 1;
-    if (this.waitingCount === this.joined) {
-      this.columns.push(this.waiting);
-      this.waiting = null;
-      this.waitingCount = 0;
-    }
+  put(number, column) {
+    const place = Math.floor(number / this.joined) - this.first;
+    while (this.columns.length < place) this.columns.push(new Uint8Array(column.length));
+    this.columns[place] = this.columns[place]?.map((v, n) => Math.max(v, column[n])) ?? column;
   }
 
   halve() {
     const halved = [];
-    for (let n = 0; n + 1 < this.columns.length; n += 2) {
-      const next = this.columns[n + 1];
+    for (let n = 0; n < this.columns.length; n += 2) {
+      const next = this.columns[n + 1] ?? this.columns[n];
       halved.push(this.columns[n].map((value, band) => Math.max(value, next[band])));
     }
     this.columns = halved;
