@@ -177,6 +177,21 @@ def test_columns_stand_where_their_numbers_say(browser, served):
         ]
 
 
+def test_an_event_teaches_a_class_that_was_only_named(browser, real, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        page.set_input_files("#file", real)
+        expect(page, "#state", "Click the picture")
+        page.locator("#class-name").fill("my rooster")
+        page.get_by_role("button", name="It is …").first.click()
+        page.locator("#class-name").fill("his rooster")  # typed while the panel is open
+        page.locator("#class-name").blur()
+        page.locator("#choice").select_option("his rooster")
+        page.locator("#choice").select_option("my rooster")
+        page.locator("#reviewing").focus()
+        page.keyboard.press("ArrowRight")
+        expect(page, "#taught", "my rooster")
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

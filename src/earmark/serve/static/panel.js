@@ -46,6 +46,12 @@ export class Panel {
     listen();
   }
 
+  /** Offer another class beside those of the sound that is shown. */
+  offer(name) {
+    if (!this.shown || !name || [...this.choice.options].some((one) => one.text === name)) return;
+    this.choice.options[0].after(make("option", { text: name }));
+  }
+
   /** Do something unless the last is still under way: a key pressed twice is one verdict. */
   async once(action) {
     if (this.busy) return;

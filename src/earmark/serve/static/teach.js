@@ -39,6 +39,7 @@ export class Teach {
       autocomplete: "off",
       list: "labels",
     });
+    this.name.onchange = () => this.panel.offer(this.name.value.trim());
     this.known = make("datalist", { id: "labels" });
     this.record = make("button", { type: "button", id: "record", text: "Record" });
     this.record.onclick = () => this.toggleRecord(() => this.name.value.trim());
@@ -339,7 +340,9 @@ export class Teach {
       say(this.trouble, this.events.known.size ? "All events are judged." : "There are no events yet.");
       return;
     }
-    const names = [...new Set([event.label, ...Object.keys(this.state.labels), ...this.page.classes()])];
+    const typed = this.name.value.trim(); // a class that has no clips yet
+    const others = [typed, ...Object.keys(this.state.labels), ...this.page.classes()];
+    const names = [...new Set([event.label, ...others])].filter(Boolean);
     const after = (label) => this.judge(event, label).then((done) => done && this.beginReview());
     this.panel.show({
       about: [make("p", {}, make("strong", { text: event.label }), ` at ${clock(event.onset)}, score ${event.score.toFixed(2)}, threshold ${event.threshold.toFixed(2)} · ${waiting.length} to go`)],
