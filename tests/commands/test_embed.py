@@ -85,7 +85,7 @@ def test_faults_of_similar_are_one_line(night, documented_run, own_run):
     assert table_of(night, documented_run).returncode == 0
     clip = "night/one.wav"
     assert_one_line(similar(night, own_run, clip), "all.npz: holds embeddings of another model")
-    assert_one_line(similar(night, documented_run, clip, "no.npz"), "no.npz: cannot be read")
+    assert_one_line(similar(night, documented_run, clip, "no.npz"), "no.npz: no such file")
     assert_one_line(similar(night, documented_run, "no.wav"), "no.wav")
     assert_one_line(similar(night, documented_run, clip, "all.npz", "--top", 0), "--top must be")
     assert_one_line(similar(night, documented_run, clip, "a.csv"), "must end in .parquet or .npz")

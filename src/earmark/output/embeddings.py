@@ -8,6 +8,7 @@ pyarrow is imported when it is asked for. Files are written whole or not at all.
 from __future__ import annotations
 
 import itertools
+import shlex
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -94,6 +95,10 @@ def read_table(path: Path, *, model: str) -> Iterator[Part]:
             pyarrow is not installed.
     """
     refuse_suffix(path)
+    if not path.exists():
+        raise EarmarkError(
+            f"{path}: no such file; write it with: earmark embed DIR --out {shlex.quote(str(path))}"
+        )
     try:
         parts = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
         for models, part in parts:
