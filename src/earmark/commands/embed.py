@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=float,
         metavar="SECONDS",
-        help="a row for every so many seconds of a file, up to 60; 0: each step of the model "
-        "(one row a file)",
+        help="a row for every so many seconds of a file, up to 60, or with 0 for every step of the "
+        "model; without it, one row for each file",
     )
     add_model(parser)
     add_cuda(parser)
