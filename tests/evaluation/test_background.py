@@ -12,7 +12,7 @@ from earmark import Classifier, EventSettings
 from earmark.config import Calibration
 from earmark.decision.policy import STREAM_THRESHOLD
 from earmark.errors import AudioError, DatasetError, ModelError, SettingsError
-from earmark.evaluation.background import Judge, count_events
+from earmark.evaluation.background import Judge, count_events, find_positives
 from earmark.runtime.torch_engine import TorchEngine
 from tests.builders import CLASSES
 from tests.processes import assert_one_line, call_here
@@ -146,6 +146,20 @@ def test_what_is_lost_in_recall_is_said(classifier, room, tmp_path):
         )
 
 
+def test_positives_of_one_class_will_do(tmp_path):
+    info = classifier_of().info
+    (tmp_path / "Dog").mkdir()
+    clip = tmp_path / "Dog" / "0.wav"
+    soundfile.write(clip, sound(1.0), RATE)
+    assert find_positives(tmp_path, info) == [(clip, "dog")]
+    (tmp_path / "Dog").rename(tmp_path / "unicorn")
+    with pytest.raises(DatasetError, match=r"has no class 'unicorn'; it has 3: 'dog'"):
+        find_positives(tmp_path, info)
+    (tmp_path / "unicorn").rename(tmp_path / "noise")
+    with pytest.raises(DatasetError, match="positives are clips of the model's classes"):
+        find_positives(tmp_path, info)
+
+
 def test_a_class_that_is_sure_of_itself_is_named(room):
     fixed = classifier_of((1.0, 1.0, 0.5))
 
@@ -180,7 +194,8 @@ def test_background_that_says_nothing_is_one_line(classifier, room, what):
 
 def test_background_that_holds_a_class_is_named_with_it(room):
     with pytest.raises(
-        AudioError, match=r"monday\.wav: '(dog|rain|rooster)' is found in \d+ % of it"
+        AudioError,
+        match=r"monday\.wav: '(dog|rain|rooster)' is found in \d+ % of it.*classes to keep with",
     ):
         classifier_of((0.01, 0.01, 0.01)).calibrate(
             room / "monday.wav", false_alarms_per_hour=60, settings=SETTINGS

@@ -114,12 +114,13 @@ class Dataset:
         return sum(clip.label is None for clip in self.clips)
 
 
-def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
+def read_dataset(path: Path, *, esc10_only: bool = False, for_training: bool = True) -> Dataset:
     """Find out what a dataset is and list its clips.
 
     Args:
         path: a dataset's top folder, or a CSV file.
         esc10_only: of ESC-50, take only the rows marked `esc10`.
+        for_training: refuse fewer than two classes, which nothing can be trained on.
 
     Raises:
         DatasetError: nothing there is a dataset, or it contradicts itself.
@@ -144,7 +145,7 @@ def read_dataset(path: Path, *, esc10_only: bool = False) -> Dataset:
         dataset = _read_class_folders(path)
     if esc10_only and not dataset.name.startswith("ESC-50"):
         raise DatasetError(f"{path}: --esc10 chooses rows of ESC-50, but this is {dataset.name}")
-    _check(path, dataset)
+    _check(path, dataset, for_training)
     return dataset
 
 
@@ -434,19 +435,22 @@ def _refuse_flat(path: Path) -> None:
         )
 
 
-def _check(path: Path, dataset: Dataset) -> None:
-    """Refuse a dataset that is empty, has one class, or names a file or a class twice."""
+def _check(path: Path, dataset: Dataset, for_training: bool) -> None:
+    """Refuse a dataset that is empty, or names a file or a class twice.
+
+    For training, also one with fewer than two classes.
+    """
     if not dataset.clips:
         _refuse_flat(path)
         raise DatasetError(
             f"{path}: holds no labelled clips; expected ESC-10, ESC-50, UrbanSound8K, "
             "a folder of audio files per class, or a table path,label[,fold][,group]"
         )
-    if len(dataset.classes) == 1:
+    if for_training and len(dataset.classes) == 1:
         raise DatasetError(
             f"{path}: has one class, {dataset.classes[0]!r}; telling sounds apart needs two"
         )
-    if not dataset.classes:
+    if for_training and not dataset.classes:
         raise DatasetError(
             f"{path}: has clips of no class only; telling sounds apart needs two classes"
         )

@@ -331,7 +331,8 @@ def _find_sounding(
             if share > MOST_OF_THE_TIME:
                 raise AudioError(
                     f"{path}: {name!r} is found in {100 * share:.0f} % of it, so it is no "
-                    "background for that class; leave the recording out, or the class with classes"
+                    "background for that class; leave the recording out, "
+                    "or name the classes to keep with --classes"
                 )
             worst[name] = max(worst.get(name, (0.0, path)), (share, path))
     return [
@@ -351,7 +352,11 @@ def count_events(events: Sequence[Sequence[Event]], hours: float) -> Alarms:
 
 def find_positives(positives: Path, info: ModelInfo) -> list[tuple[Path, str]]:
     """Return the clips of a dataset with the names that the model has for their classes."""
-    dataset = read_dataset(positives)
+    dataset = read_dataset(positives, for_training=False)
+    if not dataset.classes:
+        raise DatasetError(
+            f"{positives}: has clips of no class only; positives are clips of the model's classes"
+        )
     names = {}
     for label in dataset.classes:
         try:
