@@ -14,7 +14,7 @@ from earmark.decision.policy import STREAM_THRESHOLD
 from earmark.errors import AudioError, DatasetError, ModelError, SettingsError
 from earmark.evaluation.background import Judge, count_events, find_positives
 from earmark.runtime.torch_engine import TorchEngine
-from tests.builders import CLASSES
+from tests.builders import CLASSES, FRONT_END
 from tests.processes import assert_one_line, call_here
 from tests.runtime.builders import SETTINGS as STREAM_SETTINGS
 from tests.runtime.builders import moving_model, sound
@@ -56,6 +56,22 @@ def classifier(room):
     session = classifier_of().stream(settings=SETTINGS)
     session.push(sound(60 * MINUTES, seed=1))
     return classifier_of(tuple(np.quantile(session.rows, 0.9, axis=0).tolist()))
+
+
+def test_a_short_clip_is_judged_as_if_silence_followed_it(tmp_path):
+    front_end = dataclasses.replace(FRONT_END, min_clip_seconds=0.8)
+    plain = moving_model(stack=4)
+    filling = dataclasses.replace(plain, front_end=front_end)
+    samples = sound()[:2_400]
+    soundfile.write(tmp_path / "short.wav", samples, RATE)
+    soundfile.write(tmp_path / "filled.wav", np.pad(samples, (0, 4_000)), RATE)
+    short, filled = (
+        Judge(TorchEngine(trained), SETTINGS).score(tmp_path / name, allow_silence=True)
+        for trained, name in ((filling, "short.wav"), (plain, "filled.wav"))
+    )
+    np.testing.assert_array_equal(short.rows, filled.rows)
+    assert len(short.rows) == 10
+    assert (short.seconds, filled.seconds) == pytest.approx((0.3, 0.8))
 
 
 @pytest.mark.parametrize("alarms", [2, 6, 20])

@@ -1,5 +1,6 @@
 """A stream without an engine: which blocks come out, and that scores go in as made up."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -9,6 +10,7 @@ from earmark.config import EventSettings
 from earmark.errors import AudioError
 from earmark.runtime.core import StreamCore
 from earmark.runtime.scorer import StreamScorer
+from tests.builders import FRONT_END
 from tests.runtime.builders import engine_of, moving_model
 
 SETTINGS = EventSettings(
@@ -23,8 +25,12 @@ SETTINGS = EventSettings(
 
 @pytest.fixture
 def core():
+    return core_of(moving_model())
+
+
+def core_of(trained):
     """Blocks of 320 samples, two steps of 160."""
-    scorer = StreamScorer(engine_of(moving_model(), "torch"), SETTINGS, block_seconds=0.04)
+    scorer = StreamScorer(engine_of(trained, "torch"), SETTINGS, block_seconds=0.04)
     scorer.engine = types.SimpleNamespace()  # nothing is to be run
     return StreamCore(scorer, 8_000, SETTINGS, "door")
 
@@ -53,6 +59,30 @@ def test_the_whole_steps_that_are_left_at_the_end_are_a_shorter_block(core):
     assert lengths == [320, 160]
     with pytest.raises(AudioError, match="door: has ended"):
         core.feed(np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("came", "scored"), [(0, 0), (70, 800), (500, 800), (800, 800), (900, 800)]
+)
+def test_silence_follows_a_short_stream_and_its_events_lie_in_what_came(came, scored):
+    front_end = dataclasses.replace(FRONT_END, min_clip_seconds=0.1)  # 800 samples
+    core = core_of(dataclasses.replace(moving_model(), front_end=front_end))
+    samples = np.linspace(0.1, 0.9, came, dtype=np.float32)
+    core.feed(samples)
+    core.end()
+    assert core.seconds == came / 8_000
+    blocks, events = [np.zeros(0, np.float32)], []
+    while (block := core.next_block()) is not None:
+        blocks.append(block)
+        rising = [[0.1, 0.1, 0.8 if sum(map(len, blocks)) > 320 else 0.1]] * (len(block) // 160)
+        events += core.accept(np.array(rising, np.float32))
+    events += core.end_events()
+    expected = np.pad(samples, (0, 800))[:scored]
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+    assert core.seconds == came / 8_000
+    assert len(events) == (came > 0)
+    for event in events:
+        assert 0 <= event.onset < event.offset <= came / 8_000
 
 
 def test_accepted_scores_become_events(core):

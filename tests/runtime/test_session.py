@@ -16,7 +16,16 @@ from earmark.model_directory import TrainedModel, load_model, model_folder
 from earmark.nn.classifier import LSTMClassifier
 from earmark.runtime.engine import Engine
 from tests.builders import CLASSES, FRONT_END
-from tests.runtime.builders import KINDS, SETTINGS, SHAPES, engine_of, scored, sound, times
+from tests.runtime.builders import (
+    KINDS,
+    SETTINGS,
+    SHAPES,
+    engine_of,
+    moving_model,
+    scored,
+    sound,
+    times,
+)
 from tests.runtime.builders import classifier as moving_classifier
 
 KIND = "torch"
@@ -47,6 +56,24 @@ def test_any_cut_gives_the_very_scores_and_events_of_one_push(options, sample_ra
     np.testing.assert_array_equal(again, rows)
     assert same_events == events
     assert len(events) > 1
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.79, 0.8, 0.81, 3.0])
+def test_short_streams_are_scored_as_if_silence_followed_them_and_others_as_ever(seconds):
+    front_end = dataclasses.replace(FRONT_END, min_clip_seconds=0.8)
+    trained = dataclasses.replace(moving_model(stack=4), front_end=front_end)
+    filling, plain = Classifier(engine(trained)), Classifier(engine(moving_model(stack=4)))
+    samples = sound()[: round(seconds * 8_000)]
+    filled = np.pad(samples, (0, max(0, 6_400 - len(samples))))
+    expected, _ = scored(plain.stream(settings=SETTINGS), filled, [len(filled)])
+    assert len(expected) == len(filled) // 640
+    for chunks in ((len(samples),), (7, 500)):
+        session = filling.stream(settings=SETTINGS)
+        rows, events = scored(session, samples, chunks)
+        np.testing.assert_array_equal(rows, expected)
+        assert session.seconds == pytest.approx(seconds, abs=0.001)
+        assert events
+        assert max(event.offset for event in events) <= seconds
 
 
 @pytest.mark.parametrize("options", SHAPES, ids=str)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,8 @@ from earmark.runtime.session import Session
 class SecondScores:
     """Takes rows of scores as they come.
 
-    A step belongs to the second that its middle lies in. A day of 50 classes takes 17 MB.
+    A step belongs to the second that its middle lies in, and one in the silence after a short file
+    to the file's last second. A day of 50 classes takes 17 MB.
 
     Args:
         session: the stream, before its first row or where `before` left it.
@@ -19,7 +22,7 @@ class SecondScores:
     """
 
     def __init__(self, session: Session, before: NDArray[np.float32] | None = None) -> None:
-        self._step = session.scorer.step_seconds
+        self._session, self._step = session, session.scorer.step_seconds
         self._steps = session.steps
         self._rows = [] if before is None else [before]
         self._classes = len(session.classes)
@@ -29,6 +32,7 @@ class SecondScores:
         if not len(rows):
             return
         numbers = ((self._steps + np.arange(len(rows)) + 0.5) * self._step).astype(np.int64)
+        numbers = np.minimum(numbers, math.ceil(self._session.seconds) - 1)
         self._steps += len(rows)
         starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         highest = np.maximum.reduceat(rows, starts, axis=0)

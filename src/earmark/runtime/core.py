@@ -4,12 +4,16 @@
     while (block := core.next_block()) is not None:
         events = core.accept(whatever_scores(block))
 
+A stream that is over sooner than the front end's `min_clip_seconds` is followed by silence up to
+that length, as a clip is, or its sound would not be found; its events lie within what came.
+
 What drives it decides where and when blocks are scored: `Session` does it alone, `SessionPool` for
 many streams in one call. Nothing here reads a file, waits, or runs a network.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +64,7 @@ class StreamCore:
         self._waiting_samples = 0
         self._events = self.finder.initial_state()
         self._ended = False
+        self._length: int | None = None  # samples that came, where silence follows them
         self._rows: list[Floats] = []
         self._last: Floats | None = None
 
@@ -76,6 +81,8 @@ class StreamCore:
     @property
     def seconds(self) -> float:
         """Length of what came so far."""
+        if self._length is not None:
+            return self._length / self.scorer.sample_rate
         waiting = self._waiting_samples / self.scorer.sample_rate
         return self._events.steps * self.scorer.step_seconds + waiting
 
@@ -140,6 +147,7 @@ class StreamCore:
         """End the stream. What the resampler still held, and a last part of a block, are ready."""
         if not self._ended:
             self._wait(self._resampler.finish())
+            self._fill()
             self._rows.clear()
             self._ended = True
 
@@ -166,13 +174,33 @@ class StreamCore:
         self._rows.append(scores)
         self._last = scores[-1]
         events, self._events = self.finder.step(scores, self._events, self.source)
-        return events
+        return self._within(events)
 
     def end_events(self) -> list[Event]:
         """Return the events that were under way when the stream ended, each once."""
         events = self.finder.finish(self._events, self.source)
         self._events = self._events.without_events()
-        return events
+        return self._within(events)
+
+    def _fill(self) -> None:
+        """Put silence after a stream that is over too soon."""
+        info = self.scorer.info
+        came = self._events.steps * info.step_samples + self._waiting_samples
+        least = round(info.front_end.min_clip_seconds * info.sample_rate)
+        if 0 < came < least:
+            self._length = came
+            self._wait(np.zeros(least - came, np.float32))
+
+    def _within(self, events: list[Event]) -> list[Event]:
+        """Return events as far as they lie in what came, not in the silence after it."""
+        if self._length is None:
+            return events
+        end = self.seconds
+        latest = max(0.0, end - self.scorer.step_seconds)
+        return [
+            replace(event, onset=min(event.onset, latest), offset=min(event.offset, end))
+            for event in events
+        ]
 
     def _wait(self, samples: Floats) -> None:
         if len(samples):

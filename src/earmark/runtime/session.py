@@ -108,7 +108,8 @@ class Session(StreamCore):
     def finish(self) -> list[Event]:
         """End the stream: score what is left, and end all events; leave the pool, if in one.
 
-        What does not fill one step of the model at the very end is not scored.
+        A stream shorter than the front end's `min_clip_seconds` is followed by silence. Of longer
+        ones, what does not fill one step of the model at the very end is not scored.
         """
         if self._ended:
             return []
@@ -136,7 +137,7 @@ class Session(StreamCore):
         self._waiting = [np.concatenate([state.scorer.samples, ahead])]
         self._waiting_samples = len(self._waiting[0])
         self.model, self._events = state.scorer.model, state.events
-        self._ended = False
+        self._ended, self._length = False, None
         self._rows.clear()
 
     def save(self, path: Path) -> None:
