@@ -192,8 +192,10 @@ class Hub:
     def _run(self) -> None:
         looked = begun = time.monotonic()
         while not (self._stopping and not self.streams()):
-            if not any(pool.ready for pool in self._pools.values()):
-                self._wake.wait(_LOOK_SECONDS)
+            full = {stream.kind for stream in self.streams() if stream.full}
+            if "file" not in full and not any(pool.ready for pool in self._pools.values()):
+                if not full:  # what became full while blocks were scored wakes nobody any more
+                    self._wake.wait(_LOOK_SECONDS)
                 if not self._stopping:  # large batches cost less, but none waits for long
                     apart = min(_LONGEST_ROUND_SECONDS, _ROUND_SECONDS * len(self._streams))
                     time.sleep(max(_GATHER_SECONDS, apart - (time.monotonic() - begun)))
