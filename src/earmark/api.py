@@ -138,7 +138,7 @@ def cross_validate(
         DatasetError, SettingsError, OSError: see `train`.
         RunError: `out` holds a cross-validation of other data or settings.
     """
-    from earmark.evaluation.baselines import measure_baselines
+    from earmark.evaluation.baselines import measure_folds
     from earmark.evaluation.crossval_report import summarise
     from earmark.training.crossval import cross_validate as run_folds
     from earmark.training.crossval import refuse_unvalidated
@@ -165,9 +165,7 @@ def cross_validate(
             start=start,
             cache=_cache(),
         )
-        baselines = [
-            measure_baselines(clips.split(index)) for index in range(len(clips.fold_names))
-        ]
+        baselines = measure_folds([clips.split(fold) for fold in range(len(clips.fold_names))])
         return summarise(rows, [], name=chosen.name, command="", baselines=baselines)
 
 

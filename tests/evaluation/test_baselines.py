@@ -13,11 +13,11 @@ from earmark.evaluation import baselines
 from earmark.evaluation.baselines import (
     LARGEST_CLASS,
     MFCC_SVM,
-    average_baselines,
     cosine_matrix,
     describe_baselines,
     describe_clips,
     measure_baselines,
+    measure_folds,
 )
 from tests.builders import CLASSES, FRONT_END, small_split
 
@@ -92,15 +92,14 @@ def test_sounds_that_differ_in_order_only_are_told_apart(front_end):
     assert measure_baselines(split) == {LARGEST_CLASS: 0.5, MFCC_SVM: 1.0}
 
 
-def test_the_largest_class_is_that_of_the_training_clips_and_negatives_are_no_class():
+def test_the_largest_class_is_that_of_the_tested_clips_and_negatives_are_no_class():
     split = small_split()
-    train = split.train
-    labels = train.labels.copy()
-    labels[labels != 1] = NO_CLASS
-    labels[:1] = 0
-    changed = dataclasses.replace(split, train=dataclasses.replace(train, labels=labels))
+    labels = split.test.labels.copy()
+    labels[labels == 2] = NO_CLASS
+    labels[np.flatnonzero(labels == 0)[0]] = 1
+    changed = dataclasses.replace(split, test=dataclasses.replace(split.test, labels=labels))
     found = measure_baselines(changed)
-    assert found[LARGEST_CLASS] == (split.test.labels == 1).mean()
+    assert found[LARGEST_CLASS] == (labels[labels != NO_CLASS] == 1).mean() > 0.5
 
 
 def test_a_single_class_and_single_sources_are_no_fault():
@@ -124,10 +123,19 @@ def test_a_recipe_that_loses_is_told_so_in_a_line_of_its_own():
     assert lost.startswith("This recipe loses to MFCC statistics with an SVM by 2.50 points")
 
 
-def test_folds_are_summed_up():
-    folds = [{LARGEST_CLASS: 0.1, MFCC_SVM: 0.5}, {LARGEST_CLASS: 0.3, MFCC_SVM: 1.0}]
-    assert average_baselines(folds) == {
-        LARGEST_CLASS: {"accuracy": pytest.approx(0.2), "by_fold": [0.1, 0.3]},
-        MFCC_SVM: {"accuracy": 0.75, "by_fold": [0.5, 1.0]},
+@pytest.mark.parametrize(("pooled", "accuracy"), [(True, 1 / 3), (False, (0.1 + 0.6 + 5 / 16) / 3)])
+def test_always_naming_one_of_equally_large_classes_is_never_below_chance(pooled, accuracy):
+    """Though each fold tests least of the class that its training clips have most of."""
+    clips, numbers = small_split().train, np.empty(36, int)
+    for label, tested in enumerate([(1, 6, 5), (6, 1, 5), (3, 3, 6)]):
+        numbers[clips.labels == label] = np.repeat(range(3), tested)
+    folds = [
+        Split(clips.select(numbers != fold), clips.select(numbers == fold), CLASSES)
+        for fold in range(3)
+    ]
+    found = measure_folds(folds, pooled=pooled)
+    assert found[LARGEST_CLASS] == {
+        "accuracy": pytest.approx(accuracy),
+        "by_fold": [0.1, 0.6, 5 / 16],
     }
-    assert average_baselines([]) is None
+    assert len(found[MFCC_SVM]["by_fold"]) == 3

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     """Train and test every fold, write the table; return the exit code."""
     from earmark.data.cache.store import FeatureCache
     from earmark.data.prepare import extract_features, refuse_failures
-    from earmark.evaluation.baselines import measure_baselines
+    from earmark.evaluation.baselines import measure_folds
     from earmark.evaluation.crossval_report import (
         baseline_lines,
         headline,
@@ -157,8 +157,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; the same command goes on from here") from None
     command = shlex.join(["earmark", *sys.argv[1:]]) if sys.argv[1:] else ""
-    folds = range(len(dataset.fold_names))
-    baselines = [measure_baselines(dataset.split(index)) for index in folds]
+    baselines = measure_folds([dataset.split(fold) for fold in range(len(dataset.fold_names))])
     summary = summarise(rows, unknown, name=name, command=command, baselines=baselines)
     paths = write_summary(out, name, summary, _describe_choice(recipe.training))
     said = [headline(summary), *table(summary), leak_line(summary), *baseline_lines(summary)]

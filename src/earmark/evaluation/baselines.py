@@ -32,27 +32,52 @@ Labels = NDArray[np.int64]
 
 
 def measure_baselines(split: Split) -> dict[str, float]:
-    """Return the accuracy of each baseline on a split's test part.
+    """Return the accuracy of each baseline on a split's test part; see `measure_folds`."""
+    return {name: found["accuracy"] for name, found in measure_folds([split]).items()}
 
-    The SVM reads means, spreads and changes of the whole clip, or these and the means of ten equal
-    parts, which tell sounds apart by their order. Which of the two, the training clips decide among
-    themselves. Clips of no class have no part in it. Of a larger training part 10,000 clips are
-    drawn.
+
+def measure_folds(splits: Sequence[Split], *, pooled: bool = False) -> dict[str, Any]:
+    """Measure each baseline on the test parts of some folds.
+
+    The largest class is that of all tested clips, so it is never below chance. The SVM reads means,
+    spreads and changes of the whole clip, or these and the means of ten equal parts, which tell
+    sounds apart by their order. Which of the two, the training clips decide among themselves. Clips
+    of no class have no part in it. Of a larger training part 10,000 clips are drawn.
+
+    Args:
+        splits: one for each fold.
+        pooled: every clip counts alike, as in an accuracy over the clips of all folds; else every
+            fold does, as in a mean of accuracies.
+
+    Returns:
+        `accuracy` and `by_fold` of each baseline, 0 to 1.
     """
+    tested = [split.test.labels[split.test.of_class] for split in splits]
+    classes = len(splits[0].classes)
+    shares = np.stack([np.bincount(one, minlength=classes) / len(one) for one in tested])
+    weights = [len(one) for one in tested] if pooled else None
+    largest = np.average(shares, axis=0, weights=weights).argmax()
+    by_fold = {
+        LARGEST_CLASS: shares[:, largest].tolist(),
+        MFCC_SVM: [_measure_svm(split) for split in splits],
+    }
+    return {
+        name: {"accuracy": float(np.average(found, weights=weights)), "by_fold": found}
+        for name, found in by_fold.items()
+    }
+
+
+def _measure_svm(split: Split) -> float:
+    """Return the accuracy of the SVM on a split's test part."""
     train = _drawn(split.train.select(split.train.of_class))
     test = split.test.select(split.test.of_class)
-    largest = int(np.bincount(split.train.labels[split.train.of_class]).argmax())
     whole, parts = describe_clips(train, split.front_end)
     if _parts_tell_more(whole, parts, train):
         whole = np.hstack([whole, parts])
         tested = np.hstack(describe_clips(test, split.front_end))
     else:
         tested = describe_clips(test, split.front_end)[0]
-    found = _classify(whole, train.labels, tested)
-    return {
-        LARGEST_CLASS: float((test.labels == largest).mean()),
-        MFCC_SVM: float((found == test.labels).mean()),
-    }
+    return float((_classify(whole, train.labels, tested) == test.labels).mean())
 
 
 def _drawn(clips: ClipSet) -> ClipSet:
@@ -107,7 +132,7 @@ def describe_baselines(accuracy: float, baselines: Mapping[str, float]) -> list[
 
     Args:
         accuracy: the model's, 0 to 1.
-        baselines: those of `measure_baselines`, or their means over folds.
+        baselines: those of `measure_baselines`, or the accuracies of `measure_folds`.
     """
     shown = [f"{TITLES[name]} {100 * value:.2f} %" for name, value in baselines.items()]
     lines = [f"For comparison, on the same clips: {', '.join(shown)}."]
@@ -119,17 +144,6 @@ def describe_baselines(accuracy: float, baselines: Mapping[str, float]) -> list[
             "clips."
         )
     return lines
-
-
-def average_baselines(folds: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
-    """Sum up the baselines of all folds: mean `accuracy`, and `by_fold`; None where none were."""
-    return {
-        name: {
-            "accuracy": float(np.mean([fold[name] for fold in folds])),
-            "by_fold": [fold[name] for fold in folds],
-        }
-        for name in (folds[0] if folds else ())
-    } or None
 
 
 def _parts_tell_more(whole: Array, parts: Array, train: ClipSet) -> bool:

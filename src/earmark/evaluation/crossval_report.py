@@ -14,7 +14,7 @@ from earmark.decision.calibration import (
     with_temperature,
 )
 from earmark.errors import RunError
-from earmark.evaluation.baselines import average_baselines, describe_baselines
+from earmark.evaluation.baselines import describe_baselines
 from earmark.evaluation.league import describe_league, find_league
 from earmark.evaluation.metrics import metrics_of_confusion
 from earmark.evaluation.pictures import draw_confusion, draw_reliability
@@ -31,7 +31,7 @@ def summarise(
     *,
     name: str,
     command: str,
-    baselines: Sequence[Mapping[str, float]] = (),
+    baselines: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Sum up the runs of a cross-validation.
 
@@ -40,7 +40,7 @@ def summarise(
         unknown: rows of `leave_classes_out`, none when it was not asked for.
         name: name of the recipe.
         command: the command that made them.
-        baselines: what `measure_baselines` says of each fold; none where they were not measured.
+        baselines: those of `measure_folds`; None where they were not measured.
     """
     first = rows[0]
     classes: list[str] = first["classes"]
@@ -72,7 +72,7 @@ def summarise(
         "spread_over_seeds": float(means.std(ddof=1)) if len(seeds) > 1 else None,
         "spread_over_runs": float(accuracy.std(ddof=1)) if accuracy.size > 1 else None,
         "accuracy_by_seed_and_fold": accuracy.tolist(),
-        "baselines": average_baselines(baselines),
+        "baselines": baselines,
         "confusion_matrix": matrix.tolist(),
         "per_class": metrics_of_confusion(matrix, classes),
         "calibration": {

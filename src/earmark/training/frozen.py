@@ -31,7 +31,7 @@ from earmark.data.synthetic.negatives import VERSION
 from earmark.decision.calibration import cross_entropy, fit_calibration, with_temperature
 from earmark.decision.policy import Policy
 from earmark.errors import RunError
-from earmark.evaluation.baselines import measure_baselines
+from earmark.evaluation.baselines import measure_folds
 from earmark.evaluation.metrics import classification_metrics
 from earmark.io.files import sha256_of_json
 from earmark.model_directory import TrainedModel, save_model
@@ -231,13 +231,14 @@ def _accepted(scores: NDArray[np.float32], calibration: Calibration) -> NDArray[
 
 
 def _baselines(split: Split, numbers: Labels) -> dict[str, float]:
-    """Return the mean accuracy of plain baselines over the folds of the training clips."""
-    found = []
+    """Return the accuracy of plain baselines on the training clips, held out fold by fold."""
+    folds = []
     for number in np.unique(numbers):
         inside = numbers == number
         train, test = split.train.select(~inside), split.train.select(inside)
-        found.append(measure_baselines(dataclasses.replace(split, train=train, test=test)))
-    return {name: float(np.mean([fold[name] for fold in found])) for name in found[0]}
+        folds.append(dataclasses.replace(split, train=train, test=test))
+    found = measure_folds(folds, pooled=True)
+    return {name: baseline["accuracy"] for name, baseline in found.items()}
 
 
 def _with_layer(start: LSTMClassifier, layer: Layer, classes: int) -> LSTMClassifier:
