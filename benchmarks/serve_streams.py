@@ -25,6 +25,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ CLIENT_STREAMS = 50  # in one client process
 SMALL, FULL = (1, 20, 50), (1, 50, 100, 150, 200, 250, 300)
 SOAK_STREAMS, SOAK_MINUTES = 100, 60.0
 MINUTE = 60.0
+_WIDTH = 118  # of the page's lines
 
 
 def read_sound(folder: Path, sample_rate: int, seconds: float) -> NDArray[np.int16]:
@@ -248,7 +250,8 @@ def lay_out(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         if len(row["resident_mb"]) > 3:
             minutes = " ".join(f"{one:.0f}" for one in row["resident_mb"])
-            lines += ["", f"Memory with {row['streams']} streams, MB at each minute: {minutes}."]
+            memory = f"Memory with {row['streams']} streams, MB at each minute: {minutes}."
+            lines += ["", *textwrap.wrap(memory, _WIDTH)]
     return lines
 
 
@@ -295,10 +298,10 @@ def main() -> None:
             rows.append(measure(streams, seconds, args))
             print("\n".join(lay_out(rows[-1:])[2:]), flush=True)
             write_json(file, {"settings": settings, "rows": rows})
-    text = " ".join(__doc__.split("--again forgets it.")[1].split())
+    text = textwrap.wrap(" ".join(__doc__.split("--again forgets it.")[1].split()), _WIDTH)
     commits = sorted({row["commit"] for row in rows})
     notes = [*how(words, cores=1), f"- rows measured at: {', '.join(commits)}"]
-    page = ["# How many live streams one core serves", "", text, "", *lay_out(rows), "", *notes]
+    page = ["# How many live streams one core serves", "", *text, "", *lay_out(rows), "", *notes]
     write_text(args.out.with_suffix(".md"), "\n".join(page) + "\n")
 
 
