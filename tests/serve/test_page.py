@@ -4,6 +4,7 @@ Skipped where there is no Playwright or no Chromium: pip install playwright; apt
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from earmark.serve.rooms import Rooms
 from earmark.serve.settings import Access
 from tests.alerts.builders import Broker, Listener, free_port, needs_broker, until
 from tests.processes import ROOT
-from tests.serve.running import running
+from tests.serve.running import ask, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -190,6 +191,19 @@ def test_an_event_teaches_a_class_that_was_only_named(browser, real, tmp_path):
         page.locator("#reviewing").focus()
         page.keyboard.press("ArrowRight")
         expect(page, "#taught", "my rooster")
+
+
+def test_what_a_new_model_no_longer_names_is_said_before_it_is_taken(browser, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        _, _, body = ask(address, "GET", "/api/teach")
+        report = {"accuracy": 0.9, "folds": 3, "classes": ["tap", "door"], "changed": []}
+        training = {"state": "done", "model": "1", "report": report}
+        answer = json.dumps({**json.loads(body), "training": training})
+        page.route("**/api/teach", lambda route: route.fulfill(body=answer))
+        page.reload()
+        expect(page, "#names", "names only tap, door. 10 classes of the present model are no longer")
+        page.locator("#train").click()
+        expect(page, "#teach .bad", "no class has clips so far; at least 2 classes are needed")
 
 
 def test_thresholds_and_classes_act_at_once(browser, served, real):

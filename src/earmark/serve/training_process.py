@@ -26,6 +26,7 @@ from earmark.io.files import write_json
 from earmark.serve.sounds import BACKGROUND, ONNX, REPORT, SoundsFolder
 
 MOST_FOLDS = 5
+LEAST_CLASSES = 2
 LEAST_RECORDINGS = 3  # of each class: to train on, to hold out, to test on
 _LOOK_SECONDS = 0.5
 
@@ -90,9 +91,11 @@ def count_folds(sounds: SoundsFolder) -> int:
     for row in sounds.rows:
         groups.setdefault(row.label, set()).add(row.group)
     classes = {label: len(names) for label, names in groups.items() if label != BACKGROUND}
-    if len(classes) < 2:
+    if len(classes) < LEAST_CLASSES:
+        so_far = f"only {next(iter(classes))} has" if classes else "no class has"
         raise EarmarkError(
-            f"{len(classes)} class with clips; two are needed at least, name another and record it"
+            f"{so_far} clips so far; at least {LEAST_CLASSES} classes are needed: "
+            f"name {'another' if classes else 'one'} and record it"
         )
     least = min(classes, key=lambda label: classes[label])
     if classes[least] < LEAST_RECORDINGS:

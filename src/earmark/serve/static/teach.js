@@ -144,7 +144,7 @@ export class Teach {
     const names = Object.keys(state.labels);
     this.list.replaceChildren(
       ...names.map((name) =>
-        make("li", {}, make("span", { text: name }), make("span", { text: `${state.labels[name]} clips` })),
+        make("li", {}, make("span", { text: name }), make("span", { text: `${state.labels[name]} clip${state.labels[name] === 1 ? "" : "s"}` })),
       ),
     );
     const all = [...new Set([...names, ...(this.page.classes() ?? [])])];
@@ -208,8 +208,18 @@ export class Teach {
         text: `Right in cross-validation: ${percent(report.accuracy)} of clips that it was not trained on, in ${report.folds} folds.`,
       }),
       table,
+      make("p", { id: "names", text: this.whatIsNamed(report.classes ?? []) }),
       make("div", { class: "row" }, take, leave),
     ];
+  }
+
+  /** Say what a model names, and which classes of the present one are no longer named with it. */
+  whatIsNamed(classes) {
+    const gone = this.page.classes().filter((name) => !classes.includes(name)).length;
+    const named = `Once taken, this model names only ${classes.join(", ")}.`;
+    if (!gone) return named;
+    const many = gone === 1 ? "1 class of the present model is" : `${gone} classes of the present model are`;
+    return `${named} ${many} no longer named until you take the old model back.`;
   }
 
   showRoom(state) {
