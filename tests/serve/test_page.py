@@ -24,7 +24,7 @@ from earmark.serve.rooms import Rooms
 from earmark.serve.settings import Access
 from tests.alerts.builders import Broker, Listener, free_port, needs_broker, until
 from tests.processes import ROOT
-from tests.serve.running import ask, running
+from tests.serve.running import ask, noise, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -261,6 +261,20 @@ def test_a_model_that_cannot_be_fetched_is_said_and_asked_for_again(browser):
         expect(page, "#model", "50 classes")
         playwright.expect(page.locator("#alert")).to_be_hidden()
         assert until(lambda: [len(one.session.classes) for one in site.hub.streams()][-1:] == [50])
+
+
+def test_a_source_of_the_server_hides_the_thresholds_of_the_page(browser, tmp_path):
+    path = tmp_path / "night.wav"
+    soundfile.write(path, noise(60.0), 16_000)
+    with running(files=(path,)) as (_, address), opened(browser, address) as page:
+        box = page.locator("#rules-box")
+        playwright.expect(box).to_be_visible()
+        page.get_by_role("button", name="night.wav").click()
+        expect(page, "#state", "Listening to night.wav")
+        expect(page, "#clock", "dB")
+        playwright.expect(box).to_be_hidden()
+        page.locator("#listen").click()
+        playwright.expect(box).to_be_visible()
 
 
 def test_thresholds_that_cannot_be_fetched_are_asked_for_again(browser, tmp_path):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import soundfile
 
 import earmark
@@ -33,6 +34,23 @@ def test_a_file_of_the_server_is_one_stream_for_all_that_listen(tmp_path):
 def test_a_source_that_there_is_not_is_refused(address):
     with Client(address, {"source": {"kind": "server", "id": "../x"}}) as client:
         assert client.refusal()[0] == "source"
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["in start", "later"])
+@pytest.mark.parametrize("rules", [{"classes": []}, {"thresholds": {"Rain": 0.5}}])
+def test_one_who_listens_cannot_mute_a_source_of_the_server(tmp_path, early, rules):
+    path = tmp_path / "night.wav"
+    soundfile.write(path, noise(1.5), 16_000)
+    start = {"source": {"kind": "server", "id": "file-0"}}
+    with running(files=(path,)) as (site, address), Client(address, start) as other:
+        ready = other.until("ready")
+        with Client(address, {**start, **(rules if early else {})}) as client:
+            if not early:
+                assert client.until("ready")["rules"] is False
+                client.say({"type": "rules", **rules})
+            assert client.refusal() == ("shared", 1008)
+        assert site.sources[0].stream.thresholds == ready["thresholds"]
+        other.until("end")
 
 
 class Flaky:

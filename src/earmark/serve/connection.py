@@ -234,6 +234,8 @@ class Connection:
                 self._out.ended()
             return True
         if kind == "rules":
+            if stream.kind == "server":
+                raise protocol.shared()
             classes = stream.session.classes
             stream.set_rules(*protocol.parse_rules(message, classes))
             rules = {"type": "rules", "thresholds": stream.thresholds}
@@ -276,6 +278,7 @@ def ready_message(stream: Stream, hub: Hub) -> dict[str, Any]:
         "classes": list(stream.session.classes),
         "none": NONE,
         "thresholds": stream.thresholds,
+        "rules": stream.kind != "server",
         "block_seconds": round(scorer.block_samples / scorer.sample_rate, 4),
         "step_seconds": round(scorer.step_seconds, 4),
         "columns_per_second": round(view.per_second, 4),

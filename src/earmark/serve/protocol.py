@@ -113,6 +113,8 @@ def parse_start(message: Mapping[str, Any], classes: Sequence[str]) -> Start:
     if not isinstance(encoding, str) or encoding not in ENCODINGS:
         raise RefusedError("encoding", f"the encoding is one of {', '.join(ENCODINGS)}")
     thresholds, chosen = parse_rules(message, classes)
+    if kind == "server" and (thresholds or chosen is not None):
+        raise shared()
     return Start(
         sample_rate=rate if kind == "client" else 0,
         encoding=encoding,
@@ -151,6 +153,14 @@ def parse_rules(
         kept = set(chosen)
         chosen = tuple(name for name in classes if name in kept)
     return thresholds, chosen
+
+
+def shared() -> RefusedError:
+    """Return why one client may not change what counts in a source of the server."""
+    return RefusedError(
+        "shared",
+        "a source of the server is one for all who listen; its thresholds are the server's",
+    )
 
 
 def parse_samples(message: bytes, start: Start) -> Samples:

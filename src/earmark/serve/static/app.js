@@ -23,6 +23,7 @@ let session = null;
 let microphone = null;
 let file = null; // the uploaded file that is shown
 let source = "";
+let shared = null; // thresholds that this page cannot change
 
 let teach = null;
 
@@ -36,6 +37,7 @@ function trouble(text) {
 
 const handlers = {
   ready(message, base) {
+    shareRules(message.rules === false ? message.thresholds : null);
     say(find("alert"), "");
     if (!rules.knows(message.classes)) rules.use(message.classes, message.thresholds);
     picture.begin(message.columns_per_second, base);
@@ -48,7 +50,7 @@ const handlers = {
     picture.add(data, bands, first);
   },
   scores(message, base) {
-    bars.show(message, rules.classes, rules.thresholds, rules.off, model.none);
+    bars.show(message, rules.classes, shared ?? rules.thresholds, shared ? new Set() : rules.off, model.none);
     const level = `${message.level_db.toFixed(0)} dB`;
     find("clock").textContent = `${clock(base + message.at)} · ${level}`;
     if (file?.seconds) find("progress").value = Math.min(1, message.at / file.seconds);
@@ -147,6 +149,12 @@ function running(on) {
   find("listen-text").textContent = on ? "Stop" : "Listen";
 }
 
+/** Hide the thresholds of this page while a source of the server has its own for all pages. */
+function shareRules(thresholds) {
+  shared = thresholds;
+  find("rules-box").hidden = thresholds !== null;
+}
+
 function stop() {
   const last = session;
   session = null;
@@ -157,6 +165,7 @@ function stop() {
     last.end();
   }
   running(false);
+  shareRules(null);
 }
 
 async function restart() {
@@ -261,6 +270,7 @@ function follow(one) {
   trouble("");
   source = "server";
   clearPage(true);
+  shareRules({});
   session = new Session({ source: { kind: "server", id: one.id }, spectrogram: true }, handlers);
   running(true);
 }

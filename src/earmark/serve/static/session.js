@@ -108,7 +108,7 @@ export class Session {
   /** Tell the server of thresholds and of the classes that count. */
   rules(rules) {
     Object.assign(this.start, rules);
-    if (this.ready) this.socket.send(JSON.stringify({ type: "rules", ...rules }));
+    if (this.ready && !this.closed) this.socket.send(JSON.stringify({ type: "rules", ...rules }));
   }
 
   /** End the session; what is under way still comes. */
