@@ -201,9 +201,44 @@ def test_what_a_new_model_no_longer_names_is_said_before_it_is_taken(browser, tm
         answer = json.dumps({**json.loads(body), "training": training})
         page.route("**/api/teach", lambda route: route.fulfill(body=answer))
         page.reload()
-        expect(page, "#names", "names only tap, door. 10 classes of the present model are no longer")
+        expect(page, "#names", "only tap, door. 10 classes of the present model are no longer")
         page.locator("#train").click()
         expect(page, "#teach .bad", "no class has clips so far; at least 2 classes are needed")
+
+
+def test_a_room_is_sent_while_it_is_recorded(browser, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        expect(page, "#minutes", "0 minutes of this room so far; 6 an hour needs 10.")
+        page.evaluate(
+            """async () => {
+              const { Teach } = await import("./teach.js");
+              const teach = new Teach({ known: new Map() }, { classes: () => [] });
+              await teach.refresh();
+              const recording = { room: true, label: "background", word: "x", parts: [], count: 0 };
+              Object.assign(recording, { button: teach.room, microphone: { sampleRate: 8000 } });
+              for (let n = 0; n < 2000; n += 1) {
+                teach.gather(recording, new Int16Array(800).fill(n % 7));
+              }
+              await recording.sending;
+            }"""
+        )
+        expect(page, "#taught", "background36 clips")  # three minutes, in pieces of five seconds
+        page.locator("#rate").fill("1")
+        expect(page, "#minutes", "3 minutes of this room so far; 1 an hour needs 60.")
+
+
+def test_one_recording_ends_where_another_begins(browser, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        page.locator("#class-name").fill("tap")
+        page.locator("#record").click()
+        expect(page, "#record", "Stop (1 s)")
+        page.locator("#room").click()
+        expect(page, "#taught", "tap1 clip")
+        expect(page, "#room", "Stop (1 s)")
+        playwright.expect(page.locator("#record")).to_have_text("Record")
+        page.locator("#room").click()
+        expect(page, "#taught", "background1 clip")
+        playwright.expect(page.locator("#room")).to_have_text("Record this room")
 
 
 def test_thresholds_and_classes_act_at_once(browser, served, real):

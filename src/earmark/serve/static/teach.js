@@ -7,6 +7,8 @@ import { toWav } from "./wav.js";
 
 const LOOK_MS = 1000;
 const ROOM = "api/teach/room";
+const PIECE = 1800; // tenths of a second of a room that are sent together
+const CLIP_SECONDS = 5; // recordings are cut into clips of so much
 const AROUND_SECONDS = 0.25; // of an event, in the clip that is learnt from
 const STAGES = {
   reading: "Reading the clips",
@@ -42,7 +44,7 @@ export class Teach {
     this.name.onchange = () => this.panel.offer(this.name.value.trim());
     this.known = make("datalist", { id: "labels" });
     this.record = make("button", { type: "button", id: "record", text: "Record" });
-    this.record.onclick = () => this.toggleRecord(() => this.name.value.trim());
+    this.record.onclick = () => this.toggleRecord(this.record);
     this.clips = make("input", { type: "file", id: "clips", class: "hidden", accept: "audio/*,video/*", multiple: true });
     this.clips.onchange = () => this.sendFiles([...this.clips.files]);
     this.list = make("ul", { id: "taught" });
@@ -61,12 +63,14 @@ export class Teach {
     this.back = make("button", { type: "button", class: "plain", id: "back", text: "Take the old model back", hidden: true });
     this.back.onclick = () => this.act("api/teach/model", { back: true });
     this.room = make("button", { type: "button", id: "room", text: "Record this room" });
-    this.room.onclick = () => this.toggleRecord(() => this.state.background, this.room, "Record this room");
+    this.room.onclick = () => this.toggleRecord(this.room);
     this.rate = make("input", { type: "text", id: "rate", inputmode: "decimal", value: "6", size: 4 });
     this.fit = make("button", { type: "button", id: "fit", text: "Fit thresholds" });
     this.fit.onclick = () => this.act(ROOM, { per_hour: Number(this.rate.value) });
     this.leaveRoom = make("button", { type: "button", class: "plain", id: "leave-room", text: "Back to the model's thresholds", hidden: true });
     this.leaveRoom.onclick = () => this.act(ROOM, { back: true });
+    this.rate.oninput = () => this.showMinutes();
+    this.minutes = make("p", { class: "quiet", id: "minutes" });
     this.roomText = make("p", { class: "quiet", role: "status" });
     this.trouble = make("div", { class: "notice bad", role: "alert", hidden: true });
 
@@ -106,6 +110,7 @@ export class Teach {
             text: "Record what it sounds like while nothing happens; longer is better.",
           }),
           make("div", { class: "row" }, this.room),
+          this.minutes,
           make(
             "div",
             { class: "row" },
@@ -230,40 +235,74 @@ export class Teach {
       const { before, after, minutes } = state.room;
       this.roomText.textContent =
         `Thresholds fit ${minutes} minutes of this room: ${before} false alarms an hour before, ${after} after.`;
-    } else this.roomText.textContent = clips ? `${clips} clips of this room so far.` : "";
+    } else this.roomText.textContent = "";
+    this.showMinutes(this.recording?.room ? this.recording.parts.length / 10 : 0);
   }
 
-  async toggleRecord(labelOf, button = this.record, word = "Record") {
+  /** Say how long the room was recorded, and how long the rate needs: an hour for one an hour. */
+  showMinutes(unsent = 0) {
+    const kept = CLIP_SECONDS * (this.state.labels[this.state.background] ?? 0);
+    const rate = Number(this.rate.value);
+    const text = `${Math.floor((kept + unsent) / 60)} minutes of this room so far`;
+    this.minutes.textContent =
+      rate > 0 ? `${text}; ${this.rate.value} an hour needs ${Math.ceil(60 / rate)}.` : `${text}.`;
+  }
+
+  /** Begin to record by a button, the room's or a class's; what is recorded already ends. */
+  async toggleRecord(button) {
     say(this.trouble, "");
-    if (this.recording) {
-      const { microphone, parts, label } = this.recording;
-      this.recording = null;
-      microphone.close();
-      button.textContent = word;
-      button.removeAttribute("aria-pressed");
-      await this.send(toWav(parts, microphone.sampleRate), label, "recording");
-      return;
-    }
-    const label = labelOf();
+    const last = this.recording;
+    if (last) await this.endRecording();
+    if (last?.button === button) return;
+    const room = button === this.room;
+    const label = room ? this.state.background : this.name.value.trim();
     if (!label) {
       say(this.trouble, "Give the class a name first.");
       this.name.focus();
       return;
     }
-    const parts = [];
+    const recording = { button, room, label, word: button.textContent, parts: [], count: 0 };
     try {
-      const microphone = await openMicrophone(
-        (samples) => {
-          parts.push(samples);
-          button.textContent = `Stop (${(parts.length / 10).toFixed(0)} s)`;
-        },
+      recording.microphone = await openMicrophone(
+        (samples) => this.gather(recording, samples),
         (text) => say(this.trouble, text),
       );
-      this.recording = { microphone, parts, label };
+      this.recording = recording;
       button.setAttribute("aria-pressed", "true");
     } catch (error) {
       say(this.trouble, error.message);
     }
+  }
+
+  /** Take a tenth of a second. A room is sent in pieces, for it may be recorded for hours. */
+  gather(recording, samples) {
+    recording.parts.push(samples);
+    recording.count += 1;
+    recording.button.textContent = `Stop (${Math.floor(recording.count / 10)} s)`;
+    if (!recording.room) return;
+    this.showMinutes(recording.parts.length / 10);
+    if (recording.parts.length % PIECE === 0) {
+      recording.sending = (recording.sending ?? Promise.resolve()).then(() => this.sendPiece(recording));
+    }
+  }
+
+  /** Send what was recorded, of a room a piece; what could not be sent is kept for the next try. */
+  async sendPiece(recording) {
+    const parts = recording.parts.splice(0, recording.room ? PIECE : Infinity);
+    const body = toWav(parts, recording.microphone.sampleRate);
+    const sent = await this.send(body, recording.label, "recording");
+    if (!sent) recording.parts.unshift(...parts);
+    return sent;
+  }
+
+  async endRecording() {
+    const recording = this.recording;
+    this.recording = null;
+    recording.microphone.close();
+    recording.button.textContent = recording.word;
+    recording.button.removeAttribute("aria-pressed");
+    await recording.sending;
+    while (recording.parts.length && (await this.sendPiece(recording)));
   }
 
   async sendFiles(files) {
@@ -282,8 +321,10 @@ export class Teach {
     try {
       const answer = await ask(`api/teach/recordings?${query}`, { method: "POST", body });
       this.show(await answer.json());
+      return true;
     } catch (error) {
       say(this.trouble, error.message);
+      return false;
     }
   }
 
