@@ -241,6 +241,25 @@ def test_one_recording_ends_where_another_begins(browser, tmp_path):
         playwright.expect(page.locator("#room")).to_have_text("Record this room")
 
 
+def test_undo_follows_what_the_server_took_back(browser, real, tmp_path):
+    with running(sounds=tmp_path) as (site, address), opened(browser, address) as page:
+        page.set_input_files("#file", real)
+        expect(page, "#state", "Click the picture")
+        verdict = page.locator("#events .verdict").last
+        verdict.get_by_text("Right").click()
+        expect(page, "#taught", "Rooster1 clip")
+        page.locator("#class-name").fill("tap")
+        page.set_input_files("#clips", real)
+        expect(page, "#taught", "tap1 clip")
+        page.locator("#undo").click()
+        expect(page, "#told", "Taken back: tap, 1 clip.")
+        playwright.expect(verdict).to_have_text("Rooster")  # it is judged still
+        site.teaching.sounds.undo()  # by another page
+        page.locator("#undo").click()
+        expect(page, "#teach .bad", "nothing to take back")
+        playwright.expect(verdict).to_have_text("Rooster")
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

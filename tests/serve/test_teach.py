@@ -76,7 +76,8 @@ def test_an_event_becomes_a_row_and_is_taken_back(teaching):
     assert info.duration == pytest.approx(1.5, abs=0.01)
     assert site.clips.path(clip).exists()
     status, state = post(address, "undo")
-    assert (status, state["gone"], state["labels"]) == (200, "kettle", {})
+    gone = {"label": "kettle", "clips": 1, "event_clip": clip}
+    assert (status, state["gone"], state["labels"]) == (200, gone, {})
     assert post(address, "undo")[0] == 409
     assert rows(folder) == []
     for changes, code in (

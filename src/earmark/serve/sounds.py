@@ -16,6 +16,7 @@ import io
 import secrets
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ class Verdict:
     group: str
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one verdict or recording added.
+
+    Attributes:
+        verdicts: its rows, one for each clip.
+        event_clip: id of the clip of the event that was judged; empty: a recording was sent.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    event_clip: str = ""
+
+
 class SoundsFolder:
     """Keeps verdicts; threads may share it.
 
@@ -66,7 +80,7 @@ class SoundsFolder:
         self.folder, self._lock = folder, threading.RLock()
         self._held: FolderLock | None = None
         self._rows = self._read()
-        self._steps: list[list[Verdict]] = []  # what each verdict of this run added
+        self._steps: list[Step] = []  # of this run
 
     def hold(self) -> None:
         """Keep other servers from the folder until `release`; it is made where there is none.
@@ -108,8 +122,23 @@ class SoundsFolder:
         """Verdicts that can be taken back."""
         return len(self._steps)
 
-    def add(self, samples: NDArray[np.int16], sample_rate: int, label: str, group: str) -> int:
+    def add(
+        self,
+        samples: NDArray[np.int16],
+        sample_rate: int,
+        label: str,
+        group: str,
+        *,
+        event_clip: str = "",
+    ) -> int:
         """Keep a recording `(samples,)` as clips of a class; return how many it made.
+
+        Args:
+            samples: the recording.
+            sample_rate: of it.
+            label: the class.
+            group: the recording that it was cut from.
+            event_clip: see `Step`.
 
         Raises:
             StorageError: another server writes to the folder.
@@ -126,14 +155,14 @@ class SoundsFolder:
                 write_bytes(self.folder / row.path, to_wav(part, sample_rate))
             with self._lock:
                 self._write([*self._rows, *added])
-                self._steps.append(added)
+                self._steps.append(Step(tuple(added), event_clip))
         except OSError:
             self._remove(added)
             raise
         return len(added)
 
-    def undo(self) -> Verdict | None:
-        """Take the last verdict back, with the clips that were made for it; return it.
+    def undo(self) -> Step | None:
+        """Take the last step back, with the clips that were made for it; return it.
 
         Raises:
             OSError: the table cannot be written; the verdict stays then.
@@ -142,10 +171,10 @@ class SoundsFolder:
             if not self._steps:
                 return None
             gone = self._steps[-1]
-            self._write([row for row in self._rows if row not in gone])
+            self._write([row for row in self._rows if row not in gone.verdicts])
             self._steps.pop()
-        self._remove(gone)
-        return gone[0]
+        self._remove(gone.verdicts)
+        return gone
 
     def of_label(self, label: str) -> list[Path]:
         """Return the clips of a label."""
@@ -186,7 +215,7 @@ class SoundsFolder:
     def _kept(self, name: str) -> str:
         return name if name.isdigit() and self.model_path(name).is_file() else ""
 
-    def _remove(self, rows: list[Verdict]) -> None:
+    def _remove(self, rows: Iterable[Verdict]) -> None:
         for row in rows:
             (self.folder / row.path).unlink(missing_ok=True)
 

@@ -110,7 +110,7 @@ class Teaching:
             samples: NDArray[np.int16] = file.read(least, dtype="int16")
         if not len(samples):
             raise RefusedError("time", "this stretch lies outside of the clip", 422)
-        return self.sounds.add(samples, rate, label, group)
+        return self.sounds.add(samples, rate, label, group, event_clip=clip)
 
     def record(self, path: Path, name: str, label: str, group: str) -> int:
         """Keep a recording that was sent under a label.
@@ -240,11 +240,15 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
 
     @app.post("/api/teach/undo", responses=_REFUSALS)
     async def undo() -> dict[str, Any]:
-        """Take the last verdict back."""
+        """Take the last verdict or recording back, and say which it was (`gone`)."""
         gone = await asyncio.to_thread(teaching.sounds.undo)
         if gone is None:
             raise RefusedError("undo", "there is nothing to take back", 409)
-        return {**teaching.state(), "gone": gone.label}
+        label, clips = gone.verdicts[0].label, len(gone.verdicts)
+        return {
+            **teaching.state(),
+            "gone": {"label": label, "clips": clips, "event_clip": gone.event_clip},
+        }
 
     @app.post("/api/teach/train", responses=_REFUSALS)
     async def train() -> dict[str, Any]:

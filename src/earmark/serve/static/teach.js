@@ -17,6 +17,7 @@ const STAGES = {
   checking: "Checking the new model",
   done: "Done",
 };
+const clipOf = (event) => /clips\/(\w+)\.wav/.exec(event.clip)?.[1];
 const percent = (share) => (share == null ? "–" : `${Math.round(100 * share)} %`);
 
 export class Teach {
@@ -25,7 +26,6 @@ export class Teach {
     this.page = page;
     this.state = null;
     this.judged = new Set();
-    this.order = []; // ids of events, as they were judged
     this.build();
     events.onjudge = (event, place, row) => this.offer(event, place, row);
   }
@@ -73,10 +73,12 @@ export class Teach {
     this.minutes = make("p", { class: "quiet", id: "minutes" });
     this.roomText = make("p", { class: "quiet", role: "status" });
     this.trouble = make("div", { class: "notice bad", role: "alert", hidden: true });
+    this.told = make("div", { class: "notice", role: "status", id: "told", hidden: true });
 
     element.replaceChildren(
       make("div", { class: "title" }, make("h2", { id: "teach-title", text: "Teach" }), this.undo),
       this.trouble,
+      this.told,
       this.panel.element,
       make(
         "div",
@@ -133,12 +135,16 @@ export class Teach {
     }
   }
 
+  /** Ask the server to do something; return what it says, or nothing where it refused. */
   async act(path, value) {
     say(this.trouble, "");
+    say(this.told, "");
     try {
       const used = this.state?.used;
-      this.show(await post(path, value));
-      if (used !== this.state.used || path === ROOM) this.page.model();
+      const state = await post(path, value);
+      this.show(state);
+      if (used !== state.used || path === ROOM) this.page.model();
+      return state;
     } catch (error) {
       say(this.trouble, error.message);
     }
@@ -342,7 +348,7 @@ export class Teach {
   }
 
   async judge(event, label) {
-    const clip = /clips\/(\w+)\.wav/.exec(event.clip)?.[1];
+    const clip = clipOf(event);
     if (!clip) return false;
     say(this.trouble, "");
     const start = Math.max(0, event.onset - event.clip_from - AROUND_SECONDS);
@@ -361,22 +367,24 @@ export class Teach {
       return false;
     }
     this.judged.add(event.id);
-    this.order.push(event.id);
     const { place, row } = this.events.known.get(event.id)?.place ?? {};
     row?.classList.add("judged");
     place?.replaceChildren(make("span", { class: "tag", text: label === this.state.background ? "not this" : label }));
     return true;
   }
 
+  /** Take back what the server says was last: it may be a recording, or another page's. */
   async takeBack() {
-    await this.act("api/teach/undo");
-    const id = this.order.pop();
-    const known = this.events.known.get(id);
-    this.judged.delete(id);
+    const state = await this.act("api/teach/undo");
+    if (!state) return;
+    const { label, clips, event_clip: clip } = state.gone;
+    say(this.told, `Taken back: ${label}, ${clips} clip${clips === 1 ? "" : "s"}.`);
+    const known = clip && [...this.events.known.values()].find(({ event }) => clipOf(event) === clip);
     if (!known) return;
+    this.judged.delete(known.event.id);
     known.row.classList.remove("judged");
     this.offer(known.event, known.place.place, known.row);
-    if (this.panel.shown) this.beginReview(id);
+    if (this.panel.shown) this.beginReview(known.event.id);
   }
 
   /** Show the event that is least certain, or a certain one, to judge it by keys. */
