@@ -495,8 +495,26 @@ def test_negatives_join_a_dataset_once(touch, tmp_path):
     dataset = read_dataset(touch("S/dog/a.wav", "S/rain/b.wav", "room/c.wav") / "S")
     both = with_negatives(dataset, [tmp_path / "room"])
     assert (len(both.clips), both.negatives, both.classes) == (3, 1, dataset.classes)
-    with pytest.raises(DatasetError, match=r"a\.wav more than once"):
-        with_negatives(dataset, [tmp_path / "S" / "dog"])
+    with pytest.raises(DatasetError, match=r"c\.wav more than once"):
+        with_negatives(dataset, [tmp_path / "room", tmp_path / "room"])
+
+
+def test_clips_of_the_dataset_are_no_negatives_of_it(touch, tmp_path):
+    dataset = read_dataset(touch("S/dog/a.wav", "S/rain/b.wav", "S/noise/c.wav") / "S")
+    with pytest.raises(DatasetError, match=r"S: holds clips of class 'dog' of .*a\.wav for one"):
+        with_negatives(dataset, [tmp_path / "S"])
+    with pytest.raises(DatasetError, match="holds clips of no class of the dataset"):
+        with_negatives(dataset, [tmp_path / "S" / "noise"])
+
+
+def test_negatives_named_like_a_class_are_refused_with_the_class(touch, table, tmp_path):
+    dataset = read_dataset(touch("S/dog/a.wav", "S/sea waves/b.wav", "o/x/Sea_Waves/c.wav") / "S")
+    for folder in ("o", "o/x/Sea_Waves"):
+        with pytest.raises(DatasetError, match=r"has a folder named like class 'sea waves'"):
+            with_negatives(dataset, [tmp_path / folder])
+    with pytest.raises(DatasetError, match=r"has a label named like class 'dog' of the dataset"):
+        with_negatives(dataset, [table("path,label", "c.wav,cat", "d.wav,Dog")])
+    assert with_negatives(dataset, [table("path,label", "c.wav,cat", "d.wav,")]).negatives == 2
 
 
 @pytest.mark.parametrize(

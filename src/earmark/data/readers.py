@@ -149,27 +149,53 @@ def read_dataset(path: Path, *, esc10_only: bool = False, for_training: bool = T
     return dataset
 
 
-def read_negatives(path: Path, found: Found | None = None) -> tuple[Clip, ...]:
+def read_negatives(
+    path: Path, found: Found | None = None, *, beside: Dataset | None = None
+) -> tuple[Clip, ...]:
     """List the clips of no class in a folder, at any depth, or in a table.
 
     Args:
-        path: a folder of audio files, or a CSV table `path[,fold][,group]`; labels in it are not
-            looked at.
+        path: a folder of audio files, or a CSV table `path[,label][,fold][,group]`.
         found: is told what a search of the folder passed over.
+        beside: the dataset that they are for, whose clips they may not hold, nor folders or labels
+            named like its classes; None: anything will do.
 
     Raises:
-        DatasetError: there is no such folder or table, or it holds nothing.
+        DatasetError: there is no such folder or table, it holds nothing, or a clip of a class.
     """
     if path.is_dir():
         clips = [Clip(file, None, str(file)) for file in _audio_files(path, found or Found())]
+        parents = {clip.path.parent.relative_to(path) for clip in clips}
+        kind, names = "folder", {path.name, *(name for parent in parents for name in parent.parts)}
     elif path.is_file() and path.suffix.lower() == ".csv":
         table = read_table(path, required=("path",), optional=("label", "fold", "group"))
         clips = [_table_clip(path, row, None) for row in table.rows]
+        kind, names = "label", {row.get("label") or "" for row in table.rows}
     else:
         raise DatasetError(f"{path}: no such negatives; give a folder or a .csv table of clips")
     if not clips:
         raise DatasetError(f"{path}: holds no audio files to use as negatives")
+    if beside is not None:
+        _refuse_clips_of(beside, clips, path)
+        plain = {_plain(name) for name in names}
+        if wrong := [label for label in beside.classes if _plain(label) in plain]:
+            raise DatasetError(
+                f"--negatives {path}: has a {kind} named like class {wrong[0]!r} of the dataset; "
+                f"leave its clips out, or rename the {kind} if they are of no class"
+            )
     return tuple(clips)
+
+
+def _refuse_clips_of(dataset: Dataset, negatives: Sequence[Clip], path: Path) -> None:
+    """Refuse negatives that are clips of the dataset itself."""
+    labels = {clip.path.absolute(): clip.label for clip in dataset.clips}
+    for clip in negatives:
+        if (file := clip.path.absolute()) in labels:
+            kind = "no class" if labels[file] is None else f"class {labels[file]!r}"
+            raise DatasetError(
+                f"--negatives {path}: holds clips of {kind} of the dataset, {clip.path} for one; "
+                "leave them out"
+            )
 
 
 def with_negatives(dataset: Dataset, paths: Iterable[Path]) -> Dataset:
@@ -179,7 +205,7 @@ def with_negatives(dataset: Dataset, paths: Iterable[Path]) -> Dataset:
         DatasetError: see `read_negatives`; or a file is listed twice.
     """
     found = Found()
-    more = [clip for path in paths for clip in read_negatives(path, found)]
+    more = [clip for path in paths for clip in read_negatives(path, found, beside=dataset)]
     if not more:
         return dataset
     left_out = "; ".join(filter(None, (dataset.left_out, found.summary())))
