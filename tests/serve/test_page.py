@@ -331,6 +331,19 @@ def test_a_source_of_the_server_hides_the_thresholds_of_the_page(browser, tmp_pa
         playwright.expect(box).to_be_visible()
 
 
+def test_the_page_goes_on_with_a_source_of_the_server_when_the_model_changes(browser, tmp_path):
+    path = tmp_path / "night.wav"
+    soundfile.write(path, noise(60.0), 16_000)
+    with running(files=(path,)) as (site, address), opened(browser, address) as page:
+        page.get_by_role("button", name="night.wav").click()
+        expect(page, "#clock", "dB")
+        site.use(earmark.load("base"))
+        expect(page, "#model", "50 classes")
+        assert until(lambda: [len(one.session.classes) for one in site.hub.streams()] == [50])
+        expect(page, "#state", "Listening to night.wav")
+        expect(page, "#listen-text", "Stop")
+
+
 def test_thresholds_that_cannot_be_fetched_are_asked_for_again(browser, tmp_path):
     classifier = earmark.load("esc10")
     Rooms(tmp_path).write(classifier, Calibration(thresholds=(0.9999,) * 10), {"minutes": 1})

@@ -1,18 +1,21 @@
 """Sources of the server: a file at the speed of its sound, a microphone that goes and comes."""
 
+import time
 from typing import Any
 
 import pytest
 import soundfile
 
 import earmark
+from earmark.config import Calibration
 from earmark.errors import AudioError
 from earmark.live.chunk import Chunk, StalledError
 from earmark.serve.clips import ClipStore
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
+from earmark.serve.settings import Access
 from earmark.serve.sources import MicrophoneReader
-from tests.serve.running import Client, noise, running
+from tests.serve.running import Client, limits, noise, running
 from tests.serve.test_sessions import wait_for
 
 
@@ -101,3 +104,47 @@ def test_a_microphone_that_goes_is_waited_for_and_said(tmp_path, monkeypatch):
     assert "waiting for it" in text
     assert "goes on" in text
     assert stream.session.seconds >= 1.4
+
+
+class Endless:
+    """A microphone that goes on until it is closed."""
+
+    name, sample_rate = "fake", 16_000
+    going = True
+
+    def __init__(self, device):
+        pass
+
+    def next(self, timeout):
+        time.sleep(0.02)
+        return Chunk(noise(0.1)[:, None], 16_000) if self.going else None
+
+    def close(self):
+        pass
+
+
+def test_sources_of_the_server_get_another_model_as_soon_as_it_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("earmark.serve.sources.Microphone", Endless)
+    path = tmp_path / "night.wav"
+    soundfile.write(path, noise(60.0), 16_000)
+    starts = [{"source": {"kind": "server", "id": name}} for name in ("file-0", "microphone")]
+    with running(
+        files=(path,), microphone="", access=Access(port=0, limits=limits(sessions=2))
+    ) as (
+        site,
+        address,
+    ):
+        for start in starts:
+            with Client(address, start) as client:
+                assert len(client.until("ready")["classes"]) == 10
+                client.until("scores")
+                fitted = Calibration(thresholds=(0.9,) * 50)
+                site.use(earmark.load("base").with_calibration(fitted))
+                client.until("model")
+                client.until("end")
+            with Client(address, start) as client:
+                ready = client.until("ready")
+                assert set(ready["thresholds"].values()) == {0.9}
+                assert len(client.until("scores")["scores"]) == 50
+            site.use(earmark.load("esc10"))
+        monkeypatch.setattr(Endless, "going", False)

@@ -115,9 +115,6 @@ class Site:
             limits=limits,
             metrics=self.metrics,
         )
-        self.teaching: Teaching | None = None
-        if sounds is not None:
-            self.teaching = Teaching(self, SoundsFolder(sounds), model=model, recipe=recipe)
         self.sources = [
             ServerSource(f"{_FILE}-{number}", path.name, _FILE, path)
             for number, path in enumerate(files)
@@ -128,6 +125,9 @@ class Site:
             self.sources.append(
                 ServerSource(_MICROPHONE, self._microphone.source.name, _MICROPHONE)
             )
+        self.teaching: Teaching | None = None
+        if sounds is not None:
+            self.teaching = Teaching(self, SoundsFolder(sounds), model=model, recipe=recipe)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to advance streams; the server's microphone is listened to from now on."""
@@ -144,6 +144,23 @@ class Site:
             self.teaching.close()
         self.hub.stop()
         self._folder.cleanup()
+
+    def use(self, classifier: Classifier) -> None:
+        """Use another model from now on, for the server's own sources too.
+
+        Raises:
+            ModelError: it is bidirectional.
+        """
+        self.hub.use(classifier)
+        for source in self.sources:
+            old = source.stream
+            if old is None or old.over or old.ending:
+                continue
+            if source.kind == _MICROPHONE and self._microphone is not None:
+                source.stream = self._microphone.stream = self.hub.reopen(old)
+            else:  # it is read again, from its begin, when somebody asks for it
+                source.stream = None
+                self.hub.finish(old)
 
     def open_stream(self, start: Start, sink: Outbox) -> Stream:
         """Open what a client asks for.

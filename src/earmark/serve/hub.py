@@ -153,11 +153,23 @@ class Hub:
             # Those that are kept for who may come back take nobody's place for long.
             for one in lost[: max(0, len(lost) - self.limits.sessions // 4)]:
                 one.finish()
-            self._streams[stream.id] = stream
-            self._new.append(stream)
-            self.metrics.sessions.set(len(self._streams))
+            self._add(stream)
         self._wake.set()
         return stream
+
+    def reopen(self, stream: Stream) -> Stream:
+        """Open a stream in place of another, of the model that is used now; the other ends."""
+        start, rate = stream.start, stream.sample_rate
+        new = Stream(self.model, start, rate, clips=self.clips, limits=self.limits)
+        with self._lock:
+            self._add(new)
+        self.finish(stream)
+        return new
+
+    def _add(self, stream: Stream) -> None:
+        self._streams[stream.id] = stream
+        self._new.append(stream)
+        self.metrics.sessions.set(len(self._streams))
 
     def find(self, name: str) -> Stream | None:
         """Return a stream that has not ended, by its id."""

@@ -116,6 +116,9 @@ class MicrophoneReader:
         hub: advances the stream.
         device: name or number; None: the system's default.
         open_source: opens it.
+
+    Attributes:
+        stream: the stream; another may be put in its place.
     """
 
     def __init__(self, hub: Hub, device: str | None, open_source: type[Microphone] | None = None):
@@ -125,17 +128,14 @@ class MicrophoneReader:
         self.source: Source = self._open()
         self.sample_rate = int(getattr(self.source, "sample_rate", 0))
         self._thread = threading.Thread(target=self._read, name="earmark-microphone", daemon=True)
-        self._stream: Stream | None = None
+        self.stream: Stream | None = None
 
     def start(self, stream: Stream) -> None:
         """Begin to listen."""
-        self._stream = stream
+        self.stream = stream
         self._thread.start()
 
     def _read(self) -> None:
-        stream = self._stream
-        if stream is None:
-            return
         notes: list[str] = []
 
         def report(notice: Notice) -> None:
@@ -149,11 +149,15 @@ class MicrophoneReader:
             sleep=time.sleep,
         )
         for chunk in chunks:
-            if stream.over or stream.ending:
+            stream = self.stream
+            if stream is None:
+                break
+            if (stream.over or stream.ending) and stream is self.stream:
                 break
             note = "; ".join(notes)
             notes.clear()
             self._hub.put(
                 stream, Chunk(chunk.samples, chunk.sample_rate, chunk.dropped, note or chunk.note)
             )
-        self._hub.finish(stream)
+        if self.stream is not None:
+            self._hub.finish(self.stream)

@@ -73,7 +73,7 @@ class Teaching:
         """
         kept = self.rooms.read(classifier)
         used = classifier if kept is None else classifier.with_calibration(kept[0])
-        self.site.hub.use(used)
+        self.site.use(used)
         self._own, self.room = classifier, None if kept is None else kept[1]
 
     def state(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ let session = null;
 let microphone = null;
 let file = null; // the uploaded file that is shown
 let source = "";
+let followed = null; // the source of the server that was asked for last
 let shared = null; // thresholds that this page cannot change
 
 let teach = null;
@@ -171,14 +172,19 @@ function stop() {
 async function restart() {
   const last = session;
   const live = source === "microphone" && microphone;
-  if (live) {
+  const again = live || (source === "server" && !last.closed);
+  if (again) {
     last.closed = true;
     last.handlers = {};
     last.socket.close();
   }
   const wanted = () => session === last; // not stopped meanwhile, nor begun anew
   const missed = live ? "; what sounds meanwhile is missed" : "";
-  if (!(await fetchModelAgain(wanted, missed)) || !live) return;
+  if (!(await fetchModelAgain(wanted, missed)) || !again) return;
+  if (!live) {
+    follow(followed);
+    return;
+  }
   const start = { sample_rate: live.sampleRate, name: "microphone", spectrogram: true };
   session = new Session({ ...start, ...rules.rules }, handlers);
   session.taken = last.taken;
@@ -269,6 +275,7 @@ function follow(one) {
   forget();
   trouble("");
   source = "server";
+  followed = one;
   clearPage(true);
   shareRules({});
   session = new Session({ source: { kind: "server", id: one.id }, spectrogram: true }, handlers);
