@@ -62,14 +62,15 @@ def rules(folder):
     return path
 
 
-def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path):
+@pytest.mark.parametrize("file", [{"kind": "file"}, {"live": False}], ids=["sent", "server's"])
+def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path, file):
     said, seen = list[str](), list[StreamEvent]()
     hub.subscribe(seen.append)
     keep = KeepSettings(str(tmp_path / "heard"))
     with following(hub, keep=keep, rules=rules(tmp_path), report=said.append):
         play(hub, noise(6.0))
-        live = [one for one in seen if one.kind == "server"]
-        play(hub, noise(6.0), kind="file")
+        live = [one for one in seen if one.live]
+        play(hub, noise(6.0), **file)
     assert live
     assert len(seen) > len(live)
     rows = list(read_objects(tmp_path / "heard" / "events.jsonl"))

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import earmark
-from earmark.config import Calibration
+from earmark.config import Calibration, EventSettings
 from earmark.errors import AudioError
 from earmark.live.chunk import Chunk, StalledError
 from earmark.serve.clips import ClipStore
@@ -15,6 +15,7 @@ from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
 from earmark.serve.settings import Access
 from earmark.serve.sources import MicrophoneReader
+from earmark.serve.stream import StreamEvent
 from tests.serve.running import Client, limits, noise, running
 from tests.serve.test_sessions import wait_for
 
@@ -22,7 +23,10 @@ from tests.serve.test_sessions import wait_for
 def test_a_file_of_the_server_is_one_stream_for_all_that_listen(tmp_path):
     path = tmp_path / "night.wav"
     soundfile.write(path, noise(2.5), 16_000)
-    with running(files=(path,)) as (_, address):
+    events = list[StreamEvent]()
+    low = EventSettings(threshold=0.001)
+    with running(files=(path,), settings=low) as (site, address):
+        site.hub.subscribe(events.append)
         start = {"source": {"kind": "server", "id": "file-0"}}
         with Client(address, start) as first, Client(address, start) as second:
             ready = [one.until("ready") for one in (first, second)]
@@ -32,6 +36,8 @@ def test_a_file_of_the_server_is_one_stream_for_all_that_listen(tmp_path):
     assert ends[0] == ends[1]
     assert 2.3 < ends[0]["seconds"] <= 2.5
     assert first.columns
+    assert events
+    assert not any(one.live for one in events)
 
 
 def test_a_source_that_there_is_not_is_refused(address):

@@ -25,7 +25,6 @@ from earmark.runtime.events import TOP_CLASSES, Event
 from earmark.serve.hub import Hub
 from earmark.serve.stream import BEFORE_SECONDS, BLOCK_SECONDS, Block, StreamEvent
 
-_LIVE = ("client", "server")
 _WAITING = 500  # events and blocks, while a disk stands still
 _LOOK_SECONDS = 60.0
 
@@ -96,7 +95,7 @@ class _Following:
 
     def put(self, heard: StreamEvent | Block) -> None:
         """Take an event or a block, in the hub's thread."""
-        if heard.kind not in _LIVE:
+        if not heard.live:
             return
         try:
             self._queue.put_nowait(heard)

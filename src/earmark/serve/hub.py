@@ -273,7 +273,7 @@ class Hub:
             for on_event in self._on_event:
                 with _logged("a subscriber failed"):
                     on_event(event)
-        begun = stream.begun() if self._on_begun and stream.kind != "file" else []
+        begun = stream.begun() if self._on_begun and stream.live else []
         for event in begun:
             for on_begun in self._on_begun:
                 with _logged("a subscriber failed"):

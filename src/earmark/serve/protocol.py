@@ -46,6 +46,7 @@ class Start:
         spectrogram: send columns of mel bands.
         thresholds: by class, in place of the model's.
         classes: that count; None: all.
+        live: whether its sound is of now, as of a microphone; the server says so, no client.
     """
 
     sample_rate: int = 0
@@ -58,6 +59,7 @@ class Start:
     spectrogram: bool = False
     thresholds: Mapping[str, float] | None = None
     classes: tuple[str, ...] | None = None
+    live: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def parse_start(message: Mapping[str, Any], classes: Sequence[str]) -> Start:
         source=_word(source.get("id", "")),
         resume=_word(message.get("resume", "")),
         spectrogram=message.get("spectrogram") is True,
+        live=kind == "client",
         thresholds=thresholds,
         classes=chosen,
     )

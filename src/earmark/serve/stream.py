@@ -89,7 +89,7 @@ class StreamEvent:
         id: a name of it that no other event has.
         stream: id of its stream.
         source: name of the stream.
-        kind: "client", "file" or "server", as in the protocol.
+        live: whether its sound is of now; that of a file is not.
         time: when it began, by the server's clock; of a file, when the file was read.
         samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are;
             none while it is under way.
@@ -104,7 +104,7 @@ class StreamEvent:
     id: str
     stream: str
     source: str
-    kind: str
+    live: bool
     time: datetime.datetime
     samples: NDArray[np.int16]
     sample_rate: int
@@ -121,7 +121,7 @@ class Block:
     Attributes:
         stream: id of the stream.
         source: its name.
-        kind: see `StreamEvent`.
+        live: see `StreamEvent`.
         at: end of the block, in seconds of the stream.
         scores: the averaged scores at its end, by class.
         label: the best class that reaches its threshold, or "none of these".
@@ -130,7 +130,7 @@ class Block:
 
     stream: str
     source: str
-    kind: str
+    live: bool
     at: float
     scores: Mapping[str, float]
     label: str
@@ -204,6 +204,7 @@ class Stream:
         self.id = secrets.token_hex(12)
         self.model, self.start, self.limits, self._clips = model, start, limits, clips
         self.name, self.kind, self.sample_rate = start.name, start.kind, sample_rate
+        self.live = start.live and start.kind != "file"
         self.session = _Followed(model.scorer, sample_rate, model.settings, start.name)
         self._own = np.array(self.session.finder.policy.thresholds, np.float32)
         self._explainer = Explainer(self.session.finder, model.settings)
@@ -445,7 +446,7 @@ class Stream:
             optional=True,
         )
         scores = dict(zip(session.classes, values, strict=True))
-        self.last_block = Block(self.id, self.name, self.kind, seconds, scores, label, level)
+        self.last_block = Block(self.id, self.name, self.live, seconds, scores, label, level)
 
     def _say_reasons(self, reasons: Sequence[Reason]) -> None:
         for reason in reasons:
@@ -482,7 +483,7 @@ class Stream:
             id=f"{self.id}-{self._names_given}",
             stream=self.id,
             source=self.name,
-            kind=self.kind,
+            live=self.live,
             time=began + datetime.timedelta(seconds=event.onset),
             samples=np.zeros(0, np.int16),
             sample_rate=self.session.scorer.sample_rate,
