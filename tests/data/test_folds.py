@@ -121,6 +121,19 @@ def test_too_few_sources_for_the_folds_are_refused_with_the_number_that_works(co
     assert set(assign_folds([*clips, *rare], [*digests, *own], folds=3, seed=0)) == set("123")
 
 
+def test_of_several_classes_with_too_few_sources_the_smallest_says_what_works():
+    clips, digests = clips_of([("a", "1"), ("a", "2"), ("a", "3"), ("b", "4"), ("b", "5")])
+    message = (
+        r"class 'b' has 2 source recordings, .* --folds 2, .*earmark train DATASET --all_clips"
+    )
+    with pytest.raises(DatasetError, match=message):
+        assign_folds(clips, digests, folds=5, seed=0)
+    assert set(assign_folds(clips, digests, folds=2, seed=0)) == set("12")
+    with pytest.raises(DatasetError, match=r"has 1 source recording, .*--all_clips") as caught:
+        assign_folds(clips[:4], digests[:4], folds=5, seed=0)
+    assert "--folds" not in str(caught.value)
+
+
 # --- official folds -----------------------------------------------------------------------------
 
 

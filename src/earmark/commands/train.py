@@ -374,7 +374,9 @@ def _show_held_out(trained: TrainedModel, split: Split) -> None:
     if found is None:
         print(
             "a class has clips of one source recording only, so none were held out: scores are "
-            "not calibrated, and nothing says how good they are"
+            "not calibrated, and nothing says how good they are\n"
+            "rejection is weak then: other sounds are often taken for a class; add recordings of "
+            "other sources"
         )
         return
     print(

@@ -115,13 +115,14 @@ def _refuse_few_sources(clips: Sequence[Clip], groups: Sequence[str], folds: int
     for clip, group in zip(clips, groups, strict=True):
         if clip.label is not None:
             sources[clip.label].add(group)
-    for label, found in sorted(sources.items()):
-        if len(found) < folds:
-            fewer = f", or use --folds {len(found)}" if len(found) > 2 else ""
-            raise DatasetError(
-                f"class {label!r} has {len(found)} source recordings, too few for {folds} folds; "
-                f"add recordings of other sources{fewer}"
-            )
+    few, label = min(((len(found), label) for label, found in sources.items()), default=(folds, ""))
+    if few < folds:
+        fewer = f", use --folds {few}" if few > 1 else ""
+        raise DatasetError(
+            f"class {label!r} has {few} source recording{'s' * (few != 1)}, too few for {folds} "
+            f"folds; add recordings of other sources{fewer}, or train without a test: earmark "
+            "train DATASET --all_clips"
+        )
 
 
 def _complete_folds(clips: Sequence[Clip], groups: Sequence[str], seed: int) -> list[str]:
