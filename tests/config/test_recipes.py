@@ -65,6 +65,12 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
     assert recipe.front_end == FrontEndSettings()
 
 
+def test_a_recipe_that_starts_from_a_model_may_set_what_this_leaves_open(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[start]\ninit = 'base'\n[front_end]\n[network]\ndropout = 0.5")
+    assert read_recipe(str(path)).training.network.dropout == 0.5
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -73,6 +79,12 @@ def test_a_recipe_of_one_s_own_keeps_what_it_does_not_say(tmp_path):
         ("[trainings]\n", "did you mean training"),
         ("[start]\ninit = 3", "init must be of type str"),
         ("[start]\nfollow_clips = 'yes'", "follow_clips must be of type bool"),
+        (
+            "[start]\ninit = 'base'\n[front_end]\nsample_rate = 16000",
+            "init in .start. takes front end and network of base, so sample_rate would not count",
+        ),
+        ("[start]\ninit = 'base'\n[network]\ndropout = 0.1\nstack = 2", "so stack would not"),
+        ("[start]\ninit = 'base'\n[training]\nhidden_size = 9", "so hidden_size would not"),
         ("[start]\nmodel = 'base'", "unknown key in .start.: model"),
         ("[training]\nhead_strength = 0", "head_strength must be above 0"),
         ("[training]\nmax_shift_seconds = -1", "max_shift_seconds must be at least 0"),

@@ -126,6 +126,19 @@ def read_recipe(name: str) -> Recipe:
         raise SettingsError(f"recipe {name}: {error}") from None
 
 
+def _refuse_shape(init: str, *shapes: dict[str, Any]) -> None:
+    """Refuse a front end and a network beside a model to start from, which has its own.
+
+    Raises:
+        SettingsError: with the first of the keys.
+    """
+    if wrong := [key for shape in shapes for key in shape if key != "dropout"]:
+        raise SettingsError(
+            f"init in [start] takes front end and network of {init}, so {wrong[0]} would not "
+            "count; leave out [front_end], and [network] but for dropout"
+        )
+
+
 def _build(name: str, content: dict[str, Any]) -> Recipe:
     refuse_unknown(content, _TABLES, "table")
     tables: dict[str, dict[str, Any]] = {}
@@ -146,6 +159,8 @@ def _build(name: str, content: dict[str, Any]) -> Recipe:
     for key, value in start.items():
         kind = _START_TYPES[key]
         check(type(value) is kind, key, f"of type {kind.__name__}", value)
+    if start.get("init"):
+        _refuse_shape(start["init"], front_end, network)
     recipe = Recipe(
         name,
         front_end=FrontEndSettings(**front_end),
