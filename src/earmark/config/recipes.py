@@ -160,7 +160,7 @@ def _build(name: str, content: dict[str, Any]) -> Recipe:
         kind = _START_TYPES[key]
         check(type(value) is kind, key, f"of type {kind.__name__}", value)
     if start.get("init"):
-        _refuse_shape(start["init"], front_end, network)
+        _refuse_shape(start["init"], tables["front_end"], network)
     recipe = Recipe(
         name,
         front_end=FrontEndSettings(**front_end),
