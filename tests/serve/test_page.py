@@ -260,6 +260,32 @@ def test_undo_follows_what_the_server_took_back(browser, real, tmp_path):
         playwright.expect(verdict).to_have_text("Rooster")
 
 
+def test_what_was_replaced_comes_too_late(browser, served):
+    twice = (
+        "() => { const b = document.getElementById('listen');"
+        " b.click(); setTimeout(() => b.click(), 30) }"
+    )
+    with opened(browser, served[1]) as page:
+        for _ in range(2):  # stopped and begun again at once, while the last session still ends
+            page.locator("#listen").click()
+            expect(page, "#clock", "dB")
+            page.evaluate(twice)
+            page.wait_for_timeout(2000)
+            playwright.expect(page.locator("#listen-text")).to_have_text("Stop")
+            expect(page, "#state", "Listening")
+            page.locator("#listen").click()
+            expect(page, "#state", "heard")
+        held = []
+        page.route("**/api/files*", lambda route: held.append(route))  # it takes long
+        sent = {"name": "x.wav", "mimeType": "audio/wav", "buffer": b"x"}
+        with page.expect_event("requestfailed"):  # it is aborted
+            page.set_input_files("#file", sent)
+            expect(page, "#state", "Sending x.wav")
+            page.locator("#listen").click()
+        expect(page, "#state", "Listening")
+        assert len(held) == 1
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

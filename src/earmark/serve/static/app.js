@@ -24,6 +24,8 @@ let microphone = null;
 let file = null; // the uploaded file that is shown
 let source = "";
 let followed = null; // the source of the server that was asked for last
+let request = null; // that sends a file
+let turn = 0; // rises with whatever begins or stops: what was asked for before it comes too late
 let shared = null; // thresholds that this page cannot change
 
 let teach = null;
@@ -117,13 +119,33 @@ const handlers = {
   },
 };
 
-async function listen() {
+/** Begin a session; one that another has replaced changes nothing more. */
+function start(asked) {
+  const made = new Session({ spectrogram: true, ...asked }, {});
+  for (const [name, handle] of Object.entries(handlers)) {
+    made.handlers[name] = (...words) => {
+      if (session === made) handle(...words);
+    };
+  }
+  session = made;
+  return made;
+}
+
+/** Stop, and take nothing more of what was under way. */
+function leave() {
   stop();
+  session = null;
+}
+
+async function listen() {
+  leave();
+  const mine = turn;
   trouble("");
   say(find("note"), "");
   forget();
+  let opened;
   try {
-    microphone = await openMicrophone(
+    opened = await openMicrophone(
       (samples) => session?.send(samples),
       (text) => {
         stop();
@@ -131,15 +153,17 @@ async function listen() {
       },
     );
   } catch (error) {
-    trouble(error.message);
+    if (mine === turn) trouble(error.message);
     return;
   }
+  if (mine !== turn) {
+    opened.close();
+    return;
+  }
+  microphone = opened;
   source = "microphone";
   clearPage(true);
-  session = new Session(
-    { sample_rate: microphone.sampleRate, name: "microphone", spectrogram: true, ...rules.rules },
-    handlers,
-  );
+  start({ sample_rate: microphone.sampleRate, name: "microphone", ...rules.rules });
   running(true);
 }
 
@@ -159,6 +183,10 @@ function shareRules(thresholds) {
 function stop() {
   const last = session;
   session = null;
+  turn += 1;
+  if (request) find("progress").hidden = true;
+  request?.abort();
+  request = null;
   microphone?.close();
   microphone = null;
   if (last && !last.closed) {
@@ -185,9 +213,7 @@ async function restart() {
     follow(followed);
     return;
   }
-  const start = { sample_rate: live.sampleRate, name: "microphone", spectrogram: true };
-  session = new Session({ ...start, ...rules.rules }, handlers);
-  session.taken = last.taken;
+  start({ sample_rate: live.sampleRate, name: "microphone", ...rules.rules }).taken = last.taken;
 }
 
 /** Ask for the model until it comes, and tell whether it is wanted still. */
@@ -222,7 +248,7 @@ function forget() {
 }
 
 function upload(chosen) {
-  stop();
+  leave();
   forget();
   trouble("");
   say(find("note"), "");
@@ -230,12 +256,14 @@ function upload(chosen) {
   progress.hidden = false;
   progress.value = 0;
   state(`Sending ${chosen.name} …`);
-  const request = new XMLHttpRequest(); // fetch tells nothing of how far an upload is
+  request = new XMLHttpRequest(); // fetch tells nothing of how far an upload is
   request.open("POST", `api/files?name=${encodeURIComponent(chosen.name)}`);
   request.upload.onprogress = (event) => {
     if (event.lengthComputable) progress.value = event.loaded / event.total;
   };
+  const sending = request;
   const failed = (text) => {
+    request = null;
     progress.hidden = true;
     state("Press Listen, or drop another recording.");
     trouble(text);
@@ -244,14 +272,15 @@ function upload(chosen) {
   request.onload = () => {
     let answer = {};
     try {
-      answer = JSON.parse(request.responseText);
+      answer = JSON.parse(sending.responseText);
     } catch {
       // a proxy's own page, as for a file that is too large for it
     }
-    if (request.status !== 201) {
-      failed(answer.error ?? `The file was refused (${request.status}).`);
+    if (sending.status !== 201) {
+      failed(answer.error ?? `The file was refused (${sending.status}).`);
       return;
     }
+    request = null;
     show(answer);
   };
   request.send(chosen);
@@ -263,22 +292,19 @@ function show(taken) {
   clearPage(false);
   picture.total = taken.seconds;
   find("progress").value = 0;
-  session = new Session(
-    { source: { kind: "file", id: taken.id }, spectrogram: true, ...rules.rules },
-    handlers,
-  );
+  start({ source: { kind: "file", id: taken.id }, ...rules.rules });
   find("listen").setAttribute("aria-pressed", "false");
 }
 
 function follow(one) {
-  stop();
+  leave();
   forget();
   trouble("");
   source = "server";
   followed = one;
   clearPage(true);
   shareRules({});
-  session = new Session({ source: { kind: "server", id: one.id }, spectrogram: true }, handlers);
+  start({ source: { kind: "server", id: one.id } });
   running(true);
 }
 
