@@ -73,6 +73,9 @@ def test_a_token_is_needed_on_http_and_websockets():
         for path in ("/", "/api/model", "/metrics", "/api/openapi.json", "/?token=wrong-token"):
             answer = ask(address, "GET", path)
             assert (answer[0], fault(answer)) == (401, "token")
+        status, headers, body = ask(address, "GET", "/", accept="text/html,*/*")
+        assert (status, headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert b"<p>open the address that earmark serve printed; it holds the token.</p>" in body
         assert ask(address, "POST", "/api/files", b"x")[0] == 401
         with pytest.raises(InvalidStatus, match="403"):
             Client(address)

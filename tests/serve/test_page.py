@@ -329,6 +329,24 @@ def test_a_server_that_is_started_again_is_found_again(browser):
                 expect(page, "#state", "heard")
 
 
+def test_a_server_with_another_token_is_not_asked_for_ever(browser):
+    port = free_port()
+    with contextlib.ExitStack() as both:
+        first = both.enter_context(contextlib.ExitStack())
+        first.enter_context(running(Access(port=port, token="a-first-token")))
+        page = both.enter_context(opened(browser, f"127.0.0.1:{port}"))
+        expect(page, "h1", "Earmark")
+        expect(page, "p", "open the address that earmark serve printed")
+        page.goto(f"http://127.0.0.1:{port}/?token=a-first-token")
+        page.locator("#listen").click()
+        expect(page, "#state", "Listening")
+        first.close()
+        expect(page, "#alert", "connection to the server was lost")
+        with running(Access(port=port, token="another-token")):
+            expect(page, "#alert", "open the address that earmark serve printed")
+            playwright.expect(page.locator("#listen-text")).to_have_text("Listen")
+
+
 def test_a_model_that_cannot_be_fetched_is_said_and_asked_for_again(browser):
     with running() as (site, address), opened(browser, address) as page:
         page.locator("#listen").click()

@@ -26,6 +26,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _COOKIE = "earmark_token"
+_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '
+    'content="light dark"><title>Earmark</title><h1>Earmark</h1><p>{}.</p></html>\n'
+)
 _OPEN = "open the address that earmark serve printed; it holds the token"
 
 
@@ -195,19 +200,29 @@ async def _answer(
         await receive()  # the handshake, which is then refused with 403
         await send({"type": "websocket.close", "code": 1008, "reason": reason[:120]})
         return
-    body = f'{{"code":"{code}","error":"{_plain(reason)}"}}\n'.encode()
+    body, kind = f'{{"code":"{code}","error":"{_plain(reason)}"}}\n', "application/json"
+    if _wants_page(scope):
+        body, kind = _PAGE.format(_plain(reason)), "text/html; charset=utf-8"
+    data = body.encode()
     await send(
         {
             "type": "http.response.start",
             "status": status,
             "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
+                (b"content-type", kind.encode()),
+                (b"content-length", str(len(data)).encode()),
                 (b"x-content-type-options", b"nosniff"),
+                (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
             ],
         }
     )
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": data})
+
+
+def _wants_page(scope: Scope) -> bool:
+    """Tell whether a person opens the page, rather than a program an address."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    return scope["path"] == "/" and b"text/html" in headers.get(b"accept", b"")
 
 
 async def _redirect(send: Send, cookie: str) -> None:
@@ -228,4 +243,4 @@ async def _redirect(send: Send, cookie: str) -> None:
 
 
 def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isprintable() and c not in '"\\')
+    return "".join(c for c in text if c.isprintable() and c not in '"\\<>&')

@@ -3,6 +3,16 @@
 const HEADER = 16;
 const WAITS = [250, 500, 1000, 2000, 4000];
 
+/** Why the server lets this page in no more, which a WebSocket does not tell; empty: it does. */
+async function refusal() {
+  try {
+    const answer = await fetch("api/model");
+    return answer.status === 401 ? (await answer.json()).error : "";
+  } catch {
+    return ""; // it does not answer
+  }
+}
+
 /** A session; `handlers` take `ready`, `columns`, `state` and every type of message. */
 export class Session {
   constructor(start, handlers) {
@@ -85,7 +95,17 @@ export class Session {
     this.handlers.state?.("lost", 0);
     const wait = WAITS[Math.min(this.tries, WAITS.length - 1)];
     this.tries += 1;
-    this.timer = setTimeout(() => this.open(), wait);
+    this.timer = setTimeout(() => this.again(), wait);
+  }
+
+  /** Try again, unless the server lets this page in no more, as with another token. */
+  async again() {
+    const line = await refusal();
+    if (this.closed) return;
+    if (line) {
+      this.closed = true;
+      this.handlers.state?.("refused", 0, line);
+    } else this.open();
   }
 
   /** Send 16-bit samples; those that come while there is no connection are missed. */
