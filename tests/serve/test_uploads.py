@@ -12,6 +12,7 @@ import soundfile
 
 from earmark.serve.settings import Access, RefusedError
 from earmark.serve.uploads import UploadStore
+from tests.alerts.builders import until
 from tests.serve.running import Client, ask, fault, limits, noise, running
 
 LIMITS = limits(upload_bytes=600_000, upload_seconds=10.0, uploads=2, body_seconds=0.3)
@@ -152,6 +153,42 @@ def test_files_that_nobody_asks_for_go(tmp_path):
     store.prune()
     assert not upload.path.exists()
     assert store.find(upload.id) is None
+
+
+def test_a_file_that_nobody_asks_for_makes_room_and_one_that_is_read_does_not(tmp_path):
+    now, read = [0.0], set[str]()
+    store = UploadStore(tmp_path / "kept", LIMITS, reading=lambda: read, clock=lambda: now[0])
+
+    def take():
+        async def body():
+            yield wav(0.3)
+
+        return asyncio.run(store.take(body(), "a.wav", 0))
+
+    first, second = take(), take()
+    read.add(first.id)
+    now[0] = 59.0
+    with pytest.raises(RefusedError, match="try again later"):
+        take()
+    now[0] = 61.0
+    third = take()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == sorted(
+        [first.id, third.id]
+    )
+    assert store.find(second.id) is None
+    now[0] = 5000.0
+    store.prune()
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [first.id]
+
+
+def test_files_that_nobody_asks_for_go_though_nothing_else_is_sent(monkeypatch):
+    monkeypatch.setattr("earmark.serve.app._PRUNE_SECONDS", 0.05)
+    with running(Access(port=0, limits=limits(upload_idle_seconds=0.2))) as (site, address):
+        taken = json.loads(send(address, wav(60.0))[2])["id"]
+        start = {"source": {"kind": "file", "id": taken}}
+        with Client(address, start) as client:
+            assert client.until("end")["seconds"] > 59.0
+        assert until(lambda: held(site) == [])
 
 
 def test_nothing_is_left_when_the_server_ends():

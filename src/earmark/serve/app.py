@@ -15,6 +15,7 @@ import numpy as np
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 
 from earmark import __version__
 from earmark.classifier import Classifier
@@ -29,7 +30,7 @@ from earmark.serve.guard import Guard
 from earmark.serve.hub import Hub
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import MOST_NAME, Start
-from earmark.serve.requests import faulty, read_json, refused, unkept
+from earmark.serve.requests import faulty, left, read_json, refused, unkept
 from earmark.serve.settings import Access, RefusedError
 from earmark.serve.sounds import SoundsFolder
 from earmark.serve.sources import FileReader, MicrophoneReader, read_file
@@ -46,6 +47,7 @@ _DOWNLOADS = {
     "csv": ("text/csv", "csv"),
 }
 _MOST_HEARD_SECONDS = 60.0  # of a file, in one request
+_PRUNE_SECONDS = 10.0  # between two looks for uploaded files that nobody asks for
 _FILE, _MICROPHONE = "file", "microphone"
 
 
@@ -107,7 +109,7 @@ class Site:
             most_bytes=limits.clip_bytes,
             age_seconds=limits.clip_age_seconds,
         )
-        self.uploads = UploadStore(folder / "uploads", limits)
+        self.uploads = UploadStore(folder / "uploads", limits, reading=self._files_read)
         self.hub = Hub(
             classifier,
             clips=self.clips,
@@ -137,6 +139,10 @@ class Site:
                 start = Start(name=source.name, kind="server", source=source.id, spectrogram=True)
                 source.stream = self.hub.open(start, self._microphone.sample_rate)
                 self._microphone.start(source.stream)
+
+    def _files_read(self) -> set[str]:
+        """Return the ids of the uploaded files that are read now."""
+        return {one.start.source for one in self.hub.streams() if one.kind == "file"}
 
     def close(self) -> None:
         """End all streams, and leave nothing behind."""
@@ -199,9 +205,11 @@ def make_app(site: Site) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         site.start(asyncio.get_running_loop())
+        pruning = asyncio.create_task(_prune(site.uploads))
         try:
             yield
         finally:
+            pruning.cancel()
             await asyncio.to_thread(site.close)
 
     # Its pages of documentation would fetch scripts from elsewhere.
@@ -216,6 +224,7 @@ def make_app(site: Site) -> FastAPI:
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(EarmarkError, faulty)
     app.add_exception_handler(OSError, unkept)
+    app.add_exception_handler(ClientDisconnect, left)
     _add_status(app, site)
     _add_files(app, site)
     _add_stream(app, site)
@@ -223,6 +232,13 @@ def make_app(site: Site) -> FastAPI:
         add_teaching(app, site.teaching)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
     return app
+
+
+async def _prune(uploads: UploadStore) -> None:
+    """Remove uploaded files that nobody asks for, also while nobody sends another."""
+    while True:
+        await asyncio.sleep(_PRUNE_SECONDS)
+        uploads.prune()
 
 
 def guarded(app: FastAPI, access: Access) -> Guard:
@@ -311,7 +327,9 @@ def _add_stream(app: FastAPI, site: Site) -> None:
         """Write events as a table that other programs open; the body lists the events."""
         if format not in _DOWNLOADS:
             raise RefusedError("format", f"the format is one of {', '.join(_DOWNLOADS)}", 422)
-        events = parse_events(await read_json(request, 64 * site.access.limits.control_bytes))
+        limits = site.access.limits
+        body = await read_json(request, 64 * limits.control_bytes, limits.body_seconds)
+        events = parse_events(body)
         media_type, suffix = _DOWNLOADS[format]
         headers = {"content-disposition": f'attachment; filename="earmark.{suffix}"'}
         text = write_events(events, format, site)

@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
-from earmark.serve.settings import RefusedError
+from earmark.serve.settings import Limits, RefusedError
 
 _MOST_TEXT = 200
 
 
-async def read_json(request: Request, most: int) -> Any:
-    """Return the body of a request as JSON.
+async def parts_of(body: AsyncIterator[bytes], seconds: float, name: str) -> AsyncIterator[bytes]:
+    """Yield the parts of a body as they come.
+
+    Args:
+        body: of a request.
+        seconds: the longest wait for the next part.
+        name: what is sent, for the message.
 
     Raises:
-        RefusedError: it is larger than `most` bytes, or no JSON.
+        RefusedError: nothing came for so long.
     """
-    body = b""
-    async for part in request.stream():
+    iterator = body.__aiter__()
+    while True:
+        try:
+            part = await asyncio.wait_for(iterator.__anext__(), timeout=seconds)
+        except StopAsyncIteration:
+            return
+        except (asyncio.TimeoutError, TimeoutError):
+            raise RefusedError(
+                "slow", f"{name}: nothing came for a while; send it again", 408
+            ) from None
+        yield part
+
+
+async def read_json(request: Request, most: int, seconds: float) -> Any:
+    """Return the body of a request as JSON.
+
+    Args:
+        request: the request.
+        most: bytes of its body.
+        seconds: the longest wait for the next part of it.
+
+    Raises:
+        RefusedError: it is larger than `most` bytes, stands still, or is no JSON.
+    """
+    body = bytearray()
+    async for part in parts_of(request.stream(), seconds, "the request"):
         body += part
         if len(body) > most:
             raise RefusedError("size", f"the request is larger than {most} bytes", 413)
@@ -30,13 +61,13 @@ async def read_json(request: Request, most: int) -> Any:
         raise RefusedError("message", "the request is not valid JSON") from None
 
 
-async def read_body(request: Request, most: int) -> dict[str, Any]:
+async def read_body(request: Request, limits: Limits) -> dict[str, Any]:
     """Return the body of a request as a JSON object.
 
     Raises:
         RefusedError: see `read_json`; or it is no object.
     """
-    value = await read_json(request, most)
+    value = await read_json(request, limits.control_bytes, limits.body_seconds)
     if not isinstance(value, dict):
         raise RefusedError("message", "the request is no JSON object")
     return value
@@ -73,6 +104,11 @@ async def refused(_: Request, error: Exception) -> JSONResponse:
     status = error.status if isinstance(error, RefusedError) else 400
     code = error.code if isinstance(error, RefusedError) else "request"
     return JSONResponse({"code": code, "error": str(error)}, status)
+
+
+async def left(_: Request, __: Exception) -> Response:
+    """Answer a client that has gone, which is no fault of the server's."""
+    return Response(status_code=400)
 
 
 async def faulty(_: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 
 from earmark import __version__
 from earmark.archive import samples
@@ -17,7 +18,7 @@ from earmark.archive.verdicts import NO, YES, VerdictTable, precisions
 from earmark.errors import EarmarkError
 from earmark.io.decode import read
 from earmark.serve.app import STATIC
-from earmark.serve.requests import faulty, number, read_body, refused, text, unkept
+from earmark.serve.requests import faulty, left, number, read_body, refused, text, unkept
 from earmark.serve.settings import Access, RefusedError
 
 _PAGE = "review.html"
@@ -38,7 +39,7 @@ def make_review(table: VerdictTable, access: Access, done: Callable[[], None]) -
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(EarmarkError, faulty)
     app.add_exception_handler(OSError, unkept)
-    most = access.limits.control_bytes
+    app.add_exception_handler(ClientDisconnect, left)
 
     @app.get("/")
     async def page() -> Response:
@@ -57,7 +58,7 @@ def make_review(table: VerdictTable, access: Access, done: Callable[[], None]) -
     @app.post("/api/review/verdicts", responses=_REFUSALS)
     async def judge(request: Request) -> dict[str, Any]:
         """Keep a verdict: `clip`, `verdict` (yes, no or nothing), `true_label`."""
-        value = await read_body(request, most)
+        value = await read_body(request, access.limits)
         verdict = text(value, "verdict")
         if verdict not in (YES, NO, ""):
             raise RefusedError("message", "verdict is yes, no or nothing", 422)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import Any
 
@@ -13,21 +14,42 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from earmark.errors import SettingsError
 from earmark.serve.app import Site, guarded, make_app
 from earmark.serve.settings import Access
+from earmark.serve.visitors import network_of
 
 _SILENT_SECONDS = 15.0  # a connection that has made no whole request by then is closed
+_SILENT_OF_ONE = 32  # such connections of one address; the oldest is closed for one more
+_HTTP_OF_ONE = 64  # connections of one address beside those of streams; this machine: any number
 _OTHERS = 256  # connections beside those of streams
 _HEADER_BYTES = 32 * 1024
+_PROXIES = "FORWARDED_ALLOW_IPS"  # names proxies elsewhere, which stand for many addresses
 
 
 class PatientNoMore(H11Protocol):
-    """HTTP that closes connections on which no request arrives."""
+    """HTTP that closes connections on which no request arrives, or of which one has too many."""
 
     _timer: asyncio.TimerHandle | None = None
+    address = network = ""  # of the other side; no network: this machine, or a proxy's
+    number = 0  # counts connections
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request."""
+        """Begin to wait for a request, where the address has not too many connections."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(_SILENT_SECONDS, self._give_up)
+        self.address = self.client[0] if self.client else ""
+        if not os.environ.get(_PROXIES):
+            self.network = network_of(self.address)
+        others = [
+            one
+            for one in self.connections
+            if isinstance(one, PatientNoMore) and one is not self and not one.transport.is_closing()
+        ]
+        self.number = 1 + max((one.number for one in others), default=0)
+        silent = [one for one in others if one.address == self.address and one.cycle is None]
+        if len(silent) >= _SILENT_OF_ONE:
+            min(silent, key=lambda one: one.number).transport.close()
+        same = sum(one.network == self.network for one in others)
+        if self.network and same >= _HTTP_OF_ONE:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

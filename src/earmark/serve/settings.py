@@ -52,7 +52,9 @@ class Limits:
         upload_seconds: of sound in one file.
         uploads: files held at a time.
         upload_idle_seconds: an uploaded file that nobody asks for is removed after so long.
-        body_seconds: an upload that sends nothing for so long is given up.
+        upload_replaced_seconds: where there are so many files, the one that was asked for longest
+            ago, and so long ago, makes room for another.
+        body_seconds: a request that sends nothing for so long is given up.
         clip_bytes: all clips of events together; the oldest go first.
         clip_age_seconds: clips older than this go.
         clip_seconds: the longest clip of an event.
@@ -78,6 +80,7 @@ class Limits:
     upload_seconds: float = 6 * 3600.0
     uploads: int = 16
     upload_idle_seconds: float = 1800.0
+    upload_replaced_seconds: float = 60.0
     body_seconds: float = 30.0
     clip_bytes: int = 512 * MEBIBYTE
     clip_age_seconds: float = 6 * 3600.0

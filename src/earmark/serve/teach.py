@@ -201,7 +201,7 @@ class Teaching:
 def add_teaching(app: FastAPI, teaching: Teaching) -> None:
     """Add the addresses of teaching."""
     site = teaching.site
-    most = site.access.limits.control_bytes
+    limits = site.access.limits
 
     @app.get("/api/teach")
     async def state() -> dict[str, Any]:
@@ -211,7 +211,7 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
     @app.post("/api/teach/verdicts", responses=_REFUSALS)
     async def judge(request: Request) -> dict[str, Any]:
         """Keep a stretch of an event's clip: `clip`, `label`, `group`, `start`, `seconds`."""
-        value = await read_body(request, most)
+        value = await read_body(request, limits)
         label = _label(value.get("label"))
         await asyncio.to_thread(
             teaching.judge,
@@ -266,7 +266,7 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
     @app.post("/api/teach/model", responses=_REFUSALS)
     async def model(request: Request) -> dict[str, Any]:
         """Take a model that was trained (`take`: its name), leave it, or go back (`back`)."""
-        value = await read_body(request, most)
+        value = await read_body(request, limits)
         async with teaching._lock:
             if value.get("back") is True:
                 await asyncio.to_thread(teaching.take_back)
@@ -279,7 +279,7 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
     @app.post("/api/teach/room", responses=_REFUSALS)
     async def room(request: Request) -> dict[str, Any]:
         """Fit thresholds to the recorded background (`per_hour` false alarms), or go `back`."""
-        value = await read_body(request, most)
+        value = await read_body(request, limits)
         async with teaching._lock:
             if value.get("back") is True:
                 await asyncio.to_thread(teaching.leave_room)

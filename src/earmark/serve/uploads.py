@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import soundfile
 
 from earmark.errors import AudioError
 from earmark.serve.protocol import clean_name
+from earmark.serve.requests import parts_of
 from earmark.serve.settings import Limits, RefusedError
 from earmark.serve.sources import read_file
 
@@ -50,13 +51,19 @@ class UploadStore:
     Args:
         folder: where to; it holds nothing else.
         limits: of size, number and time.
+        reading: gives the ids of files that are read now; these stay.
         clock: gives the time in seconds.
     """
 
     def __init__(
-        self, folder: Path, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        limits: Limits,
+        *,
+        reading: Callable[[], Collection[str]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._limits, self._clock = folder, limits, clock
+        self._folder, self._limits, self._reading, self._clock = folder, limits, reading, clock
         self._kept: dict[str, Upload] = {}
         self._coming = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +81,8 @@ class UploadStore:
             AudioError: it is no audio that can be read.
         """
         self.prune()
+        if len(self._kept) + self._coming >= self._limits.uploads:
+            self._make_room()
         if len(self._kept) + self._coming >= self._limits.uploads:
             raise RefusedError(
                 "uploads", f"the server has its {self._limits.uploads} files; try again later", 503
@@ -113,10 +122,18 @@ class UploadStore:
 
     def prune(self) -> None:
         """Remove the files that nobody has asked for in a while."""
-        now = self._clock()
+        now, reading = self._clock(), self._reading()
         for upload in list(self._kept.values()):
-            if now - upload.used > self._limits.upload_idle_seconds:
+            if upload.id in reading:
+                upload.used = now
+            elif now - upload.used > self._limits.upload_idle_seconds:
                 self.remove(upload.id)
+
+    def _make_room(self) -> None:
+        """Remove the file that was asked for longest ago, as of a page that was closed."""
+        oldest = min(self._kept.values(), key=lambda one: one.used, default=None)
+        if oldest and self._clock() - oldest.used > self._limits.upload_replaced_seconds:
+            self.remove(oldest.id)
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -126,18 +143,7 @@ class UploadStore:
         with upload.path.open("xb") as file:
             waiting: list[bytes] = []
             held = 0
-            iterator = body.__aiter__()
-            while True:
-                try:
-                    part = await asyncio.wait_for(
-                        iterator.__anext__(), timeout=self._limits.body_seconds
-                    )
-                except StopAsyncIteration:
-                    break
-                except (asyncio.TimeoutError, TimeoutError):
-                    raise RefusedError(
-                        "slow", f"{upload.name}: nothing came for a while; send it again", 408
-                    ) from None
+            async for part in parts_of(body, self._limits.body_seconds, upload.name):
                 upload.bytes += len(part)
                 if upload.bytes > self._limits.upload_bytes:
                     raise self._too_large(upload.name)
