@@ -286,6 +286,60 @@ def test_what_was_replaced_comes_too_late(browser, served):
         assert len(held) == 1
 
 
+def test_a_file_is_heard_and_judged_by_keys(browser, real, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        page.set_input_files("#file", real)
+        expect(page, "#state", "Click the picture")
+        focused = "() => document.activeElement.id || document.activeElement.className"
+        page.get_by_role("slider", name="The whole recording").focus()
+        page.keyboard.press("End")
+        page.keyboard.press("ArrowLeft")
+        for _ in range(10):
+            page.keyboard.press("PageDown")
+        with page.expect_response(re.compile(r"/sound\?start=2\.")) as answered:
+            page.keyboard.press("Enter")
+        assert answered.value.status == 200
+        playwright.expect(page.locator("#hush")).to_be_visible()
+        page.wait_for_function("() => +spectrogram.getAttribute('aria-valuenow') > 3")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#hush")).to_be_hidden()
+
+        page.get_by_role("button", name="Right: Rooster at").first.focus()
+        page.keyboard.press("Enter")
+        expect(page, "#taught", "Rooster1 clip")
+        assert page.evaluate(focused) == "play"
+        page.locator("#undo").click()
+        playwright.expect(page.locator("#taught")).to_have_text("")
+        page.locator("#review").click()
+        for _ in range(page.locator("#events .event").count()):
+            expect(page, "#reviewing", "to go")
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_timeout(1500)
+        expect(page, "#reviewing", "All events are judged.")
+        assert page.evaluate(focused) == "reviewing"
+        page.keyboard.press("Backspace")
+        expect(page, "#reviewing", "1 to go")
+
+
+def test_names_of_events_stand_whole_or_not_at_all(browser, served):
+    with opened(browser, served[1]) as page:
+        shown = page.evaluate(
+            """async () => {
+              const { Spectrogram } = await import("./spectrogram.js");
+              const made = () => document.body.appendChild(document.createElement("div"));
+              const canvas = document.body.appendChild(document.createElement("canvas"));
+              const picture = new Spectrogram(canvas, made(), made());
+              picture.blocks.style.width = "600px";
+              picture.clear(false);
+              [0, 1, 300].forEach((onset, id) =>
+                picture.mark({ id, onset, offset: onset + 1, label: "Church bells" }, () => {}));
+              picture.place(0, 600);
+              return [...picture.blocks.querySelectorAll("span")].map((one) => !one.hidden);
+            }"""
+        )
+        assert shown == [False, True, True]
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

@@ -337,10 +337,25 @@ async function begin() {
       if (kind === "drop" && event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
     });
   }
+  const hear = () => {
+    const at = picture.cursor ?? 0;
+    events.listen(`api/files/${file.id}/sound?start=${at.toFixed(2)}&seconds=10`, at);
+  };
   find("spectrogram").onclick = (event) => {
     if (!file) return;
-    const at = Math.max(0, picture.secondAt(event.clientX));
-    events.listen(`api/files/${file.id}/sound?start=${at.toFixed(2)}&seconds=10`);
+    picture.move(picture.secondAt(event.clientX));
+    hear();
+  };
+  find("spectrogram").onkeydown = (event) => {
+    if (!file) return;
+    const playing = events.from != null;
+    if (event.key === "Enter" || event.key === " ") (playing ? () => events.hush() : hear)();
+    else if (event.key === "Escape") events.hush();
+    else {
+      if (playing) events.hush();
+      if (!picture.key(event.key)) return;
+    }
+    event.preventDefault();
   };
   for (const button of document.querySelectorAll("[data-format]")) {
     button.onclick = () => events.download(button.dataset.format).catch((error) => trouble(error.message));

@@ -11,6 +11,10 @@ export class Events {
     this.spectrogram = spectrogram;
     this.known = new Map();
     this.onjudge = null;
+    player.addEventListener("timeupdate", () => {
+      if (this.from != null) spectrogram.move(this.from + player.currentTime);
+    });
+    find("hush").onclick = () => this.hush();
     player.addEventListener("ended", () => this.stopped());
     player.addEventListener("pause", () => this.stopped());
     player.addEventListener("error", () => {
@@ -86,15 +90,26 @@ export class Events {
     play.textContent = "■";
   }
 
-  listen(address) {
+  /** Play an address; of a file, `from` is the second at which it begins, where the picture follows. */
+  listen(address, from = null) {
     this.stopped();
+    this.from = from;
+    find("hush").hidden = from == null;
     this.player.src = address;
     this.player.play().catch(() => {});
   }
 
+  /** Stop what is played of a file; the focus goes back to the picture. */
+  hush() {
+    this.player.pause();
+    this.stopped();
+    this.spectrogram.canvas.focus();
+  }
+
   stopped() {
     const known = this.known.get(this.playing);
-    this.playing = null;
+    this.playing = this.from = null;
+    find("hush").hidden = true;
     if (!known) return;
     known.row.classList.remove("playing");
     known.play.textContent = "▶";

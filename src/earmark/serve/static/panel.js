@@ -46,9 +46,20 @@ export class Panel {
     listen();
   }
 
+  /** Say that there is nothing to judge; keys still undo and close. */
+  rest(text) {
+    this.shown = { rests: true };
+    this.choice = make("select");
+    const close = make("button", { type: "button", class: "plain", text: "Close", onclick: () => this.close() });
+    const undo = make("button", { type: "button", class: "plain", text: "Undo", onclick: this.undo });
+    this.element.replaceChildren(make("p", { role: "status", text }), make("div", { class: "row" }, undo, close));
+    this.element.hidden = false;
+    this.element.focus();
+  }
+
   /** Offer another class beside those of the sound that is shown. */
   offer(name) {
-    if (!this.shown || !name || [...this.choice.options].some((one) => one.text === name)) return;
+    if (!this.shown || this.shown.rests || !name || [...this.choice.options].some((one) => one.text === name)) return;
     this.choice.options[0].after(make("option", { text: name }));
   }
 

@@ -25,6 +25,9 @@ function palette(colours) {
   return table;
 }
 
+const LIVE_NAME = "Spectrogram of the last half minute: the model's own mel frames";
+const WHOLE_NAME = "The whole recording: arrow keys move by a second or so, Enter plays ten seconds from there";
+
 export class Spectrogram {
   constructor(canvas, axis, blocks) {
     this.canvas = canvas;
@@ -47,6 +50,8 @@ export class Spectrogram {
 
   clear(live) {
     this.live = live;
+    this.cursor = null; // seconds of a file, where it is heard
+    this.setRole();
     this.columns = []; // Uint8Array each
     this.first = 0; // number of the first kept column
     this.joined = 1; // columns of the server in one of ours
@@ -120,6 +125,51 @@ export class Spectrogram {
     this.moved = true;
   }
 
+  /** A picture while live; of a file a place to be chosen, by a pointer or by keys. */
+  setRole() {
+    const names = { role: this.live ? "img" : "slider", "aria-label": this.live ? LIVE_NAME : WHOLE_NAME };
+    for (const [name, value] of Object.entries(names)) this.canvas.setAttribute(name, value);
+    if (this.live) {
+      for (const name of ["tabindex", "aria-valuemin", "aria-valuemax", "aria-valuenow", "aria-valuetext"]) {
+        this.canvas.removeAttribute(name);
+      }
+    } else {
+      this.canvas.tabIndex = 0;
+      this.move(0);
+      this.cursor = null;
+    }
+  }
+
+  /** Set the place that is heard, in seconds of the file. */
+  move(seconds) {
+    const [, last] = this.view();
+    this.cursor = Math.max(0, Math.min(last, seconds));
+    this.canvas.setAttribute("aria-valuemin", 0);
+    this.canvas.setAttribute("aria-valuemax", last.toFixed(1));
+    this.canvas.setAttribute("aria-valuenow", this.cursor.toFixed(1));
+    this.canvas.setAttribute("aria-valuetext", clock(this.cursor));
+    this.moved = true;
+  }
+
+  /** Move by a key; tell whether it was one that moves. */
+  key(name) {
+    const [, last] = this.view();
+    const at = this.cursor ?? 0;
+    const places = {
+      ArrowLeft: at - last / 200,
+      ArrowRight: at + last / 200,
+      ArrowDown: at - last / 200,
+      ArrowUp: at + last / 200,
+      PageDown: at - last / 20,
+      PageUp: at + last / 20,
+      Home: 0,
+      End: last,
+    };
+    if (!(name in places)) return false;
+    this.move(places[name]);
+    return true;
+  }
+
   fit() {
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
@@ -177,6 +227,11 @@ export class Spectrogram {
       const width = (columns.length / rate) * scale;
       context.drawImage(this.paper, left, 0, width, canvas.height);
     }
+    if (this.cursor != null && !this.live) {
+      const ratio = window.devicePixelRatio || 1;
+      context.fillStyle = getComputedStyle(canvas).color;
+      context.fillRect((this.cursor / to) * canvas.width - ratio, 0, 2 * ratio, canvas.height);
+    }
     this.place(from, to);
   }
 
@@ -189,9 +244,9 @@ export class Spectrogram {
       if (button.hidden) return;
       button.style.left = `${left}%`;
       button.style.width = `${width}%`;
-      // A name may reach beyond a short event, up to the next one.
-      const room = (((marks[n + 1]?.onset ?? to) - onset) / (to - from)) * 100;
-      name.style.maxWidth = `calc(${(100 * room) / width}% - 0.5rem)`;
+      // A name may reach beyond a short event, up to the next one; it stands whole or not at all.
+      const room = ((marks[n + 1]?.onset ?? to) - onset) / (to - from);
+      name.hidden = this.widthOf(name.textContent) > room * this.blocks.clientWidth;
     });
     const steps = [0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
     const step = steps.find((one) => (to - from) / one <= 7) ?? 7200;
@@ -207,6 +262,18 @@ export class Spectrogram {
       span.style.left = `${place}%`;
       if (span.textContent !== text) span.textContent = text;
     });
+  }
+
+  /** Pixels that a name takes with its margins. */
+  widthOf(text) {
+    this.measure ??= document.createElement("canvas").getContext("2d");
+    this.widths ??= new Map();
+    if (!this.widths.has(text)) {
+      const style = getComputedStyle(this.blocks);
+      this.measure.font = `13px ${style.fontFamily}`; // 0.78rem in style.css
+      this.widths.set(text, this.measure.measureText(text).width + 12);
+    }
+    return this.widths.get(text);
   }
 
   /** The second of the file that lies under a place of the pointer. */

@@ -337,9 +337,9 @@ export class Teach {
   /** Show the buttons of a verdict in the row of an event. */
   offer(event, place, row) {
     place.hidden = false;
-    const yes = make("button", { type: "button", class: "plain", text: "Right" });
-    const no = make("button", { type: "button", class: "plain", text: "Not this" });
-    const other = make("button", { type: "button", class: "plain", text: "It is …" });
+    const button = (text) =>
+      make("button", { type: "button", class: "plain", text, "aria-label": `${text}: ${event.label} at ${clock(event.onset)}` });
+    const [yes, no, other] = ["Right", "Not this", "It is …"].map(button);
     yes.onclick = () => this.judge(event, event.label);
     no.onclick = () => this.judge(event, this.state.background);
     other.onclick = () => this.beginReview(event.id);
@@ -369,7 +369,9 @@ export class Teach {
     this.judged.add(event.id);
     const { place, row } = this.events.known.get(event.id)?.place ?? {};
     row?.classList.add("judged");
+    const focused = place?.contains(document.activeElement);
     place?.replaceChildren(make("span", { class: "tag", text: label === this.state.background ? "not this" : label }));
+    if (focused) row.querySelector(".play").focus();
     return true;
   }
 
@@ -395,8 +397,8 @@ export class Teach {
       .sort((a, b) => a.score - a.threshold - (b.score - b.threshold));
     const event = id ? this.events.known.get(id)?.event : waiting[0];
     if (!event) {
-      this.panel.hide();
-      say(this.trouble, this.events.known.size ? "All events are judged." : "There are no events yet.");
+      if (this.events.known.size) this.panel.rest("All events are judged.");
+      else say(this.told, "There are no events yet.");
       return;
     }
     const typed = this.name.value.trim(); // a class that has no clips yet
