@@ -321,12 +321,13 @@ def test_a_dataset_run_resumes_after_a_kill(own, tmp_path):
     assert (run / "results.json").is_file()
 
 
-def test_all_clips_need_no_folds(own, tmp_path):
+def test_all_clips_need_no_folds_and_the_league_is_said(own, own_run, tmp_path):
     write_sounds(tmp_path / "sounds")
     damage_sounds(tmp_path / "sounds", "few clips")
     words = ("earmark", "train", "sounds", "--recipe", own / "small.toml", "--num_epochs", 1)
-    done = call_here(*words, "--all_clips", cwd=tmp_path)
+    done = call_here(*words, "--all_clips", "--init", own_run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "League: with a base, whose knowledge is from sounds." in done.stdout
 
 
 def test_an_unreadable_file_is_named_and_may_be_left_out(own, tmp_path):

@@ -366,7 +366,6 @@ def _make_run_folder(
 def _show_held_out(trained: TrainedModel, split: Split) -> None:
     """Print what clips held out in turn say of a last layer on a frozen network."""
     from earmark.evaluation.baselines import describe_baselines
-    from earmark.evaluation.league import describe_league, find_league
     from earmark.evaluation.report import format_classes
     from earmark.training.frozen import HELD_OUT
 
@@ -392,13 +391,13 @@ def _show_held_out(trained: TrainedModel, split: Split) -> None:
         )
     if not len(split.test):
         lines = describe_baselines(found["accuracy"], found["baselines"])
-        league = find_league(trained.data, split.train.paths)
-        print("\n".join([*format_classes(found["per_class"]), *lines, *describe_league(league)]))
+        print("\n".join([*format_classes(found["per_class"]), *lines]))
 
 
 def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -> None:
     """Score the test part with the finished model, write the results, end the run."""
     from earmark.evaluation.baselines import describe_baselines, measure_baselines
+    from earmark.evaluation.league import describe_league, find_league
     from earmark.evaluation.report import summary, write_results
     from earmark.training.run import remove_checkpoints, score_test_part
 
@@ -413,6 +412,8 @@ def _test_once(folder: Path, trained: TrainedModel, split: Split, device: str) -
         write_results(folder / "results.json", results)
         lines = describe_baselines(results["accuracy"], results["baselines"])
         print("\n".join([summary(results), *lines]))
+    else:
+        print("\n".join(describe_league(find_league(trained.data, split.train.paths))))
     remove_checkpoints(folder)
     print(f"wrote {folder}")
 
