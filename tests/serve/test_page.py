@@ -340,6 +340,30 @@ def test_names_of_events_stand_whole_or_not_at_all(browser, served):
         assert shown == [False, True, True]
 
 
+def test_hours_of_events_leave_a_list_that_is_bounded_and_few_marks(browser, served):
+    with opened(browser, served[1]) as page:
+        marks = page.evaluate(
+            """async () => {
+              const { Events } = await import("./events.js");
+              const { Spectrogram } = await import("./spectrogram.js");
+              const made = (tag) => document.body.appendChild(document.createElement(tag));
+              const picture = new Spectrogram(made("canvas"), made("div"), made("div"));
+              const list = document.getElementById("events");
+              const events = new Events(list, made("audio"), picture);
+              for (let n = 0; n < 510; n += 1) {
+                const times = { onset: 10 * n, offset: 10 * n + 1, clip: "x", why: "" };
+                events.add({ id: `e${n}`, label: "Crow", score: 0.9, ...times });
+              }
+              picture.place(5070, 5100);
+              return [...picture.marks.keys()];
+            }"""
+        )
+        assert marks == [f"e{n}" for n in range(504, 510)]  # of two pictures' length
+        assert page.locator("#events .event").count() == 500
+        expect(page, "#event-count", "510")
+        expect(page, "#more-events", "The last 500 of 510; downloads have all.")
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

@@ -34,6 +34,8 @@ export class Events {
   count() {
     find("event-count").textContent = this.known.size;
     find("no-events").hidden = this.known.size > 0;
+    const more = this.known.size > MOST;
+    say(find("more-events"), more ? `The last ${MOST} of ${this.known.size}; downloads have all.` : "");
     for (const button of document.querySelectorAll("[data-format]")) {
       button.disabled = this.known.size === 0;
     }
@@ -72,9 +74,17 @@ export class Events {
     this.known.set(event.id, { event, row, play, verdict });
     this.list.prepend(row);
     if (this.onjudge) this.onjudge(event, verdict, row);
-    if (this.list.children.length > MOST) this.list.lastChild.remove();
+    if (this.list.children.length > MOST) this.dropOldest();
     this.spectrogram.mark(event, () => this.play(event.id));
     this.count();
+  }
+
+  /** Keep what downloads need of the oldest event, and no row. */
+  dropOldest() {
+    const last = this.list.lastChild;
+    last.remove();
+    const old = [...this.known.values()].find(({ row }) => row === last);
+    Object.assign(old, { row: null, play: null, verdict: null, place: null });
   }
 
   play(id) {
@@ -85,9 +95,9 @@ export class Events {
     }
     this.listen(event.clip);
     this.playing = id;
-    row.classList.add("playing");
-    row.scrollIntoView({ block: "nearest" });
-    play.textContent = "■";
+    row?.classList.add("playing");
+    row?.scrollIntoView({ block: "nearest" });
+    if (play) play.textContent = "■";
   }
 
   /** Play an address; of a file, `from` is the second at which it begins, where the picture follows. */
@@ -110,7 +120,7 @@ export class Events {
     const known = this.known.get(this.playing);
     this.playing = this.from = null;
     find("hush").hidden = true;
-    if (!known) return;
+    if (!known?.row) return;
     known.row.classList.remove("playing");
     known.play.textContent = "▶";
   }

@@ -235,7 +235,18 @@ export class Spectrogram {
     this.place(from, to);
   }
 
+  /** Let go of marks that have left the picture, which only moves on. */
+  forget(from) {
+    if (!this.live) return;
+    for (const [id, { button, offset }] of this.marks) {
+      if (offset + LIVE_SECONDS > from) continue;
+      button.remove();
+      this.marks.delete(id);
+    }
+  }
+
   place(from, to) {
+    this.forget(from);
     const marks = [...this.marks.values()].sort((a, b) => a.onset - b.onset);
     marks.forEach(({ button, name, onset, offset }, n) => {
       const left = ((onset - from) / (to - from)) * 100;

@@ -384,8 +384,10 @@ export class Teach {
     const known = clip && [...this.events.known.values()].find(({ event }) => clipOf(event) === clip);
     if (!known) return;
     this.judged.delete(known.event.id);
-    known.row.classList.remove("judged");
-    this.offer(known.event, known.place.place, known.row);
+    if (known.row) {
+      known.row.classList.remove("judged");
+      this.offer(known.event, known.place.place, known.row);
+    }
     if (this.panel.shown) this.beginReview(known.event.id);
   }
 
