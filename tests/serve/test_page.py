@@ -364,6 +364,35 @@ def test_hours_of_events_leave_a_list_that_is_bounded_and_few_marks(browser, ser
         expect(page, "#more-events", "The last 500 of 510; downloads have all.")
 
 
+def test_a_page_that_is_left_takes_its_file_along(browser, served, real):
+    site, address = served
+    with opened(browser, address) as page:
+        page.set_input_files("#file", real)
+        expect(page, "#state", "Click the picture")
+        held = set(site.uploads._folder.iterdir())
+        page.reload()
+        assert until(lambda: not held & set(site.uploads._folder.iterdir()))
+
+
+def test_clips_dropped_on_the_teaching_part_are_of_the_named_class(browser, tmp_path):
+    with running(sounds=tmp_path) as (_, address), opened(browser, address) as page:
+        expect(page, "#minutes", "0 minutes")
+        dropped = page.evaluate_handle(
+            """async () => {
+              const { toWav } = await import("./wav.js");
+              const wav = toWav([new Int16Array(16000).fill(99)], 16000);
+              const transfer = new DataTransfer();
+              for (const name of ["a.wav", "b.wav"]) transfer.items.add(new File([wav], name));
+              return transfer;
+            }"""
+        )
+        page.dispatch_event("#teach", "drop", {"dataTransfer": dropped})
+        expect(page, "#teach .bad", "Give the class a name first.")
+        page.locator("#class-name").fill("tap")
+        page.dispatch_event("#train", "drop", {"dataTransfer": dropped})
+        expect(page, "#taught", "tap2 clips")
+
+
 def test_thresholds_and_classes_act_at_once(browser, served, real):
     with opened(browser, served[1]) as page:
         page.locator("#listen").click()

@@ -243,7 +243,8 @@ function clearPage(live) {
 }
 
 function forget() {
-  if (file) fetch(`api/files/${file.id}`, { method: "DELETE" }).catch(() => {});
+  // The page may be closed by now, and the request goes on.
+  if (file) fetch(`api/files/${file.id}`, { method: "DELETE", keepalive: true }).catch(() => {});
   file = null;
 }
 
@@ -333,8 +334,12 @@ async function begin() {
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
-      drop.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
+      const taught = teach && find("teach").contains(event.target); // clips of a class
+      drop.classList.toggle("over", kind === "dragover" && !taught);
+      find("teach").classList.toggle("over", kind === "dragover" && Boolean(taught));
+      const files = kind === "drop" ? [...event.dataTransfer.files] : [];
+      if (taught && files.length) teach.sendFiles(files);
+      else if (files.length) upload(files[0]);
     });
   }
   const hear = () => {
@@ -360,6 +365,10 @@ async function begin() {
   for (const button of document.querySelectorAll("[data-format]")) {
     button.onclick = () => events.download(button.dataset.format).catch((error) => trouble(error.message));
   }
+  window.addEventListener("pagehide", forget);
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload(); // its file is gone
+  });
   events.count();
   try {
     await fetchModel();

@@ -89,7 +89,7 @@ export class Teach {
           make("h3", { text: "1 · Give it sounds" }),
           make("label", { for: "class-name", text: "Name of the class " }),
           make("div", { class: "row" }, this.name, this.known, this.record),
-          make("p", { class: "quiet" }, "or ", this.clips, make("label", { for: "clips", class: "link", text: "choose clips" }), " of it"),
+          make("p", { class: "quiet" }, "or ", this.clips, make("label", { for: "clips", class: "link", text: "choose clips" }), " of it, or drop them here"),
           make("div", { class: "row" }, this.review),
           this.list,
         ),
@@ -314,6 +314,7 @@ export class Teach {
   async sendFiles(files) {
     const label = this.name.value.trim();
     this.clips.value = "";
+    say(this.trouble, "");
     if (!label) {
       say(this.trouble, "Give the class a name first.");
       this.name.focus();
