@@ -37,6 +37,36 @@ def test_the_example_prints_the_events_of_a_real_recording(serve, tmp_path, esc1
     assert process.wait(30) in (0, 130)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_server_that_is_ended_leaves_nothing_and_removes_what_a_killed_one_left(
+    serve, tmp_path, monkeypatch, name
+):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    (folder / "earmark-serve-other").mkdir()  # of nobody that is known
+    monkeypatch.setenv("TMPDIR", str(folder))
+
+    def left():
+        return {path.name for path in folder.glob("earmark-serve-*")} - {"earmark-serve-other"}
+
+    killed, *_ = serve()
+    (old,) = left()
+    killed.kill()
+    killed.wait()
+    os.utime(folder / old / ".lock", (0, 0))
+    lives, *_ = serve()
+    (living,) = left()
+    assert living != old
+    os.utime(folder / living / ".lock", (0, 0))
+    process, *_ = serve()
+    assert len(left()) == 2
+    process.send_signal(getattr(signal, name))
+    assert process.wait(30) == 0
+    assert left() == {living}
+    lives.kill()
+
+
 def test_elsewhere_makes_and_prints_a_token(serve):
     _, _, address, rest = serve("--host", "0.0.0.0")
     port = address.rsplit(":", 1)[1]

@@ -63,7 +63,8 @@ def test_a_small_request_that_stands_still_is_given_up(sent):
 @pytest.mark.parametrize("path", ["labels", "files"])
 def test_a_client_that_leaves_is_no_fault_of_the_server(path):
     log = logging.getLogger("uvicorn.error")
-    keeper = logging.handlers.QueueHandler(SimpleQueue())
+    said: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    keeper = logging.handlers.QueueHandler(said)
     with running() as (_, address):
         log.addHandler(keeper)
         try:
@@ -72,4 +73,4 @@ def test_a_client_that_leaves_is_no_fault_of_the_server(path):
             assert ask(address, "GET", "/healthz")[0] == 200  # which came after it
         finally:
             log.removeHandler(keeper)
-    assert keeper.queue.empty()
+    assert said.empty()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import secrets
+import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from earmark.commands.flags import add_cuda, add_event_settings, choose_device, event_settings
 from earmark.commands.following import add_following, keep_settings, rules_path
@@ -185,11 +190,22 @@ def run(args: argparse.Namespace) -> int:
         with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):
             print_line(f"Earmark listens: {server.address(access, listener)}")
             print("Ctrl-C ends it.", file=sys.stderr)
+            _end_in_order(made.handle_exit)
             made.run(sockets=[listener])
     return 0
 
 
+def _end_in_order(handle: Callable[[int, FrameType | None], object]) -> None:
+    """Let SIGTERM, and a terminal that is closed, end the server as Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        here = threading.current_thread() is threading.main_thread()
+        if number is not None and here and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, handle)  # where it is ignored, as under nohup, it stays so
+
+
 def _say(line: str) -> None:
     """Say something about alerts; any thread may."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal was closed
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from earmark.serve.hub import Hub
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import MOST_NAME, Start
 from earmark.serve.requests import faulty, left, read_json, refused, unkept
+from earmark.serve.scratch import Scratch
 from earmark.serve.settings import Access, RefusedError
 from earmark.serve.sounds import SoundsFolder
 from earmark.serve.sources import FileReader, MicrophoneReader, read_file
@@ -102,8 +102,8 @@ class Site:
     ) -> None:
         self.access, self.metrics = access, Metrics()
         self.visitors = Visitors(access.limits.address_sessions)
-        self._folder = tempfile.TemporaryDirectory(prefix="earmark-serve-")
-        folder, limits = Path(self._folder.name), access.limits
+        self._scratch = Scratch()
+        folder, limits = self._scratch.path, access.limits
         self.clips = ClipStore(
             folder / "clips",
             most_bytes=limits.clip_bytes,
@@ -149,7 +149,7 @@ class Site:
         if self.teaching is not None:
             self.teaching.close()
         self.hub.stop()
-        self._folder.cleanup()
+        self._scratch.close()
 
     def use(self, classifier: Classifier) -> None:
         """Use another model from now on, for the server's own sources too.
