@@ -363,7 +363,32 @@ def test_labels_come_as_other_programs_read_them(address):
             answer = ask(address, "POST", "/api/labels", json.dumps([{**events[0], name: value}]))
             assert (answer[0], fault(answer)) == (422, "events")
     assert ask(address, "POST", "/api/labels?format=exe", "[]")[0] == 422
-    assert ask(address, "POST", "/api/labels", b"[" + b" " * 2_000_000)[0] == 413
+    assert ask(address, "POST", "/api/labels", b"[" + b" " * 17_000_000)[0] == 413
+
+
+def test_a_day_of_events_is_downloaded_with_what_the_stream_said_of_each(address):
+    event = {
+        "label": "Rooster",
+        "onset": 1.0,
+        "offset": 2.0,
+        "score": 0.9,
+        "top": {"Rooster": 0.9},
+        "source": "x" * 80,
+        "model": "b" * 64,
+        "threshold": 0.4,
+        "time": "2026-01-02T03:04:05.678+00:00",
+        "clip": f"clips/{'c' * 24}.wav",
+    }
+    rest = {"id": "a" * 24, "why": "y" * 100, "clip_from": 0.0, "session": "d" * 24, "live": True}
+    sent = json.dumps([{**event, **rest, "onset": number / 8} for number in range(5000)])
+    status, _, body = ask(address, "POST", "/api/labels?format=jsonl", sent)
+    rows = [json.loads(line) for line in body.splitlines()]
+    assert status == 200
+    assert len(rows) == 5000
+    assert rows[8] == event
+    for fault_of in ({"threshold": "x"}, {"threshold": float("nan")}):
+        body = json.dumps([{**event, **fault_of}])
+        assert ask(address, "POST", "/api/labels", body)[0] == 422
 
 
 def wait_for(condition, seconds=20.0):

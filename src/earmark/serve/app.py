@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,23 @@ _DOWNLOADS = {
 }
 _MOST_HEARD_SECONDS = 60.0  # of a file, in one request
 _PRUNE_SECONDS = 10.0  # between two looks for uploaded files that nobody asks for
+_MOST_LABELS_BYTES = 16 << 20  # some 20,000 events, as a page has them after a day
 _FILE, _MICROPHONE = "file", "microphone"
+
+
+@dataclass(frozen=True)
+class SentEvent(Event):
+    """An event as a stream sent it.
+
+    Attributes:
+        sent: what the stream said of it beside the event: `time`, `threshold` and `clip`.
+    """
+
+    sent: Mapping[str, str | float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain values."""
+        return {**super().to_dict(), **self.sent}
 
 
 @dataclass
@@ -327,12 +343,12 @@ def _add_stream(app: FastAPI, site: Site) -> None:
         """Write events as a table that other programs open; the body lists the events."""
         if format not in _DOWNLOADS:
             raise RefusedError("format", f"the format is one of {', '.join(_DOWNLOADS)}", 422)
-        limits = site.access.limits
-        body = await read_json(request, 64 * limits.control_bytes, limits.body_seconds)
-        events = parse_events(body)
+        seconds = site.access.limits.body_seconds
+        body = await read_json(request, _MOST_LABELS_BYTES, seconds)
+        events = await asyncio.to_thread(parse_events, body)
         media_type, suffix = _DOWNLOADS[format]
         headers = {"content-disposition": f'attachment; filename="earmark.{suffix}"'}
-        text = write_events(events, format, site)
+        text = await asyncio.to_thread(write_events, events, format, site)
         return Response(text, media_type=f"{media_type}; charset=utf-8", headers=headers)
 
 
@@ -359,7 +375,7 @@ def model_json(site: Site) -> dict[str, Any]:
     }
 
 
-def parse_events(values: Any) -> list[Event]:
+def parse_events(values: Any) -> list[SentEvent]:
     """Read events as the stream sent them.
 
     Raises:
@@ -367,7 +383,7 @@ def parse_events(values: Any) -> list[Event]:
     """
     try:
         events = [
-            Event(
+            SentEvent(
                 str(value["label"]),
                 _finite(value["onset"]),
                 _finite(value["offset"]),
@@ -375,6 +391,7 @@ def parse_events(values: Any) -> list[Event]:
                 {str(name): _finite(score) for name, score in value.get("top", {}).items()},
                 str(value.get("source", "")),
                 str(value.get("model", "")),
+                {name: read(value[name]) for name, read in _SENT.items() if name in value},
             )
             for value in values
         ]
@@ -390,7 +407,10 @@ def _finite(value: Any) -> float:
     return number
 
 
-def write_events(events: list[Event], format: str, site: Site) -> str:
+_SENT: dict[str, Callable[[Any], str | float]] = {"time": str, "threshold": _finite, "clip": str}
+
+
+def write_events(events: Sequence[Event], format: str, site: Site) -> str:
     """Return events as text that other programs open."""
     front_end = site.hub.model.classifier.info.front_end
     lines: list[str] = []
