@@ -86,6 +86,23 @@ def test_live_streams_are_kept_and_told_and_files_are_not(hub, tmp_path, file):
     assert said == []
 
 
+@pytest.mark.parametrize("base", ["", "http://pi.local:8765/"])
+def test_without_a_folder_an_alert_names_the_clip_of_the_page(hub, tmp_path, base):
+    path = rules(tmp_path)
+    path.write_text(f"clip_address = '{base}'\n" + path.read_text("utf-8"), encoding="utf-8")
+    seen = list[StreamEvent]()
+    hub.subscribe(seen.append)
+    with following(hub, keep=None, rules=path, report=print):
+        play(hub, noise(6.0))
+    told = list(read_objects(tmp_path / "log.jsonl"))
+    clips = {one.id: f"clips/{one.clip}.wav" for one in seen}
+    assert told
+    for alert in told:
+        clip = clips[alert["event"]]
+        assert soundfile.info(tmp_path / clip).duration > 2.0
+        assert alert["clip"] == (base + clip if base else str(tmp_path / clip))
+
+
 @pytest.mark.parametrize("fault", ["scale", "engine", "behind"])
 def test_a_stream_that_fails_or_is_shed_ends_its_events_where_it_was_scored_last(
     hub, tmp_path, monkeypatch, fault

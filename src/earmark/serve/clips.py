@@ -43,13 +43,22 @@ class ClipStore:
         self._lock, self._bytes = threading.Lock(), 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, samples: NDArray[np.int16], sample_rate: int) -> str:
-        """Keep samples `(samples,)`; return the id of the clip.
+    @property
+    def folder(self) -> Path:
+        """Where the clips lie, as ID.wav."""
+        return self._folder
+
+    @staticmethod
+    def new_id() -> str:
+        """Return an id that no clip has."""
+        return secrets.token_hex(12)
+
+    def add(self, samples: NDArray[np.int16], sample_rate: int, name: str) -> None:
+        """Keep samples `(samples,)` under an id.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: they cannot be written.
         """
-        name = secrets.token_hex(12)
         data = to_wav(samples, sample_rate)
         path = self._folder / f"{name}.wav"
         try:  # the folder ends with the process, so nothing waits for the disk itself
@@ -61,7 +70,6 @@ class ClipStore:
             self._kept[name] = (self._clock(), len(data))
             self._bytes += len(data)
         self.prune()
-        return name
 
     def path(self, name: str) -> Path | None:
         """Return the file of a clip, or None where it is not kept."""

@@ -74,7 +74,7 @@ class _Following:
         self._desk: Desk | None = None
         self._keeper: Keeper | None = None
         if rules is not None:
-            folder = "" if keep is None else keep.folder
+            folder = str(hub.clips.folder.parent) if keep is None else keep.folder
             self._desk = Desk(
                 read_rules(rules), rules, info.classes, clip_folder=folder, report=report
             )
@@ -145,7 +145,7 @@ class _Following:
             clip_from=max(0.0, heard.event.onset - BEFORE_SECONDS),
             ended=heard.ended,
         )
-        clip = ""
+        clip = f"{self._hub.clips.folder.name}/{heard.clip}.wav" if heard.clip else ""
         if self._keeper is not None:
             clip = self._keeper.keep(recorded) if heard.ended else self._keeper.clip_of(recorded)
         if self._desk is not None:

@@ -94,7 +94,8 @@ class StreamEvent:
         samples: 16-bit samples, from `BEFORE_SECONDS` before it on; at most as long as clips are;
             none while it is under way.
         sample_rate: of the samples.
-        clip: id of the clip in the clip store, empty where it was not kept.
+        clip: id of the clip in the clip store, empty where it was not kept; of an event under way,
+            that of the clip to come.
         threshold: the score that its class had to reach.
         calibration: fingerprint of the model's calibration.
         ended: whether it has ended; else its offset and scores are those so far.
@@ -487,7 +488,7 @@ class Stream:
             time=began + datetime.timedelta(seconds=event.onset),
             samples=np.zeros(0, np.int16),
             sample_rate=self.session.scorer.sample_rate,
-            clip="",
+            clip=self._clips.new_id(),
             threshold=self.thresholds[event.label],
             calibration=self.session.scorer.info.calibration_fingerprint,
             ended=False,
@@ -496,14 +497,14 @@ class Stream:
     def _raise(self, event: Event) -> None:
         samples = self._clip(event)
         rate = self.session.scorer.sample_rate
-        clip = ""
+        named, clip = self._named(event, self._begun.pop(event.label, None)), ""
         if len(samples):
             try:
-                clip = self._clips.add(samples, rate)
+                self._clips.add(samples, rate, named.clip)
+                clip = named.clip
             except OSError as error:
                 self.say({"type": "notice", "text": f"a clip was not kept: {error.strerror}"})
         self.event_count += 1
-        named = self._named(event, self._begun.pop(event.label, None))
         finished = replace(named, samples=samples, clip=clip, ended=True)
         message = {
             "type": "event",
