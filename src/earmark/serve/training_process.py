@@ -41,7 +41,11 @@ def main(words: list[str] | None = None) -> int:
     args = parser.parse_args(words)
     try:
         train(args.table, args.out, args.recipe, args.old)
-    except (EarmarkError, OSError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        name = (error.name or str(error)).split(".")[0]
+        say({"error": f"training needs {name}, which is missing: pip install 'earmark[train]'"})
+        return 1
+    except (EarmarkError, OSError) as error:
         say({"error": " ".join(str(error).split())})
         return 1
     return 0
