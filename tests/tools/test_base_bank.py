@@ -3,6 +3,7 @@
 import json
 import sys
 import types
+from typing import Any
 
 import numpy as np
 from tools.base_bank import Bank, YamnetWriter
@@ -41,10 +42,12 @@ class Interpreter:
 
 
 def test_embeddings_of_a_second_teacher_are_read_back(tmp_path, monkeypatch):
-    module = types.ModuleType("ai_edge_litert.interpreter")
-    module.Interpreter = Interpreter
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", module)
-    rows = [{"fold": 1, "clips": [0], "free": True}, {"fold": 0, "clips": [], "free": True}]
+    library = types.SimpleNamespace(Interpreter=Interpreter)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", library)
+    rows: list[dict[str, Any]] = [
+        {"fold": 1, "clips": [0], "free": True},
+        {"fold": 0, "clips": [], "free": True},
+    ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     for name, shape in (("early", (2, 128, 32, 16)), ("steps", (2, 16, 384))):
         np.save(tmp_path / f"{name}.npy", np.zeros(shape, np.float16))
