@@ -1,5 +1,7 @@
 """Who may come: names, origins, tokens, prefixes; and the headers of every answer."""
 
+import re
+
 import pytest
 from websockets.exceptions import InvalidStatus
 
@@ -106,6 +108,27 @@ def test_a_prefix_of_a_proxy_may_be_left_on_and_bounds_the_cookie():
         for odd in ("/a b", "//x", "/a;b", "http://x", "/<script>"):
             made = ask(address, "GET", f"/?token={TOKEN}", x_forwarded_prefix=odd)
             assert "Path=/;" in made[1]["set-cookie"]
+
+
+def test_refusals_are_counted_by_rule_over_http_and_websockets():
+    access = Access(port=0, token=TOKEN)
+    with running(access) as (_, address):
+        shown = {"authorization": f"Bearer {TOKEN}"}
+
+        def counts():
+            text = ask(address, "GET", "/metrics", **shown)[2].decode()
+            found = re.findall(r'earmark_refused_total\{rule="(\w+)"\} ([\d.]+)', text)
+            return {rule: float(number) for rule, number in found}
+
+        assert counts() == {}
+        assert ask(address, "GET", "/api/model")[0] == 401
+        assert ask(address, "GET", "/clips/x.wav", **shown)[0] == 404
+        with pytest.raises(InvalidStatus):
+            Client(address)
+        with Client(address, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            client.say({"type": "ping"})
+            assert client.refusal()[0] == "start"
+        assert counts() == {"token": 2, "clip": 1, "start": 1}
 
 
 def test_every_answer_has_a_strict_policy(address):

@@ -237,7 +237,17 @@ def make_app(site: Site) -> FastAPI:
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    app.add_exception_handler(RefusedError, refused)
+
+    def count(code: str) -> None:
+        site.metrics.refused.labels(code).inc()
+
+    async def counted(request: Request, error: Exception) -> Response:
+        if isinstance(error, RefusedError):
+            count(error.code)
+        return await refused(request, error)
+
+    app.state.count_refusal = count
+    app.add_exception_handler(RefusedError, counted)
     app.add_exception_handler(EarmarkError, faulty)
     app.add_exception_handler(OSError, unkept)
     app.add_exception_handler(ClientDisconnect, left)
@@ -259,7 +269,7 @@ async def _prune(uploads: UploadStore) -> None:
 
 def guarded(app: FastAPI, access: Access) -> Guard:
     """Return the application behind its guard."""
-    return Guard(app, access)
+    return Guard(app, access, getattr(app.state, "count_refusal", None))
 
 
 def _add_status(app: FastAPI, site: Site) -> None:

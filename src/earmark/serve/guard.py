@@ -40,10 +40,13 @@ class Guard:
     Args:
         app: what is guarded.
         access: who may come.
+        count: is told of the code of each refusal.
     """
 
-    def __init__(self, app: App, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(
+        self, app: App, access: Access, count: Callable[[str], object] | None = None
+    ) -> None:
+        self._app, self._access, self._count = app, access, count
         names = {*LOOPBACK_NAMES, access.host.lower(), *(name.lower() for name in access.hosts)}
         if not access.loopback:
             own = socket.gethostname().lower()
@@ -64,6 +67,8 @@ class Guard:
             await _redirect(send, self._cookie(scope))
             return
         if refused is not None:
+            if self._count is not None:
+                self._count(refused[1])
             await _answer(scope, receive, send, *refused)
             return
         if scope["type"] == "websocket":
