@@ -2,10 +2,12 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from earmark import Classifier
 from earmark.archive import collect, driver, store
@@ -18,7 +20,7 @@ from earmark.archive.worker import label_file
 from earmark.errors import ArchiveError, StorageError
 from tests.archive.conftest import InProcess
 from tests.processes import Killed
-from tests.runtime.builders import SETTINGS
+from tests.runtime.builders import SETTINGS, sound
 
 
 def rows(
@@ -76,6 +78,23 @@ def test_rows_say_when_and_where_from(label, recordings, tmp_path):
     later = rows(tmp_path / "out", question)
     assert later
     assert all(micros == round(onset * 1e6) for micros, onset in later)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8")
+def test_a_failure_has_its_origin_and_a_name_that_is_not_utf8_is_no_fault(label, tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", sound(1.0), 8_000)
+    (folder / "a.wav").rename(folder / os.fsdecode(b"\xe9t\xe9_20240131_054500.wav"))
+    (folder / "south").mkdir()
+    (folder / "south" / "A_20240131_054500Z.wav").touch()
+    label(folder)
+    question = "SELECT site, start_utc::VARCHAR, start_source, status FROM files ORDER BY status"
+    time = "2024-01-31 05:45:00+00"
+    assert rows(tmp_path / "out", question) == [
+        ("south", time, "name", "failed"),
+        ("\\xe9t\\xe9", time, "name", "ok"),
+    ]
 
 
 def test_a_second_run_has_nothing_to_do(label, recordings, tmp_path):

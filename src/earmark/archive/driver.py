@@ -7,6 +7,7 @@ call goes on: a file counts from the moment its rows do.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 from earmark.archive.collect import Collector, is_done
 from earmark.archive.engine import Engine, Report
 from earmark.archive.labelled import DIED, HANG, MEMORY, Labelled, failure
+from earmark.archive.origin import origin_of
 from earmark.archive.plan import Plan, Unit
 from earmark.archive.progress import Progress
 from earmark.archive.result_set import ResultSet
@@ -106,6 +108,7 @@ class Run:
         self._held: list[Labelled] = []
         self._settled: list[str] = []
         self._ok = False
+        self._zone: datetime.tzinfo = datetime.timezone.utc
         self._progress = Progress(self.progress_folder)
 
     def todo(self, outputs: tuple[str, ...]) -> list[Unit]:
@@ -192,6 +195,7 @@ class Run:
         start: Callable[[Setup], Engine],
         show: Callable[[Tally], object],
     ) -> None:
+        self._zone = setup.zone
         engine = start(setup)
         try:
             self._queue = deque(_bundles(left, engine.bundle))
@@ -283,16 +287,20 @@ class Run:
             self._queue.appendleft((unit,))
             return
         if report.cause:
-            self._take_file(failure(unit, report.cause, _said(unit, report.cause)))
+            self._give_up(unit, report.cause)
             return
         at = self._progress.samples(unit.fingerprint)
         deaths, before = self._deaths.get(unit.fingerprint, (0, None))
         deaths = 1 if before is not None and at > before else deaths + 1
         self._deaths[unit.fingerprint] = deaths, at
         if deaths >= (_KILLS if report.killed else _CRASHES):
-            self._take_file(failure(unit, DIED, _said(unit, DIED)))
+            self._give_up(unit, DIED)
         else:
             self._queue.appendleft((unit,))
+
+    def _give_up(self, unit: Unit, cause: str) -> None:
+        origin = origin_of(unit, None, self._zone)  # which does not open it
+        self._take_file(failure(unit, cause, _said(unit, cause), origin=origin))
 
     def _sums(self) -> dict[str, Any]:
         tally = self.tally

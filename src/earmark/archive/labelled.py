@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.archive.origin import Origin, origin_columns
 from earmark.archive.plan import Unit, as_row
 from earmark.archive.schema import FAILED
 from earmark.provenance import now_datetime
@@ -58,14 +59,21 @@ class Labelled:
         return bool(self.row["status"] == FAILED)
 
 
-def failure(unit: Unit, cause: str, error: str, took_seconds: float = 0.0) -> Labelled:
-    """Return the row of a file that gave nothing."""
+def failure(
+    unit: Unit, cause: str, error: str, *, origin: Origin, took_seconds: float = 0.0
+) -> Labelled:
+    """Return the row of a file that gave nothing.
+
+    Args:
+        unit: the file.
+        cause: what is wrong with it, in a word.
+        error: the same as a line.
+        origin: when, where and by what it was recorded.
+        took_seconds: for how long it was tried.
+    """
     row = {
         **as_row(unit),
-        "site": unit.site or None,
-        "recorder": unit.recorder or None,
-        "start_utc": None,
-        "start_source": None,
+        **origin_columns(origin),
         "seconds": 0.0,
         "sample_rate": None,
         "channels": None,

@@ -74,17 +74,18 @@ def time_zone(name: str) -> datetime.tzinfo:
     )
 
 
-def origin_of(unit: Unit, path: Path, zone: datetime.tzinfo) -> Origin:
+def origin_of(unit: Unit, path: Path | None, zone: datetime.tzinfo) -> Origin:
     """Say when, where and by what a file was recorded.
 
     Args:
         unit: the file, with what a manifest says of it.
-        path: where it lies now.
+        path: where it lies now; None: it is not opened.
         zone: of times that do not say theirs.
     """
     start, source, recorder = unit.start, "manifest" if unit.start else "", unit.recorder
     site = unit.site
-    for found in (_of_chunks(path), _of_name(unit.address)):
+    chunks = Origin() if path is None else _of_chunks(path)
+    for found in (chunks, _of_name(unit.address)):
         if start is None and found.start is not None:
             start, source = found.start, found.source
         recorder, site = recorder or found.recorder, site or found.site
@@ -96,7 +97,7 @@ def origin_of(unit: Unit, path: Path, zone: datetime.tzinfo) -> Origin:
             start = start.astimezone(datetime.timezone.utc)
         except OverflowError:  # of a clock that stands at the end of time
             start = None
-    return Origin(start, source if start else "", site, recorder)
+    return Origin(start, source if start else "", _text(site), _text(recorder))
 
 
 def _of_chunks(path: Path) -> Origin:
@@ -179,10 +180,11 @@ def _site_folder(unit: Unit) -> str:
     if not unit.folder:
         return ""
     inside = PurePath(unit.address).relative_to(unit.folder).parts
-    return _text(inside[0]) if len(inside) > 1 else ""
+    return inside[0] if len(inside) > 1 else ""
 
 
 def _text(name: str) -> str:
+    """Return a name that any table can hold."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

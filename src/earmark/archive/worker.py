@@ -88,11 +88,13 @@ def label_file(unit: Unit, setup: Setup, tick: Tick = lambda: None) -> Labelled:
     Raises:
         EarmarkError: the model is not there, or not the one that was asked for.
     """
-    begun = time.monotonic()
+    begun, origin = time.monotonic(), Origin()
     setup.classifier.engine  # noqa: B018  # of a fault in it no file is guilty
     try:
+        origin = origin_of(unit, None, setup.zone)  # also of one that cannot be fetched
         with _here(unit, tick) as path:
-            return _label(unit, path, setup, tick, begun)
+            origin = origin_of(unit, path, setup.zone)
+            return _label(unit, path, origin, setup, tick, begun)
     except AudioError as error:
         text = str(error)
         cause = cause_of(text, unit.address)
@@ -104,16 +106,18 @@ def label_file(unit: Unit, setup: Setup, tick: Tick = lambda: None) -> Labelled:
         said = " ".join(str(error).split())[:200]
         text = f"{_shown(unit)}: failed with {type(error).__name__} ({said}); please report it"
         cause = INTERNAL
-    return failure(unit, cause, _clean(text), time.monotonic() - begun)
+    took = time.monotonic() - begun
+    return failure(unit, cause, _clean(text), origin=origin, took_seconds=took)
 
 
-def _label(unit: Unit, path: Path, setup: Setup, tick: Tick, begun: float) -> Labelled:
+def _label(
+    unit: Unit, path: Path, origin: Origin, setup: Setup, tick: Tick, begun: float
+) -> Labelled:
     """Label a file that lies here.
 
     Raises:
         AudioError: nothing of it could be decoded.
     """
-    origin = origin_of(unit, path, setup.zone)
     session = setup.classifier.file_session(unit.address, setup.settings)
     notes: list[str] = []
     embedder = _Embedder(unit, setup) if EMBEDDINGS in setup.outputs else None
