@@ -77,6 +77,14 @@ def test_a_worker_beyond_its_limits_is_ended_and_its_file_a_row(model, tmp_path,
     assert "was given up" in row["error"]
 
 
+def test_new_files_that_all_fail_are_no_fault_of_an_archive(archive, recordings, model, tmp_path):
+    (recordings / "later.wav").touch()
+    command = words(recordings, model, archive)
+    done = call_here("earmark", *command, "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 files, 0.00 h, 0 events, 1 with faults" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -203,6 +203,18 @@ def test_all_files_failing_stops_early(label, tmp_path, monkeypatch):
     assert tally.failed == 9
 
 
+def test_bad_files_beside_labelled_ones_stop_nothing(label, recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "ALL_FAILED", 2)
+    label(recordings)
+    for number in range(3):
+        (recordings / f"{number}.wav").touch()
+    tally, _ = label(recordings)
+    assert tally.failed == 3
+    assert len(statuses(tmp_path / "out")) == 11
+    tally, _ = label(recordings, retry_failed=True)
+    assert tally.finished == 5
+
+
 class Dying(InProcess):
     """Its worker dies at the files of this name, as often as is said."""
 

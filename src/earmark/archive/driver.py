@@ -27,7 +27,7 @@ from earmark.archive.worker import Setup, gone
 from earmark.errors import ArchiveError
 from earmark.provenance import installed_versions, now
 
-ALL_FAILED = 25  # files in a row from the start of a run, after which it stops
+ALL_FAILED = 25  # files in a row, after which a run into a set without a good one stops
 _CRASHES = 3  # of workers at one file without progress, after which it is given up
 _KILLS = 8  # the same, where it may be that something else ended them
 _FALSE_STARTS = 20  # of workers one after another, after which a run stops
@@ -107,9 +107,14 @@ class Run:
         self._false_starts = 0
         self._held: list[Labelled] = []
         self._settled: list[str] = []
-        self._ok = False
+        self._ok = any(status != FAILED for status in self._collector.counts())
         self._zone: datetime.tzinfo = datetime.timezone.utc
         self._progress = Progress(self.progress_folder)
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether the set has a file that did not fail, of this run or an earlier one."""
+        return self._ok
 
     def todo(self, outputs: tuple[str, ...]) -> list[Unit]:
         """Return the files that are not done."""

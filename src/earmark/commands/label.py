@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("; the same command goes on from here") from None
     _say_result(tally, args.out)
-    if tally.finished and not tally.seconds:
+    if tally.finished and not work.holds_any:
         raise ArchiveError(
             f"all {tally.finished} files failed; see their causes: earmark results "
             f"{args.out} --failures"
