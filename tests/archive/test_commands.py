@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.archive import query
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from tests.processes import assert_one_line, call_here, start
@@ -122,6 +123,15 @@ def test_results_as_tables(archive, recordings, tmp_path):
     assert len(list((tmp_path / "labels").glob("*.txt"))) == len(files)
     assert said("--sql", "SELECT count(*) AS n FROM events") == ["n", str(len(expected))]
     assert said("--list")[0].startswith("moving-")
+
+
+@pytest.mark.parametrize("format", ["raven", "dcase"])
+def test_more_files_than_are_read_at_a_time(archive, tmp_path, monkeypatch, format):
+    words = ("results", archive, "--format", format)
+    whole = call_here("earmark", *words, cwd=tmp_path).stdout
+    monkeypatch.setattr(query, "_ROWS", 2)
+    assert call_here("earmark", *words, cwd=tmp_path).stdout == whole
+    assert whole.count("\n") > 10
 
 
 @pytest.mark.parametrize(

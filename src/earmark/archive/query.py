@@ -62,16 +62,12 @@ class Questions:
         self._connection = duckdb.connect(":memory:")
         opened = [archive.opened(one) for one in sets]
         sources = {table: [source for one in opened for source in one[table]] for table in TABLES}
-        current = pa.table({"entry": _current(sources[FILES])})
-        self._connection.register("_current", current)
+        self._inner: dict[str, Any] = {"_current": pa.table({"entry": _current(sources[FILES])})}
         for table, found in sources.items():
             if not found and table not in (FILES, EVENTS):
                 continue
             schema = schema_of(table, ()) if table in (FILES, EVENTS) else None
-            self._connection.register(f"_{table}", _rows(found, schema))
-            self._connection.execute(
-                f"CREATE VIEW {table} AS SELECT * FROM _{table} SEMI JOIN _current USING (entry)"
-            )
+            self._inner[f"_{table}"] = _rows(found, schema)
         for setting in (
             "enable_external_access = false",
             "python_enable_replacements = false",
@@ -80,7 +76,20 @@ class Questions:
             "TimeZone = 'UTC'",
             "lock_configuration = true",
         ):
-            self._connection.execute(f"SET {setting}")
+            self._connection.execute(f"SET GLOBAL {setting}")  # so in all cursors
+
+    def _cursor(self) -> Any:
+        """Return a cursor of its own, so that several answers can be read in turn."""
+        cursor = self._connection.cursor()
+        for name, rows in self._inner.items():
+            cursor.register(name, rows)  # seen by this cursor only
+        for table in TABLES:
+            if f"_{table}" in self._inner:
+                cursor.execute(
+                    f"CREATE TEMP VIEW {table} AS "
+                    f"SELECT * FROM _{table} SEMI JOIN _current USING (entry)"
+                )
+        return cursor
 
     def sql(self, question: str) -> Answer:
         """Answer a question in SQL.
@@ -96,7 +105,7 @@ class Questions:
         if kinds != [self._duckdb.StatementType.SELECT]:
             raise ArchiveError("--sql takes one SELECT, which changes nothing; ask one question")
         try:
-            cursor = self._connection.execute(question)
+            cursor = self._cursor().execute(question)
         except self._errors as error:
             raise self._fault(error) from None
         names = tuple(str(column[0]) for column in cursor.description)

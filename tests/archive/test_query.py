@@ -1,0 +1,39 @@
+"""Questions to an archive answer from its tables, and reach nothing else."""
+
+import pytest
+
+from earmark.archive import query
+from earmark.archive.query import Questions
+from earmark.archive.store import Archive
+from earmark.errors import ArchiveError
+
+
+@pytest.fixture
+def questions(label, recordings, tmp_path):
+    """Questions to an archive of the recordings."""
+    label(recordings)
+    archive = Archive(tmp_path / "out")
+    return Questions(archive, archive.sets)
+
+
+def test_answers_that_are_read_in_turn_keep_their_rows(questions, monkeypatch):
+    files = list(questions.sql("SELECT entry, seconds FROM files ORDER BY entry").rows)
+    events = list(questions.events())
+    monkeypatch.setattr(query, "_ROWS", 2)
+    answer = questions.sql("SELECT entry, seconds FROM files ORDER BY entry")
+    got = [next(answer.rows)]
+    assert list(questions.events()) == events
+    assert [*got, *answer.rows] == files
+
+
+def test_every_question_is_closed_to_all_else(questions, tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    outside = [{"a": 1}]
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    for _ in range(2):
+        zone = "SELECT current_setting('TimeZone'), TIMESTAMPTZ '2024-01-01 00:00:00Z'::VARCHAR"
+        assert list(questions.sql(zone).rows) == [("UTC", "2024-01-01 00:00:00+00")]
+        for name in ("outside", f"'{tmp_path / 'x.csv'}'"):
+            with pytest.raises(ArchiveError):
+                list(questions.sql(f"SELECT * FROM {name}").rows)
+    assert outside
