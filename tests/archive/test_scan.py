@@ -2,12 +2,14 @@
 
 import csv
 import datetime
+import multiprocessing
+import os
 
 import pytest
 import soundfile
 
-from earmark.archive.plan import Unit
-from earmark.archive.scan import Scanned, gaps
+from earmark.archive.plan import Unit, plan_sources
+from earmark.archive.scan import Scanned, gaps, scan_file
 from tests.processes import call_here
 from tests.runtime.builders import sound
 
@@ -59,6 +61,29 @@ def test_a_gap_is_a_pause_that_is_not_usual(minutes, expected):
 
 def test_gaps_are_those_of_a_site():
     assert gaps([at(0), at(1), at(0, site="b"), at(1, site="b")]) == []
+
+
+@pytest.mark.parametrize("declared", [0, 1_000])
+def test_a_header_that_tells_of_less_than_is_there(tmp_path, declared):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(3.0), 8_000)
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + declared.to_bytes(4, "little") + data[44:])
+    unit = plan_sources([str(path)]).units[0]
+    found = scan_file(unit, datetime.timezone.utc, False)
+    assert (found.seconds, found.cause, found.unfinished) == (pytest.approx(3.0), "", True)
+    path.write_bytes(data)
+    assert not scan_file(unit, datetime.timezone.utc, False).unfinished
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    unit = plan_sources([str(tmp_path / "pipe.wav")]).units[0]
+    pool = multiprocessing.get_context("spawn").Pool(1)
+    with pool:
+        ready = pool.apply_async(scan_file, (unit, datetime.timezone.utc, False))
+        assert "is not a regular file" in ready.get(timeout=60).error
 
 
 def test_nothing_that_decodes(tmp_path, model):

@@ -29,6 +29,7 @@ _AUDIOMOTH = re.compile(
     r"Recorded at (\d\d:\d\d:\d\d(?:\.\d+)?) (\d\d/\d\d/\d{4}) \(UTC([+-]\d+(?::\d+)?)?\) by "
     r"(?:AudioMoth )?([0-9A-F]{16})?"
 )
+_FARTHEST = datetime.timedelta(hours=14)  # from UTC, of any time zone
 _FIRST = datetime.datetime(2014, 1, 1, tzinfo=datetime.timezone.utc)
 _LAST = datetime.datetime(2100, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -103,6 +104,8 @@ def origin_of(unit: Unit, path: Path | None, zone: datetime.tzinfo) -> Origin:
 def _of_chunks(path: Path) -> Origin:
     """Read what a recorder left in a WAV file."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return Origin()
         with path.open("rb") as file:
             chunks = dict(_chunks(file))
     except (OSError, ValueError):
@@ -170,7 +173,9 @@ def _of_name(address: str) -> Origin:
             start = start.replace(tzinfo=datetime.timezone.utc)
         elif zone:
             with contextlib.suppress(SettingsError):  # digits that are no zone, as a serial number
-                start = start.replace(tzinfo=time_zone(zone))
+                named = start.replace(tzinfo=time_zone(zone))
+                if abs(named.utcoffset() or _FARTHEST) <= _FARTHEST:
+                    start = named
         return Origin(start, "name", stem[: match.start()].strip(" _-."))
     return Origin()
 

@@ -21,6 +21,7 @@ from earmark.archive.origin import origin_of
 from earmark.archive.plan import Plan, Unit
 from earmark.classifier import Classifier
 from earmark.errors import AudioError
+from earmark.io.decode import most_seconds
 from earmark.io.recording import inspect, open_file
 from earmark.io.shape import declared_shape
 from earmark.runtime.session import file_chunks
@@ -41,11 +42,12 @@ class Scanned:
         unit: the file.
         sample_rate: in Hz; None: not known.
         channels: None: not known.
-        seconds: its length, as far as its header or its samples tell; None: not known.
+        seconds: its length, as far as its bytes or its samples tell; None: not known.
         cause: what is wrong with it, in a word; empty: nothing was found.
         error: the same as a line.
         site: where it was recorded.
         start: when it begins, in UTC.
+        unfinished: its header tells of less than is there, all of which is read.
     """
 
     unit: Unit
@@ -56,6 +58,7 @@ class Scanned:
     error: str = ""
     site: str = ""
     start: datetime.datetime | None = None
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def scan(
     """
     report = Report()
     for number, unit in enumerate(plan.units, 1):
-        report.files.append(_scan_file(unit, zone, thorough))
+        report.files.append(scan_file(unit, zone, thorough))
         show(number)
     report.gaps = gaps(report.files)
     report.estimate = _estimate(report, classifier, workers)
@@ -171,19 +174,24 @@ def _pause(one: Scanned, two: Scanned) -> float:
     return ((two.start or datetime.datetime.min) - _end(one)).total_seconds()
 
 
-def _scan_file(unit: Unit, zone: datetime.tzinfo, thorough: bool) -> Scanned:
+def scan_file(unit: Unit, zone: datetime.tzinfo, thorough: bool) -> Scanned:
+    """Look at one file; see `scan`."""
     path = Path(unit.address)
     if unit.remote:
         return Scanned(unit, None, None, None, "not looked at", "lies elsewhere", unit.site)
     origin = origin_of(unit, path, zone)
-    rate, channels, seconds = declared_shape(path)
-    error = ""
+    rate, channels, seconds = None, None, None
+    error, unfinished = "", False
     try:
         raw, size = open_file(path)
+        rate, channels, seconds = declared_shape(path)
         with raw:
             found = inspect(raw, size, path)
         if found.cut:
             error = f"{path}: {found.cut}"
+        elif (there := most_seconds(path)) is not None:
+            unfinished = len(found.parts) == 1 and there > 1.01 * (seconds or 0.0) + 0.01
+            seconds = there
         taken, at = 0, rate if rate and 4_000 <= rate <= 384_000 else 16_000
         for block in file_chunks(path, at, lambda _: None):
             taken += len(block)
@@ -196,7 +204,17 @@ def _scan_file(unit: Unit, zone: datetime.tzinfo, thorough: bool) -> Scanned:
         if not _heard(path, rate or 16_000):
             seconds = None
     cause = cause_of(error, unit.address) if error else ""
-    return Scanned(unit, rate, channels, seconds, cause, error, origin.site, origin.start)
+    return Scanned(
+        unit,
+        rate,
+        channels,
+        seconds,
+        cause,
+        error,
+        site=origin.site,
+        start=origin.start,
+        unfinished=unfinished,
+    )
 
 
 def _heard(path: Path, rate: int) -> bool:

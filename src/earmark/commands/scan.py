@@ -121,6 +121,8 @@ def lines(report: Report, workers: int) -> list[str]:
         said += _gap_lines(report)
     else:
         said.append("no file says when it was recorded")
+    if unfinished := sum(one.unfinished for one in report.files):
+        said.append(f"{unfinished} files with an unfinished header, read whole")
     said += _fault_lines(report)
     if report.estimate is None:
         said.append("nothing decodes, so there is nothing to label")
