@@ -1,6 +1,7 @@
 """`earmark label` and `earmark results` as a user calls them, with workers that are processes."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -123,6 +124,15 @@ def test_results_as_tables(archive, recordings, tmp_path):
     assert len(list((tmp_path / "labels").glob("*.txt"))) == len(files)
     assert said("--sql", "SELECT count(*) AS n FROM events") == ["n", str(len(expected))]
     assert said("--list")[0].startswith("moving-")
+
+
+def test_a_table_per_file_of_several_sets_loses_no_event(archive, label, recordings, tmp_path):
+    label(recordings, settings=dataclasses.replace(SETTINGS, off_ratio=0.5))
+    words = ("--set", "all", "--per_file", "--output_file", "tables")
+    done = call_here("earmark", "results", archive, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = [path.read_text().splitlines()[1:] for path in tmp_path.glob("tables/*/*.csv")]
+    assert sum(map(len, written)) == len(rows(archive)) > 20
 
 
 @pytest.mark.parametrize("format", ["raven", "dcase"])

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,26 +281,40 @@ def _lengths(questions: Questions) -> Iterator[Any]:
 
 
 def _write_per_file(questions: Questions, sets: list[ResultSet], args: argparse.Namespace) -> int:
-    """Write a file for each recording with events."""
+    """Write a file for each recording with events, in a folder for each set where there are many.
+
+    Rows come set by set, and within one recording by recording.
+    """
     from earmark.io.files import write_text
 
     folder, format = Path(args.output_file), args.format or "csv"
+    by_key = {_set_of(one.record): one for one in sets}
+    paths: dict[tuple[str, ...], dict[Path, None]] = {}
+    for row in questions.events(args.query):
+        paths.setdefault(_set_of(row), {})[Path(row["path"])] = None
+    names = {
+        key: name_label_files(folder / by_key[key].name if len(sets) > 1 else folder, found)
+        for key, found in paths.items()
+    }
     rows = questions.events(args.query)
-    paths = {row["path"]: None for row in questions.events(args.query)}
-    names = name_label_files(folder, map(Path, paths))
     count = 0
-    for path, group in itertools.groupby(rows, lambda row: str(row["path"])):
+    for (key, path), group in itertools.groupby(rows, lambda row: (_set_of(row), row["path"])):
         lines: list[str] = []
-        writer = _writer(format, sets, lines.append)
+        writer = _writer(format, [by_key[key]], lines.append)
         writer.open()
         for row in group:
             writer.write(_event(row))
         writer.close()
-        target = names[Path(path)].with_suffix(_SUFFIXES.get(format, ".txt"))
+        target = names[key][Path(path)].with_suffix(_SUFFIXES.get(format, ".txt"))
         write_text(target, "".join(line + "\n" for line in lines))
         count += 1
     print(f"{folder}: {count} files", file=sys.stderr)
     return 0
+
+
+def _set_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what tells a row's set of results from the others."""
+    return row["model"], row["calibration"], row["settings"]
 
 
 def _writer(format: str, sets: list[ResultSet], emit: Callable[[str], Any]) -> Any:
