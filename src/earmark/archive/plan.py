@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import glob
 import hashlib
 import io
 import os
@@ -92,8 +93,13 @@ def plan_sources(sources: Sequence[str]) -> Plan:
     """Plan the audio files that arguments stand for: files, folders and patterns, by the one walk.
 
     Raises:
-        ArchiveError: nothing at all is there.
+        ArchiveError: nothing at all is there, or not one that is named.
     """
+    for source in sources:
+        if not glob.has_magic(source) and not _is_there(source):
+            raise ArchiveError(
+                f"{source}: no such file or folder; check the name, or mount its disk"
+            )
     found = expand(sources)
     plan = Plan(faults=list(found.faults), found=found)
     folders = [os.path.abspath(source) for source in sources if Path(source).is_dir()]  # noqa: PTH100
@@ -139,6 +145,14 @@ def plan_manifest(address: str) -> Plan:
     if not plan.units:
         raise ArchiveError(f"{address}: names no files; add rows")
     return plan
+
+
+def _is_there(source: str) -> bool:
+    """Tell whether there is anything of this name, if only a link to nothing."""
+    try:
+        return os.path.lexists(source)
+    except ValueError:  # a null byte
+        return False
 
 
 def _local(address: str, folder: str) -> Unit:
