@@ -2,9 +2,11 @@
 
 import csv
 import dataclasses
+import io
 import json
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -12,8 +14,10 @@ import pytest
 import soundfile
 
 from earmark.archive import query
+from earmark.archive.driver import Tally
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
+from earmark.commands.label import _Show
 from tests.processes import assert_one_line, call_here, start
 from tests.runtime.builders import SETTINGS
 
@@ -85,6 +89,25 @@ def test_new_files_that_all_fail_are_no_fault_of_an_archive(archive, recordings,
     done = call_here("earmark", *command, "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 files, 0.00 h, 0 events, 1 with faults" in done.stderr
+
+
+def test_what_is_not_there_is_refused_before_anything_is_written(model, tmp_path):
+    done = call_here("earmark", *words("recordins", model, "out"), cwd=tmp_path)
+    assert_one_line(done, "recordins: no such file or folder")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_line_of_progress_is_ended(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(time, "monotonic", iter(range(0, 100, 5)).__next__)
+    show = _Show(3)
+    show(Tally(begun=0.0, finished=2))
+    assert terminal.getvalue().endswith("left")
+    show.end()
+    show.end()
+    assert terminal.getvalue().endswith("left\n")
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
         name=bundled.name_of(args.model_dir) or "",
         closed_set=args.closed_set,
     )
+    plan = plan_manifest(args.manifest) if args.manifest else plan_sources(args.sources)
     with _terminated_as_interrupted(), Writing(Path(args.out)) as archive:
-        plan = plan_manifest(args.manifest) if args.manifest else plan_sources(args.sources)
         _say_plan(plan)
         about = {
             "command": shlex.join(["earmark", *sys.argv[1:]]),
@@ -179,6 +179,8 @@ def run(args: argparse.Namespace) -> int:
             tally = work.work(left, setup, _starter(args, min(workers, max(1, len(left)))), show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("; the same command goes on from here") from None
+        finally:
+            show.end()
     _say_result(tally, args.out)
     if tally.finished and not work.holds_any:
         raise ArchiveError(
@@ -250,7 +252,7 @@ class _Show:
 
     def __init__(self, left: int) -> None:
         self._left, self._last = left, time.monotonic()
-        self._live = sys.stderr.isatty()
+        self._live, self._open = sys.stderr.isatty(), False
 
     def __call__(self, tally: Tally) -> None:
         waited = time.monotonic() - self._last
@@ -266,11 +268,17 @@ class _Show:
         )
         if self._live:
             sys.stderr.write(f"\r\x1b[K{line}")
-            if tally.finished >= self._left:
-                sys.stderr.write("\n")
             sys.stderr.flush()
+            self._open = True
         else:
             print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """End the line that was rewritten, so that what follows stands on one of its own."""
+        if self._open:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            self._open = False
 
 
 def _span(seconds: float) -> str:
