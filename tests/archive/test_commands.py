@@ -180,6 +180,8 @@ def test_more_files_than_are_read_at_a_time(archive, tmp_path, monkeypatch, form
         (["--set", "x"], "is no set"),
         (["--sql", "SELECT 1", "--failures"], "two things"),
         (["--per_file"], "needs --output_file"),
+        (["--set", "all", "--summary", "x.html"], "give one --set"),
+        (["--set", "all", "--format", "raven"], "give one --set"),
         (["--format", "audacity"], "name no recording"),
     ],
 )

@@ -1,9 +1,12 @@
 """Questions to an archive answer from its tables, and reach nothing else."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from earmark.archive import query
 from earmark.archive.query import Questions
+from earmark.archive.schema import SCORES, schema_of
 from earmark.archive.store import Archive
 from earmark.errors import ArchiveError
 
@@ -37,3 +40,13 @@ def test_every_question_is_closed_to_all_else(questions, tmp_path, monkeypatch):
             with pytest.raises(ArchiveError):
                 list(questions.sql(f"SELECT * FROM {name}").rows)
     assert outside
+
+
+def test_the_classes_of_every_set_can_be_asked_for(tmp_path):
+    for name in ("dog", "rain"):
+        schema = schema_of(SCORES, [name])
+        row = {field.name: "x" for field in schema if pa.types.is_dictionary(field.type)}
+        row |= {"entry": 1, "file": "x", "path": "x", "second": 0, "scores": {name: 0.5}}
+        pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / name)
+    found = query._rows([tmp_path / "dog", tmp_path / "rain"], None).to_table()
+    assert found["scores"].to_pylist() == [{"dog": 0.5, "rain": None}, {"dog": None, "rain": 0.5}]

@@ -19,7 +19,7 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from earmark.archive.result_set import ResultSet
-from earmark.archive.schema import EVENTS, FILES, TABLES, schema_of
+from earmark.archive.schema import EVENTS, FILES, SCORES, TABLES, schema_of
 from earmark.archive.store import Archive, Source
 from earmark.errors import ArchiveError
 
@@ -162,7 +162,7 @@ def plain(value: Any) -> Any:
 
 
 def _rows(sources: Sequence[Source], schema: pa.Schema | None) -> ds.Dataset:
-    """Return tables as one, with the columns of the first where none are given."""
+    """Return tables as one, with the columns of all where none are given."""
     parquet, here = ds.ParquetFileFormat(), fs.LocalFileSystem()
     parts = [
         parquet.make_fragment(str(source), here)
@@ -170,8 +170,18 @@ def _rows(sources: Sequence[Source], schema: pa.Schema | None) -> ds.Dataset:
         else parquet.make_fragment(source)
         for source in sources
     ]
-    schema = schema or parts[0].physical_schema
+    schema = schema or _joined([part.physical_schema for part in parts])
     return ds.FileSystemDataset(parts, schema, parquet, here)
+
+
+def _joined(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return the columns of the first of all schemas, where `scores` has the classes of all."""
+    schema = schemas[0]
+    at = schema.get_field_index(SCORES)
+    if at < 0:
+        return schema
+    classes = {field.name: field for one in schemas for field in one.field(SCORES).type}
+    return schema.set(at, pa.field(SCORES, pa.struct(list(classes.values()))))
 
 
 def _current(sources: Sequence[Source]) -> pa.Array:

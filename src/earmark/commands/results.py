@@ -152,6 +152,15 @@ def _refuse_odd(args: argparse.Namespace) -> None:
     refuse_odd_reviewing(args)
     if args.per_file and not args.output_file:
         raise SettingsError("--per_file needs --output_file FOLDER")
+    if args.set == _ALL:
+        if args.summary:
+            raise SettingsError(
+                "--summary counts a file once; give one --set, as --list names them"
+            )
+        if args.format in ("raven", "dcase") and not args.per_file:
+            raise SettingsError(
+                f"--format {args.format} names no set; give one --set, or add --per_file"
+            )
     if (
         asked
         and asked[0] not in ("--summary", "--review")
