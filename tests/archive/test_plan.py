@@ -1,5 +1,6 @@
 """Folders and manifests -> units."""
 
+import datetime
 import os
 from pathlib import Path
 
@@ -69,6 +70,25 @@ def test_a_manifest_that_is_damaged_or_missing(manifest, tmp_path):
         plan_manifest(path)
     with pytest.raises(ArchiveError, match="cannot be read"):
         plan_manifest(str(tmp_path / "none.csv"))
+
+
+def test_a_store_whose_package_is_missing(monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+
+    def missing(*_):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "open", missing)
+    with pytest.raises(ArchiveError, match=r"m\.csv: cannot be reached .Install s3fs"):
+        plan_manifest("s3://bucket/m.csv")
+
+
+def test_times_and_row_numbers_of_parquet(manifest):
+    times = pa.array([1_706_679_900_000_000_001], pa.timestamp("ns", "UTC"))
+    (unit,) = plan_manifest(manifest({"path": ["b.wav"], "start": times}, "a.parquet")).units
+    assert unit.start == datetime.datetime(2024, 1, 31, 5, 45, tzinfo=datetime.timezone.utc)
+    with pytest.raises(ArchiveError, match="row 2 has no path"):
+        plan_manifest(manifest({"path": ["b.wav", ""]}, "b.parquet"))
 
 
 def test_addresses_of_fsspec(manifest, tmp_path):

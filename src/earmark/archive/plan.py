@@ -124,11 +124,11 @@ def plan_manifest(address: str) -> Plan:
     Raises:
         ArchiveError: it cannot be read, lacks the column `path`, or names nothing.
     """
-    rows = _rows(address)
+    rows, first = _rows(address)
     base = "" if REMOTE in address else os.path.dirname(os.path.abspath(address))  # noqa: PTH100, PTH120
     plan = Plan()
     seen: set[str] = set()
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(rows, first):
         path = str(row.get("path") or "")
         if not path:
             raise ArchiveError(f"{address}: row {number} has no path; fill it in or remove the row")
@@ -182,8 +182,8 @@ def _remote(address: str) -> Unit:
     return Unit(address, int(about.get("size") or -1), modified_ns)
 
 
-def _rows(address: str) -> list[dict[str, Any]]:
-    """Return the rows of a manifest."""
+def _rows(address: str) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of a manifest, and the number of the first; in CSV row 1 is the header."""
     try:
         if REMOTE in address:
             with _fsspec(address).open(address, "rb") as file:
@@ -194,26 +194,35 @@ def _rows(address: str) -> list[dict[str, Any]]:
         raise ArchiveError(
             f"{address}: cannot be read ({error.strerror or error}); check the name"
         ) from None
+    except (ImportError, ValueError) as error:  # a store whose package is missing, or no store
+        said = " ".join(str(error).split())[:160]
+        raise ArchiveError(f"{address}: cannot be reached ({said})") from None
     if data[:4] == b"PAR1":
-        return _parquet_rows(address, data)
+        return _parquet_rows(address, data), 1
     try:
         table = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""))
         _check_columns(address, table.fieldnames or [])
-        return list(table)
+        return list(table), 2
     except csv.Error as error:
         raise ArchiveError(f"{address}: is no CSV ({error}); write it again") from None
 
 
 def _parquet_rows(address: str, data: bytes) -> list[dict[str, Any]]:
-    from pyarrow import ArrowException, BufferReader
+    from pyarrow import ArrowException, BufferReader, timestamp
     from pyarrow.parquet import ParquetFile
+    from pyarrow.types import is_timestamp
 
     try:
         file = ParquetFile(BufferReader(data))
         names = file.schema_arrow.names
         _check_columns(address, names)
         wanted = [name for name in COLUMNS if name in names]
-        rows: list[dict[str, Any]] = file.read(columns=wanted).to_pylist()
+        table = file.read(columns=wanted)
+        for place, column in enumerate(table.schema):
+            if is_timestamp(column.type):  # of which Python has no nanoseconds
+                micros = table.column(place).cast(timestamp("us", column.type.tz), safe=False)
+                table = table.set_column(place, column.name, micros)
+        rows: list[dict[str, Any]] = table.to_pylist()
         return rows
     except (ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:120]
