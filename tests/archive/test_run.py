@@ -175,6 +175,28 @@ def test_a_full_disk_stops_the_run_and_it_goes_on(label, recordings, tmp_path, m
     assert rows(tmp_path / "out") == whole
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(KeyboardInterrupt, "by the user"), (driver.Terminated, "by SIGTERM"), (OSError, "None")],
+)
+def test_history_says_what_ended_a_run_and_how_much_was_written(
+    label, recordings, tmp_path, monkeypatch, fault, reason
+):
+    def ended(unit, setup):
+        if unit.address.endswith("c.wav"):
+            raise fault(None)
+        return label_file(unit, setup)
+
+    if fault is OSError:
+        monkeypatch.setattr(Collector, "flush", lambda _: (_ for _ in ()).throw(OSError(None)))
+    with pytest.raises((KeyboardInterrupt, ArchiveError)):
+        label(recordings, engine=lambda setup: InProcess(setup, ended))
+    (run,) = Archive(tmp_path / "out").runs
+    assert run["reason"] == reason
+    assert run["finished"] == 2
+    assert run["written"] == (0 if fault is OSError else 2)
+
+
 def test_a_vanished_mount_stops_the_run_and_it_goes_on(label, recordings, tmp_path, whole):
     hidden = tmp_path / "hidden"
 

@@ -82,6 +82,10 @@ class Order:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
 class Run:
     """Labels the files of a plan that are not done yet.
 
@@ -107,6 +111,7 @@ class Run:
         self._false_starts = 0
         self._held: list[Labelled] = []
         self._settled: list[str] = []
+        self._written = 0
         self._ok = any(status != FAILED for status in self._collector.counts())
         self._zone: datetime.tzinfo = datetime.timezone.utc
         self._progress = Progress(self.progress_folder)
@@ -173,8 +178,9 @@ class Run:
                 self._work(left, setup, start, show)
             self._flush()
             outcome = FINISHED
-        except KeyboardInterrupt:
-            outcome, reason = INTERRUPTED, "by the user"
+        except KeyboardInterrupt as interrupt:
+            terminated = isinstance(interrupt, Terminated)
+            outcome, reason = INTERRUPTED, "by SIGTERM" if terminated else "by the user"
             self._release()
             self._flush()
             raise
@@ -184,8 +190,8 @@ class Run:
         except OSError as error:
             reason = f"{error.strerror or error}"
             raise ArchiveError(
-                f"{self._archive.folder}: cannot be written ({reason}); what was finished is kept: "
-                "free space or mount it again, and run the same command"
+                f"{self._archive.folder}: cannot be written ({reason}); what was written is kept, "
+                "the rest is labelled again: free space or mount it again, and run the same command"
             ) from None
         finally:
             ended = {**record, "ended": now(), "outcome": outcome, "reason": reason, **self._sums()}
@@ -271,6 +277,7 @@ class Run:
     def _flush(self) -> None:
         """Write what waits; only then is it of no use where these files stood."""
         self._collector.flush()
+        self._written += len(self._settled)
         for file in self._settled:
             self._progress.forget(file)
         self._settled = []
@@ -311,6 +318,7 @@ class Run:
         tally = self.tally
         return {
             "finished": tally.finished,
+            "written": self._written,
             "failed": tally.failed,
             "events": tally.events,
             "audio_seconds": round(tally.seconds, 3),

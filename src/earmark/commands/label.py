@@ -291,8 +291,10 @@ def _span(seconds: float) -> str:
 def _terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM, as a cluster sends it before it takes a machine away, end a run like Ctrl-C."""
 
+    from earmark.archive.driver import Terminated
+
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise Terminated
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
@@ -312,8 +314,9 @@ def _history(out: Path) -> int:
     for one in Archive(out).runs:
         end = one.get("outcome") or "killed, or still going on"
         reason = f" ({one['reason']})" if one.get("reason") else ""
+        written = one.get("written", one.get("finished", "?"))
         print_line(
-            f"{one['started']}  {end}{reason}: {one.get('finished', '?')} of {one['left']} files, "
+            f"{one['started']}  {end}{reason}: {written} of {one['left']} files, "
             f"{one.get('failed', '?')} with faults, {one.get('events', '?')} events, "
             f"{float(one.get('audio_seconds', 0)) / 3600:.2f} h in "
             f"{_span(float(one.get('took_seconds', 0)))}"
