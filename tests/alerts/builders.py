@@ -158,13 +158,13 @@ def _answers(port):
 class Listener:
     """Subscribes to everything, with a session that outlives the broker."""
 
-    def __init__(self, port, topic="#"):
+    def __init__(self, port, topic="#", name="listener"):
         from paho.mqtt import client, enums
 
         self.messages = list[Any]()
         self._topic, self.subscribed = topic, threading.Event()
         self.client: Any = client.Client(
-            enums.CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False
+            enums.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False
         )
         self.client.on_message = lambda _client, _data, message: self.messages.append(message)
         self.client.on_connect = self._subscribe
@@ -183,14 +183,19 @@ class Listener:
         return [json.loads(text) if text.startswith("{") else text for text in payloads]
 
     @property
-    def ids(self):
-        """Ids of the alerts that came, in order."""
+    def alerts(self):
+        """The alerts that came, in order, without those that the broker had kept."""
         found = [
             json.loads(one.payload)
             for one in self.messages
-            if one.topic.startswith("earmark/") and one.payload.startswith(b"{")
+            if one.topic.startswith("earmark/") and one.payload[:1] == b"{" and not one.retain
         ]
-        return [content["id"] for content in found if content.get("state") == "ON"]
+        return [content for content in found if content["state"] == "ON"]
+
+    @property
+    def ids(self):
+        """Ids of the alerts."""
+        return [one["id"] for one in self.alerts]
 
     def settle(self):
         """Wait until the broker knows that each message in `messages` was taken.

@@ -7,6 +7,7 @@ message that comes twice is known.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import unicodedata
@@ -39,6 +40,8 @@ class Topics:
         self.node = settings.node or slug(socket.gethostname()) or "earmark"
         base = f"{settings.topic.strip('/')}/{self.node}"
         self.status = f"{base}/status"
+        self._device = [f"earmark_{self.node}"]
+        self._prefix = settings.discovery_prefix.strip("/")
         self._slugs = _unique(told_of(rules, classes))
         self.alerts = {name: f"{base}/{word}" for name, word in self._slugs.items()}
 
@@ -50,7 +53,7 @@ class Topics:
 
     def discovery(self) -> dict[str, dict[str, Any]]:
         """Return what Home Assistant is told, by topic; nothing without a prefix."""
-        prefix = self._settings.discovery_prefix.strip("/")
+        prefix = self._prefix
         if not prefix:
             return {}
         told = {}
@@ -63,7 +66,7 @@ class Topics:
                 "payload_not_available": "offline",
                 "qos": 1,
                 "device": {
-                    "identifiers": [f"earmark_{self.node}"],
+                    "identifiers": self._device,
                     "name": self._settings.device,
                     "manufacturer": "Earmark",
                     "model": "Sound classifier",
@@ -89,10 +92,26 @@ class Topics:
                 "unique_id": f"earmark_{word}_score",
                 "icon": "mdi:waveform",
                 "state_class": "measurement",
-                "value_template": "{{ value_json.score }}",
+                "value_template": "{{ value_json.score | default('') }}",  # empty: as it was
                 **shared,
             }
         return told
+
+    def discovery_filters(self) -> list[str]:
+        """Return what to subscribe to, to learn what Home Assistant was told before."""
+        if not self._prefix:
+            return []
+        kinds = ("binary_sensor/+/sound", "sensor/+/score")
+        return [f"{self._prefix}/{kind}/config" for kind in kinds]
+
+    def is_obsolete(self, topic: str, payload: bytes) -> bool:
+        """Tell whether a message of discovery is of this installation, and no rule has it now."""
+        if topic in self.discovery():
+            return False
+        try:
+            return bool(json.loads(payload)["device"]["identifiers"] == self._device)
+        except (ValueError, TypeError, KeyError):
+            return False
 
 
 def told_of(rules: Iterable[Rule], classes: Sequence[str]) -> list[str]:

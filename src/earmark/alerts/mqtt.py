@@ -62,7 +62,9 @@ class Mqtt:
         self._connected = threading.Event()
         self._changed = threading.Condition()
         self._acknowledged: set[int] = set()
-        self._away = self._begun = False
+        self._away = False
+        self._sending = ""  # topic of the alert that is on its way
+        self._last: dict[str, Alert] = {}  # by topic
         self._off: dict[str, threading.Timer] = {}
         self._client = client.Client(
             client.CallbackAPIVersion.VERSION2,
@@ -86,6 +88,7 @@ class Mqtt:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
 
     def start(self) -> None:
         """Connect, as often as it takes, in a thread."""
@@ -97,7 +100,7 @@ class Mqtt:
         """Publish under other topics from now on, and tell Home Assistant of them."""
         self._topics = topics
         if self._connected.is_set():
-            self._publish_discovery(self._client)
+            self._announce(self._client)
 
     def deliver(self, alert: Alert, stop: threading.Event) -> None:
         """Publish an alert; return when the broker has acknowledged it.
@@ -108,18 +111,20 @@ class Mqtt:
         while not self._connected.wait(_LOOK_SECONDS):
             if stop.is_set():
                 raise StoppedError(self.name)
-        topic = self._topics.of_alert(alert)
+        self._sending = topic = self._topics.of_alert(alert)
+        self._last[topic] = alert
         self._publish({**alert, "state": "ON"}, topic, stop)
         if self._settings.send_off:
-            self._turn_off_later(topic, alert)
+            self._turn_off_later(topic)
+        self._sending = ""
 
     def close(self) -> None:
         """Say that nobody is here, and disconnect."""
         for timer in self._off.values():
             timer.cancel()
         if self._connected.is_set():
-            for topic in self._off:
-                self._client.publish(topic, json.dumps({"state": "OFF"}), 1, retain=True)
+            for topic in {*self._off, self._sending} - {""}:
+                self._turn_off(topic)
             farewell = self._client.publish(self._topics.status, "offline", 1, retain=True)
             with contextlib.suppress(RuntimeError, ValueError):
                 farewell.wait_for_publish(_FAREWELL_SECONDS)
@@ -140,38 +145,50 @@ class Mqtt:
                     raise StoppedError(self.name)
                 self._changed.wait(_LOOK_SECONDS)
 
-    def _turn_off_later(self, topic: str, alert: Alert) -> None:
+    def _turn_off_later(self, topic: str) -> None:
         if topic in self._off:
             self._off[topic].cancel()
-        off = json.dumps({"state": "OFF", "score": alert["score"], "id": alert["id"]})
-
-        def publish() -> None:
-            self._client.publish(topic, off, self._settings.qos, retain=True)
-
-        self._off[topic] = timer = threading.Timer(self._settings.off_delay_seconds, publish)
+        timer = threading.Timer(self._settings.off_delay_seconds, self._turn_off, (topic,))
+        self._off[topic] = timer
         timer.daemon = True
         timer.start()
+
+    def _turn_off(self, topic: str) -> None:
+        """Say OFF, with the last alert; the broker keeps it for who comes later."""
+        off = json.dumps({**self._last.get(topic, {}), "state": "OFF"})
+        self._client.publish(topic, off, self._settings.qos, retain=True)
 
     def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
         """Run in the client's thread."""
         if reason.is_failure:
             self._say_away(f"refuses the connection ({str(reason).lower()})")
             return
-        self._publish_discovery(client)
+        self._announce(client)
         client.publish(self._topics.status, "online", 1, retain=True)
-        if self._settings.send_off and not self._begun:  # what an earlier run may have left on
-            off = json.dumps({"state": "OFF"})
-            for topic in self._topics.alerts.values():
-                client.publish(topic, off, 1, retain=True)
-        self._begun = True
         if self._away:
             self._report(f"{self.name}: is back")
         self._away = False
         self._connected.set()
 
-    def _publish_discovery(self, client: Any) -> None:
+    def _announce(self, client: Any) -> None:
+        """Tell Home Assistant of the entities, and that they are off.
+
+        It takes a state that nobody has told it for unknown, when it starts; and one that is on
+        when the connection is back for a new alert. What an earlier run left on goes off too.
+        """
         for topic, content in self._topics.discovery().items():
             client.publish(topic, json.dumps(content, ensure_ascii=False), 1, retain=True)
+        for filter_ in self._topics.discovery_filters():
+            client.subscribe(filter_)
+        for topic in self._topics.alerts.values():
+            stays_on = topic in self._off and self._off[topic].is_alive()
+            if not stays_on and topic != self._sending:
+                self._turn_off(topic)
+
+    def _on_message(self, client: Any, _data: Any, message: Any) -> None:
+        """Take away an entity that Home Assistant was told of and that is no more."""
+        if self._topics.is_obsolete(message.topic, message.payload):
+            client.publish(message.topic, None, 1, retain=True)
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._say_away("cannot be reached")

@@ -116,7 +116,9 @@ class MqttSettings:
     device: str = setting("Earmark", "what Home Assistant calls the device")
     discovery_prefix: str = setting("homeassistant", 'Home Assistant\'s own; "": no discovery')
     off_delay_seconds: float = setting(30.0, "a class is off again after so long")
-    send_off: bool = setting(False, "say OFF then; otherwise Home Assistant turns it off by itself")
+    send_off: bool = setting(
+        True, "say OFF then; else Home Assistant does it, and misses alerts of while it was away"
+    )
     qos: int = setting(1, "1: at least once; 2: exactly once, between here and the broker")
     username: str = setting("", "for the broker")
     password_env: str = setting("", "environment variable that holds the password")
