@@ -83,6 +83,15 @@ def test_a_worker_beyond_its_limits_is_ended_and_its_file_a_row(model, tmp_path,
     assert "was given up" in row["error"]
 
 
+def test_a_corrected_time_zone_is_not_passed_over(archive, recordings, model, tmp_path):
+    command = words(recordings, model, archive)
+    said = "times and sites of 1 done files stay as they were"
+    for zone, expected in (("UTC", False), ("+01:00", True)):
+        done = call_here("earmark", *command, "--time_zone", zone, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (said in done.stderr) == expected
+
+
 def test_new_files_that_all_fail_are_no_fault_of_an_archive(archive, recordings, model, tmp_path):
     (recordings / "later.wav").touch()
     command = words(recordings, model, archive)

@@ -6,7 +6,7 @@ import struct
 import pytest
 import soundfile
 
-from earmark.archive.origin import origin_of, time_zone
+from earmark.archive.origin import Origin, is_another, origin_of, time_zone
 from earmark.archive.plan import Unit
 from earmark.errors import SettingsError
 
@@ -93,6 +93,18 @@ def test_a_comment_with_a_time_that_is_none(tmp_path, when):
     text = f"Recorded at 01:45:00 {when} by AudioMoth".encode()
     data = b"INFOICMT" + struct.pack("<I", len(text)) + text
     assert of(with_chunk(tmp_path / "a.wav", b"LIST", data)).start is None
+
+
+def test_a_row_that_has_another_origin_than_would_be_told_now(tmp_path):
+    path = tmp_path / "north" / "A_20240131_054500.wav"
+    unit = Unit(str(path), 1, 1, folder=str(tmp_path))
+    before = origin_of(unit, path, UTC)
+    assert not is_another(unit, UTC, before)
+    assert is_another(unit, time_zone("+01:00"), before)
+    assert is_another(Unit(str(path), 1, 1, site="south"), UTC, before)
+    assert is_another(Unit(str(path), 1, 1, start=datetime.datetime(2000, 1, 1)), UTC, before)
+    comment = Origin(datetime.datetime(2000, 1, 1, tzinfo=UTC), "comment", "north")
+    assert not is_another(unit, time_zone("+01:00"), comment)  # which comes before the name
 
 
 def test_a_manifest_comes_first_and_a_folder_is_a_site(tmp_path):

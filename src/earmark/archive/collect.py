@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from earmark.archive.labelled import Labelled
+from earmark.archive.origin import Origin
 from earmark.archive.result_set import ResultSet
 from earmark.archive.schema import (
     EMBEDDINGS,
@@ -45,6 +46,13 @@ class Known:
     entry: int
     status: str
     outputs: tuple[str, ...]
+    origin: Origin
+
+
+def _known(row: Mapping[str, Any]) -> Known:
+    """Return what a row of `files` says."""
+    origin = Origin(row["start_utc"], row["start_source"] or "", row["site"] or "")
+    return Known(row["file"], row["entry"], row["status"], tuple(row["outputs"]), origin)
 
 
 class Collector:
@@ -70,7 +78,7 @@ class Collector:
         self._superseded: set[int] = set()
         for row in entries(archive, results):
             raw = row["path_bytes"] or row["path"].encode()
-            self._note(raw, Known(row["file"], row["entry"], row["status"], tuple(row["outputs"])))
+            self._note(raw, _known(row))
         self._parts = archive.parts(results)
         self._clear()
         self._flushed = time.monotonic()
@@ -99,8 +107,7 @@ class Collector:
                 self._seconds[table].append(second_rows(values, schema, row))
         self.waiting += 1
         address = done.unit.address.encode("utf-8", "surrogateescape")
-        status, outputs = str(row["status"]), tuple(row["outputs"])
-        self._note(address, Known(done.unit.fingerprint, entry, status, outputs))
+        self._note(address, _known(row))
 
     @property
     def due(self) -> bool:

@@ -10,14 +10,14 @@ import contextlib
 import datetime
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from earmark.archive.collect import Collector, is_done
 from earmark.archive.engine import Engine, Report
 from earmark.archive.labelled import DIED, HANG, MEMORY, Labelled, failure
-from earmark.archive.origin import origin_of
+from earmark.archive.origin import is_another, origin_of
 from earmark.archive.plan import Plan, Unit
 from earmark.archive.progress import Progress
 from earmark.archive.result_set import ResultSet
@@ -135,6 +135,20 @@ class Run:
         for file in self._progress.files() - wanted:
             self._progress.forget(file)
         return left
+
+    def outdated(self, left: Sequence[Unit], zone: datetime.tzinfo) -> int:
+        """Return how many done files would now get another start or site.
+
+        Args:
+            left: from `todo`.
+            zone: of times that do not say theirs.
+        """
+        wanted = {unit.address for unit in left}
+        return sum(
+            known.status != FAILED and is_another(unit, zone, known.origin)
+            for unit in self._plan.units
+            if unit.address not in wanted and (known := self._collector.known(unit.address))
+        )
 
     def work(
         self,

@@ -101,6 +101,20 @@ def origin_of(unit: Unit, path: Path | None, zone: datetime.tzinfo) -> Origin:
     return Origin(start, source if start else "", _text(site), _text(recorder))
 
 
+def is_another(unit: Unit, zone: datetime.tzinfo, before: Origin) -> bool:
+    """Tell whether manifest, folder or name now say another start or site than a row has.
+
+    Args:
+        unit: the file, which is not opened.
+        zone: of times that do not say theirs.
+        before: what the row has.
+    """
+    now = origin_of(unit, None, zone)
+    if now.source in ("manifest", before.source) and now.start != before.start:
+        return True
+    return bool(unit.site or _site_folder(unit)) and now.site != before.site
+
+
 def _of_chunks(path: Path) -> Origin:
     """Read what a recorder left in a WAV file."""
     try:

@@ -311,6 +311,7 @@ class Writing(Archive):
 def entries(archive: Archive, results: ResultSet) -> Iterator[dict[str, Any]]:
     """Yield what a run needs to know of each row of `files`, in no order."""
     names = ["entry", "file", "path", "path_bytes", "status", "outputs"]
+    names += ["start_utc", "start_source", "site"]
     for path in archive.table_paths(results, FILES):
         for batch in pq.ParquetFile(path).iter_batches(columns=names):
             yield from batch.to_pylist()

@@ -174,6 +174,12 @@ def run(args: argparse.Namespace) -> int:
             ),
             file=sys.stderr,
         )
+        if outdated := work.outdated(left, zone):
+            print(
+                f"times and sites of {outdated} done files stay as they were; give a new --out to "
+                "have them changed",
+                file=sys.stderr,
+            )
         show = _Show(len(left))
         try:
             tally = work.work(left, setup, _starter(args, min(workers, max(1, len(left)))), show)
