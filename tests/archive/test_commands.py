@@ -18,6 +18,7 @@ from earmark.archive.driver import Tally
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from earmark.commands.label import _Show
+from earmark.io.files import write_json
 from tests.processes import assert_one_line, call_here, start
 from tests.runtime.builders import SETTINGS
 
@@ -165,6 +166,21 @@ def test_a_table_per_file_of_several_sets_loses_no_event(archive, label, recordi
     assert done.returncode == 0, done.stderr
     written = [path.read_text().splitlines()[1:] for path in tmp_path.glob("tables/*/*.csv")]
     assert sum(map(len, written)) == len(rows(archive)) > 20
+
+
+def test_a_set_without_files_does_not_hide_the_others(archive, tmp_path):
+    whole = call_here("earmark", "results", archive, cwd=tmp_path)
+    (full,) = Archive(archive).sets
+    empty = {**full.record, "set": "other", "settings": "other"}
+    run = {"run": "9", "set": "other", "started": "9999-01-01T00:00:00+0000"}
+    for path, about in (("results/other/set.json", empty), ("runs/9.json", run)):
+        write_json(archive / path, about)
+    done = call_here("earmark", "results", archive, cwd=tmp_path)
+    assert done.stdout == whole.stdout
+    assert f"shown is set {full.name}, 1 of 2" in done.stderr
+    listed = call_here("earmark", "results", archive, "--list", cwd=tmp_path).stdout
+    assert "run 9999-01-01" in listed
+    assert f"off_ratio {SETTINGS.off_ratio}" in listed
 
 
 @pytest.mark.parametrize("format", ["raven", "dcase"])

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set",
         metavar="NAME",
         help="results of which model and settings: the begin of a name that --list shows, or all "
-        "(those of the latest run)",
+        "(those of the latest run that has files)",
     )
     parser.add_argument("--list", action="store_true", help="list what is in the archive, and end")
     parser.add_argument(
@@ -172,6 +172,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
 def _list(archive: Archive) -> int:
     from earmark.archive.query import Questions
 
+    runs = {run.get("set"): str(run.get("started", "?")) for run in archive.runs}
     for one in archive.sets:
         row = next(
             Questions(archive, [one])
@@ -182,6 +183,12 @@ def _list(archive: Archive) -> int:
         print_line(
             f"{one.name}  {files} files, {hours or 0:.2f} h, {events or 0} events, "
             f"{faults} with faults, {len(one.classes)} classes"
+        )
+        settings = one.record.get("event_settings") or {}
+        words = [f"{name} {value}" for name, value in settings.items() if value is not None]
+        print_line(
+            f"  run {runs.get(one.record.get('set'), '?')}, calibration "
+            f"{str(one.record['calibration'])[:12]}, {', '.join(words)}"
         )
     return 0
 
@@ -198,7 +205,14 @@ def _chosen(archive: Archive, name: str | None) -> list[ResultSet]:
     if name == _ALL:
         return sets
     if name is None:
-        return sets[-1:]
+        filled = [one for one in sets if archive.parts(one)]
+        shown = (filled or sets)[-1]
+        if len(sets) > 1:
+            print(
+                f"shown is set {shown.name}, 1 of {len(sets)}; --list names them, --set chooses",
+                file=sys.stderr,
+            )
+        return [shown]
     found = [one for one in sets if one.name.startswith(name)]
     if len(found) != 1:
         there = ", ".join(one.name for one in sets)
