@@ -109,7 +109,7 @@ def test_what_is_not_there_is_refused_before_anything_is_written(model, tmp_path
 
 def test_the_line_of_progress_is_ended(monkeypatch):
     terminal = io.StringIO()
-    terminal.isatty = lambda: True
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(time, "monotonic", iter(range(0, 100, 5)).__next__)
     show = _Show(3)
