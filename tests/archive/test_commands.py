@@ -183,6 +183,17 @@ def test_a_set_without_files_does_not_hide_the_others(archive, tmp_path):
     assert f"off_ratio {SETTINGS.off_ratio}" in listed
 
 
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_table_per_file_has_the_lines_of_the_whole(archive, tmp_path, format):
+    words = ("results", archive, "--format", format)
+    whole = call_here("earmark", *words, cwd=tmp_path).stdout.splitlines()
+    call_here("earmark", *words, "--per_file", "--output_file", "tables", cwd=tmp_path)
+    lines = {line for path in tmp_path.glob("tables/*") for line in path.read_text().splitlines()}
+    assert lines == set(whole)
+    call_here("earmark", *words, "--output_file", "one", cwd=tmp_path)
+    assert (tmp_path / "one").read_text().splitlines() == whole
+
+
 @pytest.mark.parametrize("format", ["raven", "dcase"])
 def test_more_files_than_are_read_at_a_time(archive, tmp_path, monkeypatch, format):
     words = ("results", archive, "--format", format)

@@ -111,11 +111,12 @@ class Questions:
         names = tuple(str(column[0]) for column in cursor.description)
         return Answer(names, self._rows(cursor))
 
-    def events(self, where: str = "") -> Iterator[dict[str, Any]]:
+    def events(self, where: str = "", columns: str = "*") -> Iterator[dict[str, Any]]:
         """Yield the events that meet a condition, by file and time.
 
         Args:
             where: a condition of SQL on the columns of `events`; empty: all.
+            columns: the ones to yield.
 
         Raises:
             ArchiveError: it is no condition.
@@ -124,7 +125,7 @@ class Questions:
             raise ArchiveError("--query takes one condition, without comments and semicolons")
         condition = f"WHERE ({where})" if where else ""
         answer = self.sql(
-            f"SELECT * FROM events {condition} ORDER BY {ORDER}, onset_seconds, label"
+            f"SELECT {columns} FROM events {condition} ORDER BY {ORDER}, onset_seconds, label"
         )
         for row in answer.rows:
             yield dict(zip(answer.names, row, strict=True))

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,22 +261,10 @@ def _write_events(
     emit: Callable[[str], Any],
 ) -> None:
     """Write all events as one table; times of files without events count on too, as in Raven."""
-    from earmark.archive.query import plain
-
-    rows = questions.events(args.query)
-    if args.format in (None, "csv"):
-        columns = ("path", "site", "recorder", "start_utc", "onset", "offset", "label", "score")
-        emit(csv_line([*columns, "model"]))
-        for row in rows:
-            onset, offset = row["onset_seconds"], row["offset_seconds"]
-            values = {**row, "onset": f"{onset:.3f}", "offset": f"{offset:.3f}"}
-            values["score"] = f"{row['score']:.4f}"
-            emit(csv_line([_word(plain(values[name])) for name in (*columns, "model")]))
-        return
-    if args.format == "jsonl":
-        for row in rows:
-            kept = {name: plain(value) for name, value in row.items() if name not in _INNER}
-            emit(json.dumps(kept, ensure_ascii=False))
+    format = args.format or "csv"
+    rows = questions.events(args.query, _columns(format))
+    if format in _TABLES:
+        _write_table(format, rows, emit)
         return
     if args.format == "audacity":
         raise SettingsError(
@@ -294,7 +282,35 @@ def _write_events(
     writer.close()
 
 
-_INNER = frozenset(["entry", "path_bytes"])
+_TABLES = ("csv", "jsonl")
+_CSV = ("path", "site", "recorder", "start_utc", "onset", "offset", "label", "score", "model")
+
+
+def _columns(format: str) -> str:
+    """Return the columns of events that a format needs; the fewer, the less memory."""
+    if format == "jsonl":
+        return "*"
+    return (
+        "entry, path, site, recorder, start_utc, onset_seconds, offset_seconds, label, score, "
+        "model, calibration, settings"
+    )
+
+
+def _write_table(format: str, rows: Iterable[dict[str, Any]], emit: Callable[[str], Any]) -> None:
+    """Write events with all that the archive knows of them, as csv or jsonl."""
+    from earmark.archive.query import plain
+
+    if format == "csv":
+        emit(csv_line(_CSV))
+    for row in rows:
+        if format == "jsonl":
+            kept = {name: plain(row[name]) for name in row if name not in ("entry", "path_bytes")}
+            emit(json.dumps(kept, ensure_ascii=False))
+            continue
+        onset, offset = row["onset_seconds"], row["offset_seconds"]
+        values = {**row, "onset": f"{onset:.3f}", "offset": f"{offset:.3f}"}
+        values["score"] = f"{row['score']:.4f}"
+        emit(csv_line([_word(plain(values[name])) for name in _CSV]))
 
 
 def _lengths(questions: Questions) -> Iterator[Any]:
@@ -313,21 +329,24 @@ def _write_per_file(questions: Questions, sets: list[ResultSet], args: argparse.
     folder, format = Path(args.output_file), args.format or "csv"
     by_key = {_set_of(one.record): one for one in sets}
     paths: dict[tuple[str, ...], dict[Path, None]] = {}
-    for row in questions.events(args.query):
+    for row in questions.events(args.query, "path, model, calibration, settings"):
         paths.setdefault(_set_of(row), {})[Path(row["path"])] = None
     names = {
         key: name_label_files(folder / by_key[key].name if len(sets) > 1 else folder, found)
         for key, found in paths.items()
     }
-    rows = questions.events(args.query)
+    rows = questions.events(args.query, _columns(format))
     count = 0
     for (key, path), group in itertools.groupby(rows, lambda row: (_set_of(row), row["path"])):
         lines: list[str] = []
-        writer = _writer(format, [by_key[key]], lines.append)
-        writer.open()
-        for row in group:
-            writer.write(_event(row))
-        writer.close()
+        if format in _TABLES:
+            _write_table(format, group, lines.append)
+        else:
+            writer = _writer(format, [by_key[key]], lines.append)
+            writer.open()
+            for row in group:
+                writer.write(_event(row))
+            writer.close()
         target = names[key][Path(path)].with_suffix(_SUFFIXES.get(format, ".txt"))
         write_text(target, "".join(line + "\n" for line in lines))
         count += 1
@@ -352,7 +371,7 @@ def _event(row: dict[str, Any]) -> Event:
         onset=row["onset_seconds"],
         offset=row["offset_seconds"],
         score=row["score"],
-        top=dict(row["top"]),
+        top={},
         source=row["path"],
         model=row["model"],
     )
@@ -364,8 +383,7 @@ def _output(file: str | None) -> Iterator[Callable[[str], Any]]:
     if file is None:
         yield print_line
         return
-    from earmark.io.files import write_text
+    from earmark.io.files import writing
 
-    lines: list[str] = []
-    yield lines.append
-    write_text(Path(file), "".join(line + "\n" for line in lines))
+    with writing(Path(file)) as opened:
+        yield lambda line: opened.write(f"{line}\n".encode("utf-8", "backslashreplace"))

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -45,6 +45,16 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create or replace `path` with what `write` puts into the open binary file it is given.
 
+    See `writing`.
+    """
+    with writing(path) as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open binary file that creates or replaces `path` where the block ends well.
+
     A link is followed. A pipe or device is written to, because it cannot be replaced.
 
     Raises:
@@ -56,11 +66,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         if path.exists() and not path.is_file():  # asked of the path: /dev/stdout leads nowhere
             with path.open("wb") as file:
-                write(file)
+                yield file
             return
         make_folder(target.parent)
         with part.open("xb") as file:
-            write(file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
