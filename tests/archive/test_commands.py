@@ -211,6 +211,9 @@ def test_more_files_than_are_read_at_a_time(archive, tmp_path, monkeypatch, form
         (["--sql", "SELECT 1; SELECT 2"], "takes one SELECT"),
         (["--sql", "SET enable_external_access = true"], "takes one SELECT"),
         (["--sql", "SELECT * FROM '/etc/passwd'"], "not valid"),
+        (["--sql", ""], "takes one SELECT"),
+        (["--sql", "SELECT * FROM scores"], "label --scores"),
+        (["--query", 'label = "dog"'], "texts stand in single quotes"),
         (["--query", "nothing > 1"], "not valid"),
         (["--query", "true; SELECT 1"], "one condition"),
         (["--set", "x"], "is no set"),
@@ -222,7 +225,9 @@ def test_more_files_than_are_read_at_a_time(archive, tmp_path, monkeypatch, form
     ],
 )
 def test_questions_that_are_refused(archive, tmp_path, more, said):
-    assert_one_line(call_here("earmark", "results", archive, *more, cwd=tmp_path), said)
+    done = call_here("earmark", "results", archive, *more, cwd=tmp_path)
+    assert_one_line(done, said)
+    assert not done.stdout
     assert not (tmp_path / "x.csv").exists()
 
 

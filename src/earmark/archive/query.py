@@ -19,7 +19,7 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
 from earmark.archive.result_set import ResultSet
-from earmark.archive.schema import EVENTS, FILES, SCORES, TABLES, schema_of
+from earmark.archive.schema import EMBEDDINGS, EVENTS, FILES, SCORES, TABLES, schema_of
 from earmark.archive.store import Archive, Source
 from earmark.errors import ArchiveError
 
@@ -141,7 +141,11 @@ class Questions:
         text = " ".join(str(error).split())
         if "disabled" in text and ("configuration" in text or "external" in text):
             return ArchiveError("--sql reads the tables of the archive and no other file")
-        return ArchiveError(f"the question is not valid: {text[:300]}")
+        for table in (SCORES, EMBEDDINGS):
+            if f"name {table} does not exist" in text:
+                return ArchiveError(f"there are no {table} here; run earmark label --{table}")
+        hint = "; texts stand in single quotes" if "Referenced column" in text else ""
+        return ArchiveError(f"the question is not valid: {text[:300]}{hint}")
 
 
 def plain(value: Any) -> Any:

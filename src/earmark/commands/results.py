@@ -128,7 +128,7 @@ def _answer(archive: Archive, args: argparse.Namespace) -> int:
             "ORDER BY cause, path"
         )
         return _write_answer(questions.sql(question), args)
-    if args.sql:
+    if args.sql is not None:
         return _write_answer(questions.sql(args.sql), args)
     if args.per_file:
         return _write_per_file(questions, sets, args)
@@ -300,9 +300,11 @@ def _write_table(format: str, rows: Iterable[dict[str, Any]], emit: Callable[[st
     """Write events with all that the archive knows of them, as csv or jsonl."""
     from earmark.archive.query import plain
 
+    rows = iter(rows)
+    first = list(itertools.islice(rows, 1))  # a question that is refused has no head
     if format == "csv":
         emit(csv_line(_CSV))
-    for row in rows:
+    for row in itertools.chain(first, rows):
         if format == "jsonl":
             kept = {name: plain(row[name]) for name in row if name not in ("entry", "path_bytes")}
             emit(json.dumps(kept, ensure_ascii=False))
