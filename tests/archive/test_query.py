@@ -1,5 +1,7 @@
 """Questions to an archive answer from its tables, and reach nothing else."""
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -45,7 +47,9 @@ def test_every_question_is_closed_to_all_else(questions, tmp_path, monkeypatch):
 def test_the_classes_of_every_set_can_be_asked_for(tmp_path):
     for name in ("dog", "rain"):
         schema = schema_of(SCORES, [name])
-        row = {field.name: "x" for field in schema if pa.types.is_dictionary(field.type)}
+        row: dict[str, Any] = {
+            field.name: "x" for field in schema if pa.types.is_dictionary(field.type)
+        }
         row |= {"entry": 1, "file": "x", "path": "x", "second": 0, "scores": {name: 0.5}}
         pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / name)
     found = query._rows([tmp_path / "dog", tmp_path / "rain"], None).to_table()
