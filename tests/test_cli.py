@@ -127,11 +127,12 @@ def test_a_fault_of_the_code_is_not_taken_for_one_of_the_input(monkeypatch, tmp_
     assert Path.cwd() != tmp_path
 
 
-def test_the_command_that_is_installed_is_this_one():
+def test_the_command_that_is_installed_is_this_one(monkeypatch):
     from importlib.metadata import entry_points
 
     (entry,) = entry_points(group="console_scripts", name="earmark")
-    assert entry.load() is cli.main
+    monkeypatch.setattr(cli, "main", lambda: 7)
+    assert entry.load()() == 7
 
 
 def test_the_whole_job_on_real_recordings(esc10, tmp_path):

@@ -135,7 +135,7 @@ def test_sources_of_the_server_get_another_model_as_soon_as_it_is_used(tmp_path,
     soundfile.write(path, noise(60.0), 16_000)
     starts = [{"source": {"kind": "server", "id": name}} for name in ("file-0", "microphone")]
     with running(
-        files=(path,), microphone="", access=Access(port=0, limits=limits(sessions=2))
+        files=(path,), microphone="", access=Access(port=0, limits=limits(sessions=6))
     ) as (
         site,
         address,
