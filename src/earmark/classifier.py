@@ -63,7 +63,7 @@ class Classifier:
     Example:
         >>> classifier = earmark.load()
         >>> classifier.predict("dog.wav").label
-        'Dog bark'
+        'Dog'
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -145,9 +145,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_class_that_the_model_does_not_have(read):
     settings = read(RULE + 'classes = ["Dog brak"]\n' + TARGET)
-    with pytest.raises(SettingsError, match="no class 'Dog brak'; did you mean Dog bark"):
+    with pytest.raises(SettingsError, match="no class 'Dog brak'; did you mean 'Dog bark'"):
         check_classes(settings, ["Dog bark", "Rain"])
-    with pytest.raises(SettingsError, match="it has Rain, Wind"):
+    with pytest.raises(SettingsError, match="did you mean 'Dog'"):
+        check_classes(read(RULE + 'classes = ["Dog bark"]\n' + TARGET), ["Dog", "Wind"])
+    with pytest.raises(SettingsError, match="it has 2: 'Rain', 'Wind'"):
         check_classes(settings, ["Rain", "Wind"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 import zoneinfo
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from earmark.alerts.settings import (
     WebhookSettings,
 )
 from earmark.config.codec import refuse_unknown
+from earmark.decision.restriction import say_unknown
 from earmark.errors import SettingsError
 
 if sys.version_info >= (3, 11):
@@ -65,9 +65,7 @@ def check_classes(settings: AlertSettings, classes: Sequence[str]) -> None:
     for rule in settings.rules:
         for name in rule.classes:
             if name not in classes:
-                near = difflib.get_close_matches(name, classes, 1)
-                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(classes)}"
-                raise SettingsError(f"rule {rule.name!r}: the model has no class {name!r}; {hint}")
+                raise SettingsError(f"rule {rule.name!r}: {say_unknown(name, classes)}")
 
 
 def zone_of(settings: AlertSettings) -> zoneinfo.ZoneInfo | None:

@@ -51,7 +51,7 @@ def choose_classes(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, .
     for name in asked:
         alike = [name] if name in classes else folded.get(_fold(str(name)), [])
         if len(alike) != 1:
-            raise SettingsError(_say_unknown(str(name), alike, classes))
+            raise SettingsError(say_unknown(str(name), classes, alike))
         chosen.update(alike)
     if not chosen:
         raise SettingsError("classes must name at least one class of the model")
@@ -80,8 +80,14 @@ def _fold(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def _say_unknown(name: str, alike: Sequence[str], classes: Sequence[str]) -> str:
-    """Say that a model has no such class, and which it has that are called nearly so."""
+def say_unknown(name: str, classes: Sequence[str], alike: Sequence[str] = ()) -> str:
+    """Say that a model has no such class, and which it has that are called nearly so.
+
+    Args:
+        name: what was asked for.
+        classes: those of the model.
+        alike: those that differ from it by case, blanks, `_` and `-` alone, if they are several.
+    """
     if alike:
         return f"{name!r} may be {' or '.join(map(repr, alike))}; give the name as the model has it"
     folded = {_fold(own): own for own in classes}
