@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import pickle
+import re
 
 import pytest
 import torch
@@ -195,8 +197,20 @@ def test_weights_that_are_a_pickle_in_disguise_are_not_read(folder, tmp_path):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(ModelError, match="no such model directory"):
+    with pytest.raises(ModelError, match=r"no such model directory; give one that training wrote$"):
         load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("wrong", ["models/lstm-3", "models"])
+def test_where_runs_are_near_the_newest_is_suggested(tmp_path, wrong):
+    for number, name in enumerate(["lstm-2", "lstm-1"]):
+        manifest = tmp_path / "models" / name / "model.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text("{}")
+        os.utime(manifest, (number, number))
+    newest = re.escape(str(tmp_path / "models" / "lstm-1"))
+    with pytest.raises(ModelError, match=rf"that training wrote, such as {newest}$"):
+        load_model(tmp_path / wrong)
 
 
 def test_a_file_is_no_model_directory(tmp_path):

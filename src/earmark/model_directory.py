@@ -233,13 +233,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if folder.is_file():
         raise ModelError(f"{folder}: is a file; give the model directory that training wrote")
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model directory; give one that training wrote")
+        raise ModelError(
+            f"{folder}: no such model directory; give one that training wrote"
+            f"{_suggest_run(folder.parent)}"
+        )
     try:
         manifest = read_json(path)
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: is no complete model directory, {MANIFEST} is missing; "
-            "give one that training wrote"
+            f"give one that training wrote{_suggest_run(folder)}"
         ) from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
@@ -269,6 +272,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if schema == 1:
             manifest["model"].setdefault("convolutions", [])
     return manifest
+
+
+def _suggest_run(parent: Path) -> str:
+    """Return words that name the newest model directory in a folder; none where it has none."""
+    written = {path: path.stat().st_mtime for path in parent.glob(f"*/{MANIFEST}")}
+    return f", such as {max(written, key=written.__getitem__).parent}" if written else ""
 
 
 def _read_weights(
