@@ -192,7 +192,7 @@ def test_an_interrupt_before_the_first_epoch_leaves_no_folder(documented, tmp_pa
     splits = ("--splits_dir", documented / "splits")
     done = call_here(SCRIPT, *QUICK, *splits, cwd=tmp_path)
     assert done.returncode == 130
-    assert_one_line(done, "interrupted before the first epoch ended; start again")
+    assert_one_line(done, "interrupted before there was a model to keep; start again")
     assert list((tmp_path / "models").iterdir()) == []
 
 

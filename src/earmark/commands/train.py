@@ -432,6 +432,6 @@ def _describe_rest(folder: Path) -> str:
     from earmark.training.run import VALIDATED
 
     if not has_checkpoint(folder) and not has_checkpoint(folder / VALIDATED):
-        return " before the first epoch ended; start again"
+        return " before there was a model to keep; start again"
     model = folder if (folder / "model.json").is_file() else folder / VALIDATED
     return f"; the best model so far stays in {model}; go on with --resume {folder}"
