@@ -10,6 +10,7 @@ import soundfile
 
 from earmark.archive.plan import Unit, plan_sources
 from earmark.archive.scan import Scanned, gaps, scan_file
+from tests.io.test_media import made, tone
 from tests.processes import call_here
 from tests.runtime.builders import sound
 
@@ -84,6 +85,21 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     with pool:
         ready = pool.apply_async(scan_file, (unit, datetime.timezone.utc, False))
         assert "is not a regular file" in ready.get(timeout=60).error
+
+
+def test_what_ffmpeg_reads_counts_and_a_length_that_is_not_told_is_said(tmp_path, model):
+    (tmp_path / "a.m4a").write_bytes(made("m4a", tone(3.0)))
+    (tmp_path / "b.aac").write_bytes(made("aac", tone(3.0)))
+    done = call_here("earmark", "scan", tmp_path, "--model_dir", model, cwd=tmp_path)
+    assert "2 files, 3 s of audio" in done.stdout
+    assert "lengths not told: 1," in done.stdout
+    assert "labelling: about" in done.stdout
+    (tmp_path / "a.m4a").unlink()
+    done = call_here("earmark", "scan", tmp_path, "--model_dir", model, cwd=tmp_path)
+    assert "lengths not told: 1," in done.stdout
+    assert "nothing decodes" not in done.stdout
+    words = ("scan", tmp_path, "--model_dir", model, "--thorough")
+    assert "1 files, 3 s of audio" in call_here("earmark", *words, cwd=tmp_path).stdout
 
 
 def test_nothing_that_decodes(tmp_path, model):

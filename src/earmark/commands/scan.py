@@ -106,6 +106,9 @@ def lines(report: Report, workers: int) -> list[str]:
     if lengths:
         middle = lengths[len(lengths) // 2]
         said.append(f"lengths: {lengths[0]:.1f} to {lengths[-1]:.1f} s, half below {middle:.1f} s")
+    untold = sum(one.seconds is None and not one.cause for one in report.files)
+    if untold:
+        said.append(f"lengths not told: {untold}, left out of all sums; --thorough decodes them")
     timed = [one.start for one in report.files if one.start is not None]
     sites = {one.site for one in report.files if one.site}
     if timed:
@@ -125,7 +128,8 @@ def lines(report: Report, workers: int) -> list[str]:
         said.append(f"{unfinished} files with an unfinished header, read whole")
     said += _fault_lines(report)
     if report.estimate is None:
-        said.append("nothing decodes, so there is nothing to label")
+        if not untold:
+            said.append("nothing decodes, so there is nothing to label")
     else:
         estimate = report.estimate
         said.append(
