@@ -12,7 +12,7 @@ from earmark import Classifier, EventSettings
 from earmark.config import Calibration
 from earmark.decision.policy import STREAM_THRESHOLD
 from earmark.errors import AudioError, DatasetError, ModelError, SettingsError
-from earmark.evaluation.background import Judge, count_events, find_positives
+from earmark.evaluation.background import Judge, count_events, find_positives, measure_recall
 from earmark.runtime.torch_engine import TorchEngine
 from tests.builders import CLASSES, FRONT_END
 from tests.processes import assert_one_line, call_here
@@ -133,9 +133,18 @@ def test_too_few_hours_to_be_sure_are_said(classifier, room):
     fit = classifier.calibrate(
         room / "monday.wav", false_alarms_per_hour=2 * AN_HOUR, settings=SETTINGS
     )
-    (note,) = fit.notes
-    assert note.startswith("2 min are too few to be sure of 60 an hour: even with no false alarm")
-    assert "may be up to 90 (95 %); give 3 min" in note.replace("180 s", "3 min")
+    sure, together = fit.notes
+    assert sure.startswith("2 min are too few to be sure of 60 an hour: even with no false alarm")
+    assert "may be up to 90 (95 %); give 3 min" in sure.replace("180 s", "3 min")
+    assert together == (
+        "3 classes were raised together, past the strongest alarm of all, as 2 min at 60 an hour "
+        "are too few to raise each on its own; for that give 3 min, or ask for 90 an hour"
+    )
+    fit = classifier.calibrate(
+        room / "monday.wav", false_alarms_per_hour=90, settings=SETTINGS
+    )  # what was advised
+    assert len(fit.raised) == 3
+    assert not any("together" in note for note in fit.notes)
 
 
 def test_what_is_lost_in_recall_is_said(classifier, room, tmp_path):
@@ -174,6 +183,34 @@ def test_positives_of_one_class_will_do(tmp_path):
     (tmp_path / "unicorn").rename(tmp_path / "noise")
     with pytest.raises(DatasetError, match="positives are clips of the model's classes"):
         find_positives(tmp_path, info)
+
+
+def test_clips_are_followed_by_silence_so_that_late_scores_count(classifier, room, tmp_path):
+    clips = []
+    for label in ("dog", "rain"):
+        (tmp_path / label).mkdir()
+        for number in range(6):
+            clips.append((tmp_path / label / f"{number}.wav", label))
+            clip = sound(0.5, seed=200 + len(clips))
+            soundfile.write(clips[-1][0], clip / np.abs(clip).max() / 2, RATE)
+    fit = classifier.calibrate(
+        room / "monday.wav",
+        false_alarms_per_hour=2 * AN_HOUR,
+        settings=SETTINGS,
+        positives=tmp_path,
+    )
+    judge = Judge(classifier.engine, SETTINGS)
+    labels = [label for _, label in clips]
+    own, fitted = classifier.info.calibration.thresholds, fit.calibration.thresholds
+
+    def recall(silence_after):
+        scored = [
+            judge.score(path, allow_silence=True, silence_after=silence_after) for path, _ in clips
+        ]
+        return measure_recall(judge, scored, labels, own, fitted)
+
+    assert fit.recall == recall(2.0)
+    assert fit.recall != recall(0.0)
 
 
 def test_a_class_that_is_sure_of_itself_is_named(room):

@@ -122,10 +122,12 @@ def _lay_out(fit: BackgroundFit, files: int) -> list[str]:
 
 
 def _say_alarms(alarms: Alarms) -> str:
+    from earmark.evaluation.background import say_rate
+
     low, high = alarms.interval
     most = ", ".join(f"{name} {count}" for name, count in list(alarms.by_class.items())[:5])
     plural = "s" * (alarms.count != 1)
     return (
-        f"{alarms.count} false alarm{plural}, {alarms.per_hour:.3g} an hour "
-        f"(95 %: {low:.2g} to {high:.2g})" + (f"; {most}" if most else "")
+        f"{alarms.count} false alarm{plural}, {say_rate(alarms.per_hour)} an hour "
+        f"(95 %: {say_rate(low)} to {say_rate(high)})" + (f"; {most}" if most else "")
     )

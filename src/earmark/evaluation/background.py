@@ -40,6 +40,7 @@ MOST_OF_THE_TIME = 0.5  # a class that sounds for more of the background is held
 MUCH_OF_THE_TIME = 0.1  # and may be from here on; alarms of a second fill this if there are 360
 _ROWS = 2_000  # of scores at a time; quiet ones are passed over quickly
 _ENOUGH = 0.99  # of the hours for one alarm; a recording of an hour may be a second shorter
+_SILENCE_AFTER = 2.0  # seconds after a clip: a model's scores reach their highest a second late
 _SURE = 1e-6  # a score this near to 1 cannot be told from 1
 
 
@@ -167,7 +168,9 @@ def fit_background(
     sounds = _find_sounding(background, recordings, events)
     _refuse_too_short(hours, rate)
     thresholds = raise_thresholds(judge, recordings, own, max(1.0, hours * rate))
-    sounding = [judge.score(path, allow_silence=True) for path, _ in clips]
+    sounding = [
+        judge.score(path, allow_silence=True, silence_after=_SILENCE_AFTER) for path, _ in clips
+    ]
     raised = {
         name: (before, after)
         for name, before, after in zip(info.classes, own, thresholds, strict=True)
@@ -182,7 +185,7 @@ def fit_background(
         settings=settings,
         raised=raised,
         recall=measure_recall(judge, sounding, [label for _, label in clips], own, thresholds),
-        notes=(*_notes(hours, rate), *sounds),
+        notes=(*_notes(hours, rate, len(raised)), *sounds),
     )
 
 
@@ -193,8 +196,14 @@ class Judge:
         self.info, self.settings = engine.info, settings
         self.scorer = StreamScorer(engine, settings, block_seconds=BLOCK_SECONDS)
 
-    def score(self, path: Path, *, allow_silence: bool) -> Recording:
-        """Return the scores of a file, as a session scores them."""
+    def score(self, path: Path, *, allow_silence: bool, silence_after: float = 0.0) -> Recording:
+        """Return the scores of a file, as a session scores them.
+
+        Args:
+            path: the file.
+            allow_silence: take a file that is silent.
+            silence_after: seconds of silence that follow it.
+        """
         session = Session(self.scorer, self.info.sample_rate, self.settings, str(path))
         rows = [session.rows]
         for block in decode.read_blocks(
@@ -202,6 +211,8 @@ class Judge:
         ):
             session.push(block)
             rows.append(session.rows)
+        session.push(np.zeros(round(silence_after * self.info.sample_rate), np.float32))
+        rows.append(session.rows)
         session.finish()
         return Recording(np.concatenate([*rows, session.rows]), session.seconds)
 
@@ -390,18 +401,27 @@ def measure_recall(
     }
 
 
-def _notes(hours: float, rate: float) -> tuple[str, ...]:
-    sure = count_interval(0)[1]
-    if hours * rate >= sure:
-        return ()
-    return (
-        f"{_say_length(hours)} are too few to be sure of {rate:g} an hour: even with no false "
-        f"alarm in them the rate may be up to {_say_rate(sure / hours)} (95 %); give "
-        f"{_say_length(sure / rate)}",
-    )
+def _notes(hours: float, rate: float, raised: int) -> tuple[str, ...]:
+    """Say what more background, or a higher rate, would be good for."""
+    notes = []
+    length, sure = _say_length(hours), count_interval(0)[1]
+    if hours * rate < sure:
+        notes.append(
+            f"{length} are too few to be sure of {rate:g} an hour: even with no false alarm in "
+            f"them the rate may be up to {say_rate(sure / hours)} (95 %); give "
+            f"{_say_length(sure / rate)}"
+        )
+    if raised > max(1.0, hours * rate):
+        notes.append(
+            f"{raised} classes were raised together, past the strongest alarm of all, as {length} "
+            f"at {rate:g} an hour are too few to raise each on its own; for that give "
+            f"{_say_length(raised / rate)}, or ask for {math.ceil(raised / hours)} an hour"
+        )
+    return tuple(notes)
 
 
-def _say_rate(rate: float) -> str:
+def say_rate(rate: float) -> str:
+    """Write a rate an hour as people do."""
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.2g}"  # 150, not 1.5e+02
 
 
