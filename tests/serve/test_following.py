@@ -18,11 +18,12 @@ from earmark.serve.clips import ClipStore
 from earmark.serve.following import following
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
+from earmark.serve.shedding import Shedding
 from earmark.serve.stream import StreamEvent
 from tests.alerts.builders import Broker, Listener, needs_broker, until
 from tests.processes import assert_one_line, call_here
 from tests.runtime.builders import classifier
-from tests.serve.running import RATE, limits, noise
+from tests.serve.running import RATE, noise
 
 LOW = EventSettings(threshold=0.001)  # any sound is an event
 RULES = """
@@ -121,8 +122,8 @@ def test_a_stream_that_fails_or_is_shed_ends_its_events_where_it_was_scored_last
             monkeypatch.setattr(SessionPool, "advance", fail)
             hub.put(stream, Chunk(noise(1.0)[:, None], RATE))
         else:
-            monkeypatch.setattr("earmark.serve.hub._LOOKS_BEHIND", 1)
-            hub.limits = limits(behind_seconds=-1.0)
+            monkeypatch.setattr("earmark.serve.shedding._LOOK_SECONDS", 0.0)
+            hub._shedding = Shedding(-1.0)
         assert until(lambda: hub.find(stream.id) is None)
     assert begun
     assert {one.id for one in begun} <= {one.id for one in ended}

@@ -14,7 +14,7 @@ import soundfile
 from websockets.exceptions import ConnectionClosed
 
 import earmark
-from earmark.serve import hub
+from earmark.serve import hub, shedding
 from earmark.serve.settings import Access
 from earmark.serve.visitors import network_of
 from tests.serve.running import RATE, Client, ask, fault, limits, noise, running, silence
@@ -234,6 +234,7 @@ def test_there_is_room_for_so_many_sessions(strict):
 
 def test_more_than_can_be_scored_is_shed_and_the_first_goes_on(monkeypatch):
     monkeypatch.setattr(hub, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(shedding, "_LOOK_SECONDS", 0.5)
     bounds = limits(behind_seconds=2.0)
     with running(Access(port=0, limits=bounds)) as (site, address), contextlib.ExitStack() as stack:
         first, newest = (stack.enter_context(Client(address, {})) for _ in range(2))
@@ -241,11 +242,13 @@ def test_more_than_can_be_scored_is_shed_and_the_first_goes_on(monkeypatch):
         slow = threading.Event()
         slow.set()
 
-        def crawl(key, pool):
-            time.sleep(0.2 if slow.is_set() else 0)  # for half a second of sound of each
-            advance(key, pool)
+        def stall(key, pool):
+            if slow.is_set():
+                time.sleep(0.1)
+            else:
+                advance(key, pool)
 
-        monkeypatch.setattr(site.hub, "_advance", crawl)
+        monkeypatch.setattr(site.hub, "_advance", stall)
         for client in (first, newest):
             client.until("ready")
             client.send(noise(12.0))

@@ -28,13 +28,13 @@ from earmark.serve.clips import ClipStore
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import Start
 from earmark.serve.settings import Limits, RefusedError
+from earmark.serve.shedding import Shedding
 from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEvent
 
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
 _ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream,
 _LONGEST_ROUND_SECONDS = 0.2  # but this is the longest that any waits
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
-_LOOKS_BEHIND = 3  # in a row until a stream has to go: a stretch of sound that came late is no load
 _BEHIND = "the server cannot keep up with its streams; try again later"
 _LOG = logging.getLogger("earmark.serve")
 
@@ -73,7 +73,7 @@ class Hub:
         self._new: list[Stream] = []
         self._lock = threading.Lock()
         self._wake, self._stopping = threading.Event(), False
-        self._looks_behind = 0
+        self._shedding = Shedding(self.limits.behind_seconds)
         self._on_event: list[OnEvent] = []
         self._on_begun: list[OnEvent] = []
         self._on_block: list[OnBlock] = []
@@ -148,7 +148,7 @@ class Hub:
                     f"the server has its {self.limits.sessions} streams; try again later",
                     503,
                 )
-            if start.kind == "client" and self._looks_behind >= _LOOKS_BEHIND:
+            if start.kind == "client" and self._shedding.full:
                 raise RefusedError("behind", _BEHIND, 503)
             # Those that are kept for who may come back take nobody's place for long.
             for one in lost[: max(0, len(lost) - self.limits.sessions // 4)]:
@@ -306,22 +306,20 @@ class Hub:
             _LOG.exception("stream %s failed", stream.id)
             _fail(stream, "the server failed on this stream; its log says more")
 
-    def _shed(self) -> None:
-        """End the newest tenth of live streams where most are later than a server that keeps up."""
+    def _shed(self, now: float) -> None:
+        """End the newest live streams where there are more than are scored as they come."""
         live = [one for one in self.streams() if one.kind == "client" and one.lost_at is None]
-        late = [one for one in live if one.seconds_late > self.limits.behind_seconds]
-        self._looks_behind = self._looks_behind + 1 if 2 * len(late) > len(live) else 0
-        if self._looks_behind and self._looks_behind % _LOOKS_BEHIND == 0:
-            for newest in live[-max(1, len(live) // 10) :]:
-                self.metrics.refused.labels("behind").inc()
-                _fail(newest, _BEHIND, "behind")
+        many = self._shedding.look(now, [one.seconds_late for one in live])
+        for newest in live[len(live) - many :]:
+            self.metrics.refused.labels("behind").inc()
+            _fail(newest, _BEHIND, "behind")
 
     def _look(self, now: float) -> None:
         """End the streams that were lost, and let old clips go."""
         for stream in self.streams():
             if stream.lost_at is not None and now - stream.lost_at > self.limits.linger_seconds:
                 self.finish(stream)
-        self._shed()
+        self._shed(now)
         self.clips.prune()
         self.metrics.clip_bytes.set(self.clips.bytes)
 

@@ -41,7 +41,7 @@ class Limits:
         realtime_factor: how much faster than real time samples of a live session may come.
         ahead_seconds: that may come at once, after a network that stood still.
         behind_seconds: where sound waits for longer than this in most live sessions, no other may
-            begin, and the newest tenth ends, every three seconds.
+            begin, and of the newest as many end as are too many, see `earmark.serve.shedding`.
         gap_seconds: the longest gap that is filled with silence.
         start_seconds: a connection that has not said what it wants by then is closed.
         idle_seconds: a session that sends no audio for so long is closed.
