@@ -187,10 +187,10 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         made = server.make_server(site)
+        _end_in_order(made.handle_exit)  # before the address is said: who reads it may end it
         with following(site.hub, keep=keep_settings(args), rules=rules_path(args), report=_say):
             print_line(f"Earmark listens: {server.address(access, listener)}")
             print("Ctrl-C ends it.", file=sys.stderr)
-            _end_in_order(made.handle_exit)
             made.run(sockets=[listener])
     return 0
 
