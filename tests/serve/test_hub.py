@@ -1,6 +1,7 @@
 """The thread of all streams: when it waits, and when not."""
 
 import threading
+import time
 
 import pytest
 
@@ -45,3 +46,30 @@ def test_sound_that_comes_while_blocks_are_scored_is_not_slept_over(tmp_path, mo
     slept = wake.slept
     hub.stop()
     assert slept == 0
+
+
+def test_a_hub_that_cannot_score_what_came_stops_in_time_and_ends_its_events(tmp_path, monkeypatch):
+    advance = SessionPool.advance
+
+    def slowly(pool):
+        time.sleep(0.1)
+        return advance(pool)
+
+    monkeypatch.setattr(SessionPool, "advance", slowly)
+    classifier = earmark.load("esc10")
+    hub = Hub(classifier, clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
+    events = []
+    hub.subscribe(events.append)
+    always = dict.fromkeys(classifier.classes, 1e-6)
+    stream = hub.open(Start(kind="client", thresholds=always), RATE)
+    hub.put(stream, Chunk(noise(120.0)[:, None], RATE))  # 24 s of scoring
+    hub.start(lambda deliver: deliver())
+    assert until(lambda: stream.session.seconds > 1.0)
+    begun = time.monotonic()
+    hub.stop()
+    took = time.monotonic() - begun
+    assert not hub._thread.is_alive()
+    assert took < 4.0
+    assert not hub.streams()
+    assert events
+    assert all(event.ended and event.event.offset < 20.0 for event in events)

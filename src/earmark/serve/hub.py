@@ -35,7 +35,9 @@ _GATHER_SECONDS = 0.01  # blocks that become full within this are scored togethe
 _ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream,
 _LONGEST_ROUND_SECONDS = 0.2  # but this is the longest that any waits
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
+_STOP_SECONDS = 2.0  # what came is scored for so long when the server ends; the rest is dropped
 _BEHIND = "the server cannot keep up with its streams; try again later"
+_STOPPED = "the server has ended"
 _LOG = logging.getLogger("earmark.serve")
 
 Batch = list[tuple[Sink, Sequence[tuple[Message, bool]], bool]]
@@ -72,7 +74,8 @@ class Hub:
         self._pools: dict[int, SessionPool] = {}
         self._new: list[Stream] = []
         self._lock = threading.Lock()
-        self._wake, self._stopping = threading.Event(), False
+        self._wake = threading.Event()
+        self._stop_by: float | None = None  # set once it is told to stop
         self._shedding = Shedding(self.limits.behind_seconds)
         self._on_event: list[OnEvent] = []
         self._on_begun: list[OnEvent] = []
@@ -90,13 +93,18 @@ class Hub:
         self._thread.start()
 
     def stop(self) -> None:
-        """End all streams, and the thread."""
+        """End all streams, and the thread.
+
+        What came is scored for two seconds more; then it is dropped, and the events under way end
+        where their stream was scored last. A call of the engine is waited for: an interpreter that
+        ends while a thread is inside of it aborts.
+        """
+        self._stop_by = time.monotonic() + _STOP_SECONDS
         for stream in self.streams():
             stream.finish()
-        self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            self._thread.join()
 
     def subscribe(self, on_event: OnEvent) -> Callable[[], None]:
         """Call a function for each event that has ended; return what ends that.
@@ -203,12 +211,12 @@ class Hub:
 
     def _run(self) -> None:
         looked = begun = time.monotonic()
-        while not (self._stopping and not self.streams()):
+        while self._stop_by is None or self.streams():
             full = {stream.kind for stream in self.streams() if stream.full}
             if "file" not in full and not any(pool.ready for pool in self._pools.values()):
                 if not full:  # what became full while blocks were scored wakes nobody any more
                     self._wake.wait(_LOOK_SECONDS)
-                if not self._stopping:  # large batches cost less, but none waits for long
+                if self._stop_by is None:  # large batches cost less, but none waits for long
                     apart = min(_LONGEST_ROUND_SECONDS, _ROUND_SECONDS * len(self._streams))
                     time.sleep(max(_GATHER_SECONDS, apart - (time.monotonic() - begun)))
             begun = time.monotonic()
@@ -217,9 +225,16 @@ class Hub:
                 self._round()
             except Exception:  # whatever it is, the other streams go on
                 _LOG.exception("a round of the hub failed")
+                if self._dropping:
+                    break
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self._look(looked)
+
+    @property
+    def _dropping(self) -> bool:
+        """Whether it stops, and what is not scored by now is dropped."""
+        return self._stop_by is not None and time.monotonic() > self._stop_by
 
     def _round(self) -> None:
         self._join()
@@ -230,16 +245,19 @@ class Hub:
             with self._guarded(stream):
                 # A file that is ahead waits; what is full already is scored first.
                 waits = (stream.full and stream.session.ready == 0) or stream.ending
-                if waits and not stream.over:
+                if waits and not stream.over and not self._dropping:
                     stream.feed()
         for key, pool in list(self._pools.items()):
-            self._advance(key, pool)
+            if not self._dropping:
+                self._advance(key, pool)
         for stream in streams:
             with self._guarded(stream):
                 if stream.session.done:
                     stream.report()
-                if stream.exhausted and not stream.over:
+                if stream.exhausted and not stream.over and not self._dropping:
                     stream.end()
+            if self._dropping and not stream.over:
+                _fail(stream, _STOPPED, "stopped")
             self._collect(stream, batch)
             if stream.over:
                 self._remove(stream)
