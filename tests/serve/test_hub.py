@@ -11,6 +11,7 @@ from earmark.runtime.pool import SessionPool
 from earmark.serve.clips import ClipStore
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
+from earmark.serve.stream import StreamEvent
 from tests.alerts.builders import until
 from tests.serve.running import RATE, noise
 
@@ -58,7 +59,7 @@ def test_a_hub_that_cannot_score_what_came_stops_in_time_and_ends_its_events(tmp
     monkeypatch.setattr(SessionPool, "advance", slowly)
     classifier = earmark.load("esc10")
     hub = Hub(classifier, clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
-    events = []
+    events: list[StreamEvent] = []
     hub.subscribe(events.append)
     always = dict.fromkeys(classifier.classes, 1e-6)
     stream = hub.open(Start(kind="client", thresholds=always), RATE)

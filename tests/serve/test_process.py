@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,19 @@ def test_a_server_that_is_ended_leaves_nothing_and_removes_what_a_killed_one_lef
     assert process.wait(30) == 0
     assert left() == {living}
     lives.kill()
+
+
+def test_a_choice_that_cannot_be_read_is_said_and_the_first_model_used(serve, tmp_path):
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "model.json").write_text("[]")
+    process, _, address, _ = serve("--sounds", "sounds")
+    assert json.loads(ask(address, "GET", "/api/teach")[2])["used"] == ""
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1].decode().splitlines()
+    assert said[0] == (
+        f"{Path('sounds/model.json')}: cannot be read, or was cut or edited; no model of the page "
+        "is used"
+    )
 
 
 def test_elsewhere_makes_and_prints_a_token(serve):

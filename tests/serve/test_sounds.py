@@ -94,8 +94,20 @@ def test_the_choice_of_a_model_names_only_what_is_there(tmp_path):
     sounds.model_path("1").write_bytes(b"x")
     assert sounds.chosen == {"used": "1", "before": ""}
     assert sounds.new_model() == "2"
-    (tmp_path / "model.json").write_text("{")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"1"', "null"])
+def test_a_record_of_the_choice_that_is_no_object_chooses_none_and_is_said(tmp_path, text):
+    sounds = SoundsFolder(tmp_path)
+    sounds.model_path("1").parent.mkdir(parents=True)
+    sounds.model_path("1").write_bytes(b"x")
+    sounds.choose("1", "")
+    assert (sounds.chosen["used"], sounds.choice_fault) == ("1", "")
+    (tmp_path / "model.json").write_text(text)
     assert sounds.chosen == {"used": "", "before": ""}
+    assert sounds.choice_fault.startswith(f"{tmp_path / 'model.json'}: ")
+    (tmp_path / "models" / "1" / "report.json").write_text(text)
+    assert sounds.report("1") is None
 
 
 def test_folds_need_two_classes_with_two_recordings(tmp_path):

@@ -157,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
 
     model = args.model_dir
     sounds = SoundsFolder(args.sounds)
+    if model is None and (fault := sounds.choice_fault):
+        print(fault, file=sys.stderr)
     if model is None and (used := sounds.chosen["used"]):
         model = str(sounds.model_path(used))
         print(f"using {model}, which was trained on the page", file=sys.stderr)

@@ -183,12 +183,16 @@ class SoundsFolder:
     @property
     def chosen(self) -> dict[str, Any]:
         """Which model is used: `used`, `before` (names in `models`, or empty), and calibration."""
-        try:
-            value = read_json(self.folder / CHOICE)
-        except (OSError, ValueError):
-            value = {}
-        used, before = str(value.get("used", "")), str(value.get("before", ""))
-        return {"used": self._kept(used), "before": self._kept(before)}
+        record = self._record(self.folder / CHOICE) or {}
+        return {name: self._kept(str(record.get(name, ""))) for name in ("used", "before")}
+
+    @property
+    def choice_fault(self) -> str:
+        """What is wrong with the record of which model is used, in one line; empty: nothing."""
+        path = self.folder / CHOICE
+        if not path.exists() or self._record(path) is not None:
+            return ""
+        return f"{path}: cannot be read, or was cut or edited; no model of the page is used"
 
     def choose(self, used: str, before: str) -> None:
         """Note which model is used from now on."""
@@ -205,12 +209,15 @@ class SoundsFolder:
 
     def report(self, name: str) -> dict[str, Any] | None:
         """Return what was said of a model when it was trained."""
+        return self._record(self.folder / MODELS / name / REPORT)
+
+    def _record(self, path: Path) -> dict[str, Any] | None:
+        """Return the object in a file of JSON; None: there is none."""
         try:
-            path = self.folder / MODELS / name / REPORT
-            value: dict[str, Any] = read_json(path)
+            value = read_json(path)
         except (OSError, ValueError):
             return None
-        return value
+        return value if isinstance(value, dict) else None
 
     def _kept(self, name: str) -> str:
         return name if name.isdigit() and self.model_path(name).is_file() else ""
