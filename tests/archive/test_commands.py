@@ -16,7 +16,7 @@ import soundfile
 from earmark.archive import query
 from earmark.archive.driver import Tally
 from earmark.archive.query import Questions
-from earmark.archive.store import Archive
+from earmark.archive.store import Archive, Writing
 from earmark.commands.label import _Show
 from earmark.io.files import write_json
 from tests.processes import assert_one_line, call_here, start
@@ -65,6 +65,22 @@ def test_killed_and_called_again_the_rows_are_the_same(archive, recordings, mode
     said = call_here("earmark", "label", "--out", "two", "--history", cwd=tmp_path).stdout
     assert "killed, or still going on" in said
     assert "finished: 8 of 8 files, 2 with faults" in said
+
+
+def test_a_second_run_is_refused_before_it_walks_the_recordings(model, tmp_path):
+    command = words("nowhere", model, "out")
+    with Writing(tmp_path / "out"):
+        assert_one_line(call_here("earmark", *command, cwd=tmp_path), "give another --out")
+    assert_one_line(call_here("earmark", *command, cwd=tmp_path), "nowhere: no such file")
+
+
+def test_a_run_without_recordings_leaves_no_archive(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for out in ("new", "empty"):
+        done = call_here("earmark", *words("nowhere", model, out), cwd=tmp_path)
+        assert_one_line(done, "nowhere: no such file")
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 @pytest.mark.parametrize(

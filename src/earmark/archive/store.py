@@ -173,7 +173,8 @@ class Writing(Archive):
     """The folder of an archive, held by one run.
 
     Args:
-        folder: the folder; a new one or an empty one becomes an archive.
+        folder: the folder; a new one or an empty one becomes an archive. Where nothing comes into
+            it, as when there are no recordings, it is as it was once it is let go.
 
     Raises:
         ArchiveError: it holds other things, or it is of another version.
@@ -182,6 +183,7 @@ class Writing(Archive):
     """
 
     def __init__(self, folder: Path) -> None:
+        self._new_folder, self._new = not folder.exists(), False
         make_folder(folder)
         if not (folder / "archive.json").exists():
             others = [name for name in os.listdir(folder) if name not in (".lock",)]  # noqa: PTH208
@@ -196,6 +198,7 @@ class Writing(Archive):
             if not (folder / "archive.json").exists():
                 about = {"format": FORMAT, "schema": SCHEMA, "created": now()}
                 write_json(folder / "archive.json", about)
+                self._new = True
             super().__init__(folder)
         except BaseException:
             self.close()
@@ -203,6 +206,12 @@ class Writing(Archive):
 
     def close(self) -> None:
         """Let another run write."""
+        if self._new and not (self.folder / "results").exists():
+            with contextlib.suppress(OSError):
+                (self.folder / "archive.json").unlink()
+                (self.folder / ".lock").unlink()
+                if self._new_folder:
+                    self.folder.rmdir()
         self._lock.release()
 
     def __enter__(self) -> Writing:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from earmark.archive.driver import Tally
     from earmark.archive.engine import Engine
     from earmark.archive.plan import Plan
+    from earmark.archive.store import Writing
     from earmark.archive.worker import Setup
 
 _ENGINES = ("local", "ray")
@@ -118,11 +119,18 @@ def run(args: argparse.Namespace) -> int:
     if args.history:
         return _history(Path(args.out))
     _refuse_odd(args)
+    from earmark.archive.store import Writing
+
+    with _terminated_as_interrupted(), Writing(Path(args.out)) as archive:  # before any long work
+        return _label(archive, args)
+
+
+def _label(archive: Writing, args: argparse.Namespace) -> int:
+    """Label what is not labelled yet in an archive that is held; return the exit code."""
     from earmark.archive.driver import Order, Run
     from earmark.archive.origin import time_zone
     from earmark.archive.plan import plan_manifest, plan_sources
     from earmark.archive.result_set import result_set
-    from earmark.archive.store import Writing
     from earmark.archive.worker import Setup
     from earmark.runtime.workers import cores_here
 
@@ -142,51 +150,46 @@ def run(args: argparse.Namespace) -> int:
         closed_set=args.closed_set,
     )
     plan = plan_manifest(args.manifest) if args.manifest else plan_sources(args.sources)
-    with _terminated_as_interrupted(), Writing(Path(args.out)) as archive:
-        _say_plan(plan)
-        about = {
-            "command": shlex.join(["earmark", *sys.argv[1:]]),
-            "engine": args.engine,
-            "workers": args.workers or (cores if args.engine == "local" else None),
-        }
-        order = Order(retry_failed=args.retry_failed, keep_going=args.keep_going, about=about)
-        work = Run(archive, results, plan, order)
-        left = work.todo(outputs)
-        setup = Setup(
-            classifier=classifier,
-            settings=settings,
-            outputs=outputs,
-            progress=str(work.progress_folder.absolute()),
-            zone=zone,
-            hang_seconds=args.hang_seconds,
-            memory_mb=args.memory_mb,
-            threads=max(1, cores // workers),
-            checkpoint_seconds=args.checkpoint_seconds,
-        )
-        for line in synthetic_note(classifier):
-            print(line, file=sys.stderr)
+    _say_plan(plan)
+    about = {
+        "command": shlex.join(["earmark", *sys.argv[1:]]),
+        "engine": args.engine,
+        "workers": args.workers or (cores if args.engine == "local" else None),
+    }
+    order = Order(retry_failed=args.retry_failed, keep_going=args.keep_going, about=about)
+    work = Run(archive, results, plan, order)
+    left = work.todo(outputs)
+    setup = Setup(
+        classifier=classifier,
+        settings=settings,
+        outputs=outputs,
+        progress=str(work.progress_folder.absolute()),
+        zone=zone,
+        hang_seconds=args.hang_seconds,
+        memory_mb=args.memory_mb,
+        threads=max(1, cores // workers),
+        checkpoint_seconds=args.checkpoint_seconds,
+    )
+    for line in synthetic_note(classifier):
+        print(line, file=sys.stderr)
+    print(
+        f"{results.name}: {len(plan.units)} files, {len(left)} to label"
+        + (f", {len(plan.units) - len(left)} done before" if len(left) < len(plan.units) else ""),
+        file=sys.stderr,
+    )
+    if outdated := work.outdated(left, zone):
         print(
-            f"{results.name}: {len(plan.units)} files, {len(left)} to label"
-            + (
-                f", {len(plan.units) - len(left)} done before"
-                if len(left) < len(plan.units)
-                else ""
-            ),
+            f"times and sites of {outdated} done files stay as they were; give a new --out to "
+            "have them changed",
             file=sys.stderr,
         )
-        if outdated := work.outdated(left, zone):
-            print(
-                f"times and sites of {outdated} done files stay as they were; give a new --out to "
-                "have them changed",
-                file=sys.stderr,
-            )
-        show = _Show(len(left))
-        try:
-            tally = work.work(left, setup, _starter(args, min(workers, max(1, len(left)))), show)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("; the same command goes on from here") from None
-        finally:
-            show.end()
+    show = _Show(len(left))
+    try:
+        tally = work.work(left, setup, _starter(args, min(workers, max(1, len(left)))), show)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("; the same command goes on from here") from None
+    finally:
+        show.end()
     _say_result(tally, args.out)
     if tally.finished and not work.holds_any:
         raise ArchiveError(
