@@ -65,6 +65,10 @@ def test_killed_and_called_again_the_rows_are_the_same(archive, recordings, mode
     said = call_here("earmark", "label", "--out", "two", "--history", cwd=tmp_path).stdout
     assert "killed, or still going on" in said
     assert "finished: 8 of 8 files, 2 with faults" in said
+    two = Archive(tmp_path / "two")
+    (results,) = two.sets
+    for run in two.runs:
+        assert f"  run {run['run']}, set {results.name}\n" in said
 
 
 def test_a_second_run_is_refused_before_it_walks_the_recordings(model, tmp_path):

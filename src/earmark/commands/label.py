@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often to save where a long file stands (%(default)s)",
     )
     parser.add_argument(
-        "--history", action="store_true", help="say what was run into this archive, and end"
+        "--history", action="store_true", help="say what was run into this archive, and into which set of results, and end"
     )
     add_cuda(parser)
     add_restriction(parser)
@@ -320,7 +320,9 @@ def _history(out: Path) -> int:
     """Say what was run into an archive."""
     from earmark.archive.store import Archive
 
-    for one in Archive(out).runs:
+    archive = Archive(out)
+    sets = {one.record["set"]: one.name for one in archive.sets}
+    for one in archive.runs:
         end = one.get("outcome") or "killed, or still going on"
         reason = f" ({one['reason']})" if one.get("reason") else ""
         written = one.get("written", one.get("finished", "?"))
@@ -331,6 +333,7 @@ def _history(out: Path) -> int:
             f"{_span(float(one.get('took_seconds', 0)))}"
         )
         print_line(f"  {one['command']}")
+        print_line(f"  run {one['run']}, set {sets.get(one['set'], one['set'][:12])}")
         print_line(
             f"  model {one['model_name']} {one['model'][:12]}, calibration "
             f"{one['calibration'][:12]}, settings {one['settings'][:12]}, {one['engine']}, "
