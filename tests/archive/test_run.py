@@ -13,7 +13,8 @@ from earmark import Classifier
 from earmark.archive import collect, driver, store
 from earmark.archive.collect import Collector
 from earmark.archive.engine import Report
-from earmark.archive.plan import plan_manifest, plan_sources
+from earmark.archive.origin import origin_of
+from earmark.archive.plan import Plan, Unit, plan_manifest, plan_sources
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from earmark.archive.worker import label_file
@@ -95,6 +96,24 @@ def test_a_failure_has_its_origin_and_a_name_that_is_not_utf8_is_no_fault(label,
         ("south", time, "name", "failed"),
         ("\\xe9t\\xe9", time, "name", "ok"),
     ]
+
+
+def test_where_a_file_comes_from_is_found_out_once_even_if_it_cannot_be_fetched(
+    label, tmp_path, monkeypatch
+):
+    soundfile.write(tmp_path / "a.wav", sound(1.0), 8_000)
+    asked = []
+
+    def counted(unit, path, zone):
+        asked.append((unit.address, path))
+        return origin_of(unit, path, zone)
+
+    monkeypatch.setattr("earmark.archive.worker.origin_of", counted)
+    here, away = str(tmp_path / "a.wav"), "memory://none/A_20240131_054500Z.wav"
+    label(None, plan=Plan([Unit(here, 1, 1), Unit(away, 1, 1)]))
+    assert asked == [(here, Path(here)), (away, None)]
+    question = "SELECT start_source FROM files WHERE status = 'failed'"
+    assert rows(tmp_path / "out", question) == [("name",)]
 
 
 def test_a_second_run_has_nothing_to_do(label, recordings, tmp_path):

@@ -88,10 +88,9 @@ def label_file(unit: Unit, setup: Setup, tick: Tick = lambda: None) -> Labelled:
     Raises:
         EarmarkError: the model is not there, or not the one that was asked for.
     """
-    begun, origin = time.monotonic(), Origin()
+    begun, origin = time.monotonic(), None
     setup.classifier.engine  # noqa: B018  # of a fault in it no file is guilty
     try:
-        origin = origin_of(unit, None, setup.zone)  # also of one that cannot be fetched
         with _here(unit, tick) as path:
             origin = origin_of(unit, path, setup.zone)
             return _label(unit, path, origin, setup, tick, begun)
@@ -106,6 +105,8 @@ def label_file(unit: Unit, setup: Setup, tick: Tick = lambda: None) -> Labelled:
         said = " ".join(str(error).split())[:200]
         text = f"{_shown(unit)}: failed with {type(error).__name__} ({said}); please report it"
         cause = INTERNAL
+    if origin is None:  # it could not be fetched
+        origin = origin_of(unit, None, setup.zone)
     took = time.monotonic() - begun
     return failure(unit, cause, _clean(text), origin=origin, took_seconds=took)
 

@@ -95,7 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often to save where a long file stands (%(default)s)",
     )
     parser.add_argument(
-        "--history", action="store_true", help="say what was run into this archive, and into which set of results, and end"
+        "--history",
+        action="store_true",
+        help="say what was run into this archive, and into which set of results, and end",
     )
     add_cuda(parser)
     add_restriction(parser)
