@@ -101,6 +101,11 @@ class Regression:
         found: Array = self.model.predict_proba((x - self.mean) / self.scale)
         return found
 
+    def logits(self, x: Array) -> Array:
+        """Return what the probabilities are the softmax of, `(clips, classes)`."""
+        found: Array = self.model.decision_function((x - self.mean) / self.scale)
+        return found
+
     def fold(self) -> tuple[Array, Array]:
         """Return weights `(classes, 384)` and bias of a linear layer on embeddings as they are."""
         weights: Array = self.model.coef_ / self.scale

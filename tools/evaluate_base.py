@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.multiclass import OneVsRestClassifier
 from tools.base_bank import Bank
 from tools.base_heads import (
     CLIPS,
+    STRENGTH,
     Array,
     Clips,
     Distilled,
@@ -147,6 +150,17 @@ def compare(known: Array, unknown: Array) -> tuple[float, float]:
     return float(roc_auc_score(truth, np.r_[known, unknown])), float(accepted)
 
 
+def fit_sigmoids(x: Array, y: Labels) -> Callable[[Array], Array]:
+    """Return what gives each class a probability of its own, `(clips, classes)`.
+
+    A logistic regression for each class against all others, as strong as `Regression`.
+    """
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    model = OneVsRestClassifier(LogisticRegression(C=STRENGTH, max_iter=400))
+    model.fit((x - mean) / scale, y)
+    return lambda asked: np.asarray(model.predict_proba((asked - mean) / scale))
+
+
 def measure_rejection(clips: Clips, own: Features, fold: int) -> dict[str, tuple[float, float]]:
     """Return AUROC and accepted share of ESC-10's clips of a fold against clips of no class.
 
@@ -169,6 +183,13 @@ def measure_rejection(clips: Clips, own: Features, fold: int) -> dict[str, tuple
         ours = np.isin(head.classes, ten)
         pair = [head.probabilities(x[part])[:, ours].max(1) for part in (inside, unknown)]
         found.setdefault(f"{name}, largest probability of the ten", []).append(compare(*pair))
+        energies = [
+            np.logaddexp.reduce(head.logits(x[part])[:, ours], axis=1) for part in (inside, unknown)
+        ]
+        found.setdefault(f"{name}, energy of the ten", []).append(compare(*energies))
+        sigmoids = fit_sigmoids(x[use], clips.label[use])
+        apart = [sigmoids(x[part])[:, ours].max(1) for part in (inside, unknown)]
+        found.setdefault(f"{name}, largest of the ten's sigmoids", []).append(compare(*apart))
         given = x[use], clips.label[use], clips.known[use]
         nearest = [next_clips(*given, x[part]) for part in (inside, unknown)]
         found.setdefault(f"{name}, next three clips", []).append(compare(*nearest))
