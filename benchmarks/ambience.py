@@ -18,7 +18,7 @@ model was not trained on, for their licences.
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def choose_recordings(folder: Path) -> list[Path]:
     """Return the recordings in which none of the classes is said to sound."""
     return [
         path
-        for path in expand([folder]).files
+        for path in expand([str(folder)]).files
         if not any(word in path.as_posix() for word in (*HOLD_CLASSES, *NO_RECORDINGS))
     ]
 
@@ -145,7 +145,7 @@ def main() -> None:
     for path, events in zip(paths, judge.find(list(scored.values()), own), strict=True):
         if events:
             print(f"  {path.name}: {sorted((e.label, round(e.score, 2)) for e in events)}")
-        sounding_for: dict[str, float] = Counter()
+        sounding_for = defaultdict[str, float](float)
         for event in events:
             sounding_for[event.label] += event.offset - event.onset
         if max(sounding_for.values(), default=0) > MOST_OF_THE_TIME * scored[path].seconds:
