@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -13,12 +14,17 @@ from pathlib import Path
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of Python, Earmark and the libraries that shape its numbers."""
-    found = {"python": platform.python_version()}
+    return dict(_versions())
+
+
+@functools.cache  # asked for with every model that is written, each time ten milliseconds
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = [("python", platform.python_version())]
     names = ("earmark", "torch", "onnxruntime", "accelerate", "numpy", "soundfile", "soxr")
     for name in (*names, "scikit-learn"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            found.append((name, importlib.metadata.version(name)))
+    return tuple(found)
 
 
 def now() -> str:
