@@ -103,7 +103,8 @@ def _like_a_process(words, cwd, data) -> Iterator[None]:
         finally:
             _forget_accelerate()
             for thread in set(threading.enumerate()) - threads:
-                thread.join(5)  # one may still read the standard input that is closed next
+                if thread.name != "tqdm_monitor":  # which stays for good
+                    thread.join(5)  # one may still read the standard input that is closed next
             os.chdir(before[0])
             sys.argv, sys.stdin, sys.path[:] = before[1:4]
             os.environ.clear()
