@@ -9,8 +9,11 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
+import functools
 import gc
+import hashlib
 import shutil
+import stat
 from pathlib import Path
 from unittest import mock
 
@@ -19,11 +22,14 @@ import pytest
 import soundfile
 from filelock import FileLock
 
+from earmark.data.dataset import generate_negative_frames
 from earmark.data.splits import write_split
+from earmark.evaluation import pictures
 from earmark.io.files import write_bytes
 from tests.builders import small_split, write_sounds
 from tests.processes import call_here
 
+PICTURE = b"\x89PNG" + bytes(1_000)  # where none is drawn
 QUICK = ("--num_epochs", "2", "--batch_size", "8", "--hidden_size", "8", "--num_layers", "1")
 OWN_RECIPE = """
 [front_end]
@@ -56,31 +62,72 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trainings_collect_little():
+    """Spare them also what a module has imported and made first."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def features_kept(tmp_path_factory):
     """Keep features in a cache of the tests, one for all workers, not in the user's."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    with mock.patch.dict(os.environ, {"EARMARK_CACHE": str(root / "shared-cache")}):
+    folder = _root(tmp_path_factory) / "shared-cache"
+    with mock.patch.dict(os.environ, {"EARMARK_CACHE": str(folder)}):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def negatives_kept(tmp_path_factory):
+    """Generate clips of no class, seconds of work for each training, once for all workers."""
+    folder = _root(tmp_path_factory) / "shared-negatives"
+    folder.mkdir(exist_ok=True)
+
+    @functools.wraps(generate_negative_frames)
+    def kept(*words):
+        file = folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()}.npy"
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                np.save(file.with_suffix(".part.npy"), generate_negative_frames(*words))
+                file.with_suffix(".part.npy").rename(file)
+        return np.load(file, mmap_mode="c")
+
+    with contextlib.ExitStack() as patches:
+        for place in ("data.dataset", "training.augment"):
+            patches.enter_context(mock.patch(f"earmark.{place}.generate_negative_frames", kept))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_not_awaited():
+    """Let files be written without waiting for the disk: no test ends with the power."""
+    fsync = os.fsync
+
+    def hardly(number):
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            fsync(number)
+
+    with mock.patch("os.fsync", hardly):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn():
+    """A context in which pictures are drawn; outside it none is, at the price of a training."""
+    draw = pictures._save
+    with mock.patch.object(pictures, "_save", lambda _, path: write_bytes(path, PICTURE)):
+        yield lambda: mock.patch.object(pictures, "_save", draw)
 
 
 @pytest.fixture(autouse=True)
-def pictures(request):
-    """Draw no picture, which costs more than a small training, but where a test is marked so."""
-    with contextlib.nullcontext() if request.node.get_closest_marker("draws") else undrawn():
+def drawn_where_marked(request, drawn):
+    with drawn() if request.node.get_closest_marker("draws") else contextlib.nullcontext():
         yield
 
 
-def undrawn():
-    """Return a context in which pictures are written without being drawn."""
-    name = "earmark.evaluation.pictures._save"
-    return mock.patch(name, lambda _, path: write_bytes(path, b"\x89PNG" + bytes(1_000)))
-
-
 @pytest.fixture(scope="session")
-def documented(tmp_path_factory):
+def documented(tmp_path_factory, drawn):
     """A folder with five splits, `sounds/`, and in `models/` a finished run of the script.
 
     Its pictures are drawn.
@@ -89,7 +136,8 @@ def documented(tmp_path_factory):
     def make(folder):
         for index in range(5):
             write_split(folder / "splits", small_split(index=index))
-        done = call_here("lstm_classifier_train.py", *QUICK, cwd=folder)
+        with drawn():
+            done = call_here("lstm_classifier_train.py", *QUICK, cwd=folder)
         assert done.returncode == 0, done.stderr
         (folder / "sounds").mkdir()
         for name in ("b.wav", "a.WAV"):
@@ -122,8 +170,7 @@ def own_run(tmp_path_factory, own):
 
     def make(folder):
         words = ("train", own / "sounds", "--recipe", own / "small.toml", "--all_clips")
-        with undrawn():
-            done = call_here("earmark", *words, "--output_dir", folder, cwd=folder)
+        done = call_here("earmark", *words, "--output_dir", folder, cwd=folder)
         assert done.returncode == 0, done.stderr
 
     for folder in _made_once(tmp_path_factory, "own-run", make):
@@ -138,8 +185,7 @@ def own_crossval(tmp_path_factory, own):
         words = ("crossval", own / "sounds", "--recipe", own / "small.toml", "--folds", 3)
         more = ("--num_epochs", 6, "--name", "small", "--seeds", 2, "--leave_out")
         places = ("--out", "results", "--runs", "runs")
-        with undrawn():
-            done = call_here("earmark", *words, *more, *places, cwd=folder)
+        done = call_here("earmark", *words, *more, *places, cwd=folder)
         assert done.returncode == 0, done.stderr
         (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
 
@@ -148,9 +194,7 @@ def own_crossval(tmp_path_factory, own):
 
 def _made_once(factory, name, make):
     """Yield a folder that `make` has filled, one for all workers; a test must not change it."""
-    root = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder of its own below
-        root = root.parent
+    root = _root(factory)
     folder, done = root / f"shared-{name}", root / f"shared-{name}.done"
     with FileLock(root / f"shared-{name}.lock"):
         if not done.exists():
@@ -161,6 +205,12 @@ def _made_once(factory, name, make):
     before = _content(folder)
     yield folder
     assert _content(folder) == before, f"a test has changed what others read in {folder}"
+
+
+def _root(factory):
+    """Return the temporary folder of all workers."""
+    root = factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root  # each has its own below
 
 
 def _content(folder):
