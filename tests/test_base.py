@@ -115,7 +115,8 @@ def test_real_sounds_of_less_than_a_second_are_named(classifier, trained, esc50)
     right = 0
     for label in ("Dog", "Sneezing", "Rooster", "Crow", "Cat", "Coughing", "Glass breaking"):
         samples = decode.read(esc50 / of_class[label], classifier.sample_rate)
-        loudest = int(np.argmax(np.convolve(samples**2, np.ones(25_600), "valid")))
+        energy = np.cumsum(np.square(samples, dtype=np.float64))
+        loudest = int(np.argmax(energy[25_600:] - energy[:-25_600])) + 1
         cut = samples[loudest : loudest + 25_600]
         right += classifier.predict((cut, classifier.sample_rate)).label == label
         with torch.inference_mode():
@@ -155,6 +156,7 @@ def test_commands_take_its_name(tmp_path, tone):
 def test_a_training_starts_from_it_with_a_new_last_layer(tmp_path, own, trained):
     words = ("train", own / "sounds", "--recipe", "fast", "--init", "base", "--all_clips")
     sizes = ("--num_epochs", 1, "--clip_seconds", 1.0, "--crops_per_clip", 1, "--batch_size", 2)
+    sizes += ("--negatives_probability", 0)
     done = call_here("earmark", *words, *sizes, "--output_dir", tmp_path / "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     mine = load_model(next((tmp_path / "runs").iterdir()))

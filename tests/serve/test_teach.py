@@ -30,7 +30,8 @@ from tests.serve.test_sessions import LOW
 @pytest.fixture
 def teaching(tmp_path):
     recipe = tmp_path / "own.toml"
-    recipe.write_text(OWN_RECIPE.replace("num_epochs = 10", "num_epochs = 3"))
+    quick = OWN_RECIPE.replace("num_epochs = 10", "num_epochs = 3")
+    recipe.write_text(quick.replace("negatives_probability = 0.1", "negatives_probability = 0.0"))
     with running(sounds=tmp_path / "own", recipe=str(recipe)) as (site, address):
         yield site, address, tmp_path / "own"
 
