@@ -29,6 +29,13 @@ from tests.runtime.builders import (
 from tests.runtime.builders import classifier as moving_classifier
 
 KIND = "torch"
+CUTS = {  # each again and again
+    "single samples": (1,) * 3_000 + (6_000,),  # a part: all of them singly would take long
+    "uneven": (7, 13, 101),
+    "even": (80,),
+    "seconds": (8_000,),
+    "empty ones between": (0, 500),
+}
 
 
 @pytest.fixture(autouse=True, params=KINDS)
@@ -47,7 +54,7 @@ def classifier(**options):
 
 @pytest.mark.parametrize("options", SHAPES, ids=str)
 @pytest.mark.parametrize("sample_rate", [8_000, 11_025])
-@pytest.mark.parametrize("chunks", [(1,), (7, 13, 101), (80,), (8_000,), (0, 500)], ids=str)
+@pytest.mark.parametrize("chunks", CUTS.values(), ids=CUTS)
 def test_any_cut_gives_the_very_scores_and_events_of_one_push(options, sample_rate, chunks):
     made, samples = classifier(**options), sound(3.0, sample_rate)
     rows, events = scored(made.stream(sample_rate, settings=SETTINGS), samples, [len(samples)])
