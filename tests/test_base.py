@@ -156,8 +156,8 @@ def test_commands_take_its_name(tmp_path, tone):
 def test_a_training_starts_from_it_with_a_new_last_layer(tmp_path, own, trained):
     words = ("train", own / "sounds", "--recipe", "fast", "--init", "base", "--all_clips")
     sizes = ("--num_epochs", 1, "--clip_seconds", 1.0, "--crops_per_clip", 1, "--batch_size", 2)
-    sizes += ("--negatives_probability", 0)
-    done = call_here("earmark", *words, *sizes, "--output_dir", tmp_path / "runs", cwd=tmp_path)
+    more = ("--negatives_probability", 0, "--output_dir", tmp_path / "runs")
+    done = call_here("earmark", *words, *sizes, *more, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     mine = load_model(next((tmp_path / "runs").iterdir()))
     assert mine.front_end == trained.front_end
