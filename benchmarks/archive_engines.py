@@ -3,9 +3,10 @@
 Clips of ESC-50 are joined to recordings of a minute, of which each stands in the folder several
 times (as hard links), so that a job is as long as is asked for. Both engines label all of it at the
 same time, each with all its processes on one core; then they change cores and do it again. So what
-else the machine does falls on both.
+else the machine does falls on both. On one core for both, one round is enough.
 
     python benchmarks/archive_engines.py --minutes 10
+    python benchmarks/archive_engines.py --minutes 60 --cores 1 1 --rounds 1
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="about how long a job is")
     parser.add_argument("--factor", type=float, default=120.0, help="times real time, for that")
+    parser.add_argument("--cores", type=int, nargs=2, default=(0, 1), help="of local and of ray")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("archive-engines"), help="to work in")
     parser.add_argument("--model_dir", default="base")
     args = parser.parse_args()
@@ -46,8 +49,8 @@ def main() -> int:
     print(f"# Ray beside local: {files} files of a minute\n")
     print("| round | engine | core | seconds |\n|---|---|---|---|", flush=True)
     totals = dict.fromkeys(ENGINES, 0.0)
-    for number in range(2):
-        cores = dict(zip(ENGINES, (number, 1 - number), strict=True))
+    for number in range(args.rounds):
+        cores = dict(zip(ENGINES, args.cores[:: -1 if number % 2 else 1], strict=True))
         for engine, seconds in side_by_side(recordings, cores, args).items():
             totals[engine] += seconds
             print(f"| {number + 1} | {engine} | {cores[engine]} | {seconds:.0f} |", flush=True)
