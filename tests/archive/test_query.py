@@ -1,5 +1,6 @@
 """Questions to an archive answer from its tables, and reach nothing else."""
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,23 @@ def test_answers_that_are_read_in_turn_keep_their_rows(questions, monkeypatch):
     got = [next(answer.rows)]
     assert list(questions.events()) == events
     assert [*got, *answer.rows] == files
+
+
+@pytest.mark.parametrize("where", ["", "score > (SELECT median(score) FROM events)"])
+def test_events_are_sorted_some_files_at_a_time_and_are_the_same(
+    label, recordings, tmp_path, monkeypatch, where
+):
+    label(recordings)
+    os.utime(recordings / "a.wav", (1, 1))
+    label(recordings)  # so that rows of it count no more, and its new ones stand last
+    archive = Archive(tmp_path / "out")
+    questions = Questions(archive, archive.sets)
+    question = f"SELECT * FROM events WHERE {where or True} ORDER BY path, onset_seconds, label"
+    whole = list(questions.sql(question).rows)
+    assert len({row[0] for row in whole}) > 2
+    monkeypatch.setattr(query, "_EVENTS", 1)
+    assert len(list(questions._batches())) > 2
+    assert [tuple(row.values()) for row in questions.events(where)] == whole
 
 
 def test_every_question_is_closed_to_all_else(questions, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from earmark.errors import ArchiveError
 
 ORDER = "model, calibration, settings, path, entry"  # of files
 _ROWS = 10_000  # at a time
+_EVENTS = 100_000  # sorted at a time: those of so many files as come to it
 _COMMENT = re.compile(r"--|/\*|;")
 
 
@@ -78,10 +79,10 @@ class Questions:
         ):
             self._connection.execute(f"SET GLOBAL {setting}")  # so in all cursors
 
-    def _cursor(self) -> Any:
+    def _cursor(self, more: Mapping[str, Any]) -> Any:
         """Return a cursor of its own, so that several answers can be read in turn."""
         cursor = self._connection.cursor()
-        for name, rows in self._inner.items():
+        for name, rows in {**self._inner, **more}.items():
             cursor.register(name, rows)  # seen by this cursor only
         for table in TABLES:
             if f"_{table}" in self._inner:
@@ -104,8 +105,12 @@ class Questions:
         kinds = [statement.type for statement in statements]
         if kinds != [self._duckdb.StatementType.SELECT]:
             raise ArchiveError("--sql takes one SELECT, which changes nothing; ask one question")
+        return self._answer(question, {})
+
+    def _answer(self, question: str, more: Mapping[str, Any]) -> Answer:
+        """Answer one SELECT to the tables, and to more of them."""
         try:
-            cursor = self._cursor().execute(question)
+            cursor = self._cursor(more).execute(question)
         except self._errors as error:
             raise self._fault(error) from None
         names = tuple(str(column[0]) for column in cursor.description)
@@ -123,12 +128,29 @@ class Questions:
         """
         if _COMMENT.search(_without_texts(where)):
             raise ArchiveError("--query takes one condition, without comments and semicolons")
-        condition = f"WHERE ({where})" if where else ""
-        answer = self.sql(
-            f"SELECT {columns} FROM events {condition} ORDER BY {ORDER}, onset_seconds, label"
-        )
-        for row in answer.rows:
-            yield dict(zip(answer.names, row, strict=True))
+        for entries in self._batches():
+            wanted = ds.field("entry").isin(pa.array(entries, pa.int64()))
+            batch = self._inner["_events"].filter(wanted)
+            answer = self._answer(
+                f"SELECT {columns} FROM (SELECT * FROM _batch) AS events WHERE ({where or True}) "
+                f"ORDER BY {ORDER}, onset_seconds, label",
+                {"_batch": batch},
+            )
+            for row in answer.rows:
+                yield dict(zip(answer.names, row, strict=True))
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the entries of files in order, some at a time, by their events; at least once."""
+        files = self.sql(f"SELECT entry, events FROM files ORDER BY {ORDER}").rows
+        entries: list[int] = []
+        held = 0
+        for entry, events in files:
+            if held and held + events > _EVENTS:
+                yield entries
+                entries, held = [], 0
+            entries.append(entry)
+            held += events
+        yield entries
 
     def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
         try:
