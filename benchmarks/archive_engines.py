@@ -3,7 +3,8 @@
 Clips of ESC-50 are joined to recordings of a minute, of which each stands in the folder several
 times (as hard links), so that a job is as long as is asked for. Both engines label all of it at the
 same time, each with all its processes on one core; then they change cores and do it again. So what
-else the machine does falls on both. On one core for both, one round is enough.
+else the machine does falls on both. On one core for both, one round is enough; Ray's workers, which
+step back for others by themselves, do not there.
 
     python benchmarks/archive_engines.py --minutes 10
     python benchmarks/archive_engines.py --minutes 60 --cores 1 1 --rounds 1
@@ -90,7 +91,10 @@ def side_by_side(
         command += [str(recordings), "--out", str(out), "--engine", engine, "--workers", "1"]
         with (args.folder / f"{engine}.log").open("ab") as log:
             running[engine] = subprocess.Popen(
-                [*command, "--model_dir", args.model_dir], stdout=log, stderr=log
+                [*command, "--model_dir", args.model_dir],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "RAY_worker_niceness": "0"},
             )
     took: dict[str, float] = {}
     while running:
