@@ -211,6 +211,15 @@ def test_a_connection_that_breaks_leaves_nothing(tmp_path):
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def test_a_stretch_is_gone_to_and_not_decoded_from_the_begin(bounded, monkeypatch):
+    _, address = bounded
+    name = json.loads(send(address, wav(3.0))[2])["id"]
+    monkeypatch.setattr("earmark.serve.app.read_file", None)
+    status, _, sound = ask(address, "GET", f"/api/files/{name}/sound?start=2&seconds=0.5")
+    assert (status, soundfile.info(io.BytesIO(sound)).duration) == (200, 0.5)
+    assert ask(address, "DELETE", f"/api/files/{name}")[0] == 204
+
+
 def test_a_wrong_stretch_is_refused(bounded):
     _, address = bounded
     name = json.loads(send(address, wav(0.3))[2])["id"]

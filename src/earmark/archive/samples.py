@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from earmark.config import FrontEndSettings
 from earmark.errors import AudioError
 from earmark.io.decode import read_blocks
-from earmark.io.quiet import no_chatter
+from earmark.io.stretch import seek
 from earmark.nn.mel import mel_filters
 
 RATE = 32_000
@@ -36,30 +35,8 @@ _COLOURS = (
 def cut(path: Path, onset: float) -> NDArray[np.float32] | None:
     """Return some seconds of a recording around the begin of an event, at `RATE`, or None."""
     start = max(0.0, onset - BEFORE_SECONDS)
-    with contextlib.suppress(soundfile.LibsndfileError, TypeError, OSError, ValueError):
-        return _seek(path, start)
-    return _search(path, start)
-
-
-def _seek(path: Path, start: float) -> NDArray[np.float32]:
-    """Go to a place in a file.
-
-    Raises:
-        ValueError: it is not there, as where the header is wrong.
-        soundfile.LibsndfileError, TypeError, OSError: libsndfile cannot read it.
-    """
-    import soxr
-
-    with (
-        no_chatter(),
-        soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file,
-    ):
-        file.seek(round(start * file.samplerate))
-        block = file.read(round(LENGTH_SECONDS * file.samplerate), "float32", always_2d=True)
-        if not len(block) or not np.isfinite(block).all():
-            raise ValueError("nothing there")
-        mono: NDArray[np.float32] = soxr.resample(block.mean(axis=1), file.samplerate, RATE)
-        return mono
+    found = seek(path, RATE, start=start, seconds=LENGTH_SECONDS)
+    return _search(path, start) if found is None else found
 
 
 def _search(path: Path, start: float) -> NDArray[np.float32] | None:

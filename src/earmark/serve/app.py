@@ -21,6 +21,7 @@ from earmark.classifier import Classifier
 from earmark.config import EventSettings
 from earmark.decision.policy import NONE
 from earmark.errors import AudioError, EarmarkError
+from earmark.io.stretch import seek
 from earmark.output.events import event_writer
 from earmark.runtime.events import Event
 from earmark.serve.clips import ClipStore, to_pcm, to_wav
@@ -433,7 +434,9 @@ def write_events(events: Sequence[Event], format: str, site: Site) -> str:
 
 
 def _stretch(path: Path, name: str, rate: int, start: float, seconds: float) -> bytes:
-    """Return a stretch of a file, read from its begin; no part of it is kept but the stretch."""
+    """Return a stretch of a file; it is read from its begin only where it cannot be gone to."""
+    if (found := seek(path, rate, start=start, seconds=seconds)) is not None:
+        return to_wav(to_pcm(found), rate)
     first, last = round(start * rate), round((start + seconds) * rate)
     at, parts = 0, [np.zeros(0, np.float32)]
     blocks = read_file(path, rate, name, float("inf"))
