@@ -75,6 +75,19 @@ def test_the_last_verdicts_are_taken_back_and_no_others(tmp_path):
     assert len(list((tmp_path / "clips").iterdir())) == 1
 
 
+def test_a_recording_that_came_in_pieces_is_taken_back_whole(tmp_path):
+    sounds = SoundsFolder(tmp_path)
+    sounds.add(tone(1.0), RATE, "door", "a")
+    for group, recording in (("b", "one"), ("c", "two"), ("d", "one")):
+        sounds.add(tone(6.0), RATE, "background", group, recording=recording)
+    sounds.add(tone(1.0), RATE, "door", "e")
+    assert sounds.undoable == 4
+    gone = [[row.group for row in step.verdicts] for _ in range(5) if (step := sounds.undo())]
+    assert gone == [["e"], ["b", "b", "d", "d"], ["c", "c"], ["a"]]
+    assert sounds.rows == []
+    assert list((tmp_path / "clips").iterdir()) == []
+
+
 def test_a_table_of_another_form_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("file,class\na.wav,dog\n")
     with pytest.raises(DatasetError, match="lacks one of the columns"):

@@ -80,6 +80,10 @@ def test_an_event_becomes_a_row_and_is_taken_back(teaching):
     gone = {"label": "kettle", "clips": 1, "event_clip": clip}
     assert (status, state["gone"], state["labels"]) == (200, gone, {})
     assert post(address, "undo")[0] == 409
+    for seed in range(2):
+        send(address, "room", recording(500, seed), "a.wav&recording=one")
+    status, state = post(address, "undo")
+    assert (state["labels"], state["gone"]["clips"], state["undoable"]) == ({}, 2, 0)
     assert rows(folder) == []
     for changes, code in (
         ({"clip": "0" * 24}, "clip"),

@@ -17,7 +17,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,12 @@ class Step:
     Attributes:
         verdicts: its rows, one for each clip.
         event_clip: id of the clip of the event that was judged; empty: a recording was sent.
+        recording: names a recording that was sent in pieces, which are one step; empty: it was not.
     """
 
     verdicts: tuple[Verdict, ...]
     event_clip: str = ""
+    recording: str = ""
 
 
 class SoundsFolder:
@@ -130,6 +132,7 @@ class SoundsFolder:
         group: str,
         *,
         event_clip: str = "",
+        recording: str = "",
     ) -> int:
         """Keep a recording `(samples,)` as clips of a class; return how many it made.
 
@@ -139,6 +142,7 @@ class SoundsFolder:
             label: the class.
             group: the recording that it was cut from.
             event_clip: see `Step`.
+            recording: see `Step`; the piece joins those that came before, to be taken back at once.
 
         Raises:
             StorageError: another server writes to the folder.
@@ -155,11 +159,19 @@ class SoundsFolder:
                 write_bytes(self.folder / row.path, to_wav(part, sample_rate))
             with self._lock:
                 self._write([*self._rows, *added])
-                self._steps.append(Step(tuple(added), event_clip))
+                self._note(Step(tuple(added), event_clip, recording))
         except OSError:
             self._remove(added)
             raise
         return len(added)
+
+    def _note(self, step: Step) -> None:
+        """Keep what can be taken back; a piece makes the recording that it belongs to the last."""
+        before = [one for one in self._steps if one.recording and one.recording == step.recording]
+        for one in before:
+            self._steps.remove(one)
+            step = replace(step, verdicts=(*one.verdicts, *step.verdicts))
+        self._steps.append(step)
 
     def undo(self) -> Step | None:
         """Take the last step back, with the clips that were made for it; return it.

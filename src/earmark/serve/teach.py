@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from earmark.classifier import Classifier
 from earmark.serve.clips import to_pcm
+from earmark.serve.protocol import MOST_NAME
 from earmark.serve.requests import number, read_body, text
 from earmark.serve.rooms import Rooms
 from earmark.serve.settings import RefusedError
@@ -112,8 +113,8 @@ class Teaching:
             raise RefusedError("time", "this stretch lies outside of the clip", 422)
         return self.sounds.add(samples, rate, label, group, event_clip=clip)
 
-    def record(self, path: Path, name: str, label: str, group: str) -> int:
-        """Keep a recording that was sent under a label.
+    def record(self, path: Path, name: str, label: str, group: str, *, recording: str = "") -> int:
+        """Keep a recording that was sent under a label, or a piece of one; see `Step`.
 
         Raises:
             AudioError: it cannot be read.
@@ -122,7 +123,8 @@ class Teaching:
         """
         rate = self.site.hub.model.scorer.sample_rate
         blocks = list(read_file(path, rate, name, MOST_RECORDING_SECONDS))
-        return self.sounds.add(to_pcm(np.concatenate(blocks)), rate, label, group)
+        samples = to_pcm(np.concatenate(blocks))
+        return self.sounds.add(samples, rate, label, group, recording=recording)
 
     def take(self, name: str) -> None:
         """Use a model that was trained here; the one that was used can be taken back.
@@ -224,8 +226,13 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
         return teaching.state()
 
     @app.post("/api/teach/recordings", responses=_REFUSALS)
-    async def record(request: Request, label: str, name: str = "recording") -> dict[str, Any]:
-        """Keep a recording under a label; its bytes are the body of the request."""
+    async def record(
+        request: Request, label: str, name: str = "recording", recording: str = ""
+    ) -> dict[str, Any]:
+        """Keep a recording under a label; its bytes are the body of the request.
+
+        Pieces that say the same `recording` are taken back together.
+        """
         wanted = _label(label)
         declared = request.headers.get("content-length", "")
         upload = await site.uploads.take(
@@ -233,7 +240,14 @@ def add_teaching(app: FastAPI, teaching: Teaching) -> None:
         )
         try:
             group = f"{upload.name} {upload.id[:6]}"
-            await asyncio.to_thread(teaching.record, upload.path, upload.name, wanted, group)
+            await asyncio.to_thread(
+                teaching.record,
+                upload.path,
+                upload.name,
+                wanted,
+                group,
+                recording=recording[:MOST_NAME],
+            )
         finally:
             site.uploads.remove(upload.id)
         return teaching.state()

@@ -267,7 +267,8 @@ export class Teach {
       this.name.focus();
       return;
     }
-    const recording = { button, room, label, word: button.textContent, parts: [], count: 0 };
+    const id = `${Date.now()}-${Math.random()}`; // its pieces are taken back together
+    const recording = { id, button, room, label, word: button.textContent, parts: [], count: 0 };
     try {
       recording.microphone = await openMicrophone(
         (samples) => this.gather(recording, samples),
@@ -296,7 +297,7 @@ export class Teach {
   async sendPiece(recording) {
     const parts = recording.parts.splice(0, recording.room ? PIECE : Infinity);
     const body = toWav(parts, recording.microphone.sampleRate);
-    const sent = await this.send(body, recording.label, "recording");
+    const sent = await this.send(body, recording.label, "recording", recording.id);
     if (!sent) recording.parts.unshift(...parts);
     return sent;
   }
@@ -323,8 +324,8 @@ export class Teach {
     for (const file of files) await this.send(file, label, file.name);
   }
 
-  async send(body, label, name) {
-    const query = new URLSearchParams({ label, name });
+  async send(body, label, name, recording = "") {
+    const query = new URLSearchParams({ label, name, recording });
     try {
       const answer = await ask(`api/teach/recordings?${query}`, { method: "POST", body });
       this.show(await answer.json());
