@@ -1,5 +1,6 @@
 """The thread of all streams: when it waits, and when not."""
 
+import json
 import threading
 import time
 
@@ -74,3 +75,36 @@ def test_a_hub_that_cannot_score_what_came_stops_in_time_and_ends_its_events(tmp
     assert not hub.streams()
     assert events
     assert all(event.ended and event.event.offset < 20.0 for event in events)
+
+
+class Kept:
+    """Keeps the messages of a stream."""
+
+    def __init__(self):
+        self.messages: list[str | bytes] = []
+
+    def put(self, messages):
+        self.messages += [message for message, _ in messages]
+
+    def ended(self):
+        pass
+
+
+def test_a_stream_shorter_than_the_least_clip_is_shown_as_long_as_it_is(tmp_path):
+    classifier = earmark.load("base")  # which fills clips up to 1.6 s
+    hub = Hub(classifier, clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
+    sink, always = Kept(), dict.fromkeys(classifier.classes, 1e-6)
+    start = Start(kind="file", spectrogram=True, thresholds=always)
+    stream = hub.open(start, classifier.info.sample_rate, sink)
+    samples = noise(0.7 * classifier.info.sample_rate / RATE)[:, None]
+    hub.put(stream, Chunk(samples, classifier.info.sample_rate))
+    hub.finish(stream)
+    hub.start(lambda deliver: deliver())
+    assert until(lambda: not hub.streams())
+    hub.stop()
+    said = [json.loads(one) for one in sink.messages if isinstance(one, str)]
+    times = [one["at"] for one in said if one["type"] == "scores"]
+    assert times[-1] == max(times) == said[-1]["seconds"] == 0.7
+    assert all(one["offset"] <= 0.7 for one in said if one["type"] in ("event", "near"))
+    columns = sum(len(one) - 16 for one in sink.messages if isinstance(one, bytes))
+    assert 0.5 < columns / stream.view.bands / stream.view.per_second <= 0.7

@@ -400,7 +400,10 @@ class Stream:
         """
         self._seen = []
         done, self.session.done = self.session.done, []
-        for samples, raw, smooth, at, events in done:
+        end = round(self.session.seconds * self.session.scorer.sample_rate)
+        for filled, raw, smooth, at, events in done:
+            # What came, without the silence that is scored after a stream that is over too soon.
+            samples = filled[: max(0, end - at * self.session.scorer.info.step_samples)]
             self._keep(to_pcm(samples))
             if self._columns is not None:
                 self._send_columns(self._columns, samples)
@@ -430,8 +433,8 @@ class Stream:
         counts = last >= session.finder.policy.thresholds
         best = int(np.where(counts, last, -1).argmax())
         label = session.classes[best] if counts[best] else NONE
-        seconds = (at + len(smooth)) * session.scorer.step_seconds
-        power = float(np.dot(samples, samples)) / len(samples)
+        seconds = min((at + len(smooth)) * session.scorer.step_seconds, session.seconds)
+        power = float(np.dot(samples, samples)) / max(1, len(samples))
         level = round(10 * math.log10(max(power, _QUIETEST)), 1)
         values = np.round(last.astype(float), 3).tolist()
         self.say(
@@ -450,8 +453,10 @@ class Stream:
         self.last_block = Block(self.id, self.name, self.live, seconds, scores, label, level)
 
     def _say_reasons(self, reasons: Sequence[Reason]) -> None:
+        end = self.session.seconds
         for reason in reasons:
-            self.say({"type": "near", **reason.to_dict()}, optional=True)
+            near = replace(reason, onset=min(reason.onset, end), offset=min(reason.offset, end))
+            self.say({"type": "near", **near.to_dict()}, optional=True)
 
     def _send_columns(self, columns: Columns, samples: NDArray[np.float32]) -> None:
         first = columns.given
