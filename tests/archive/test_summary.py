@@ -1,18 +1,22 @@
 """The page that sums an archive up."""
 
 import html.parser
+import io
 import re
 import zlib
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
 
 from earmark import EventSettings
 from earmark.archive import samples
+from earmark.archive.plan import Plan, Unit
 from earmark.archive.query import Questions
 from earmark.archive.store import Archive
 from earmark.archive.summary import page
+from tests.processes import assert_one_line, call_here
 from tests.runtime.builders import sound
 
 
@@ -63,6 +67,18 @@ def test_an_archive_without_events_or_times(label, tmp_path):
     assert "No class reached its threshold" in text
     assert "No file says when it was recorded" in text
     assert Tags(text).open == []
+
+
+def test_recordings_at_addresses_are_left_out_and_it_is_said(label, tmp_path):
+    made = io.BytesIO()
+    soundfile.write(made, sound(3.0), 8_000, format="WAV")
+    fsspec.filesystem("memory").pipe("/there/a.wav", made.getvalue())
+    label(None, plan=Plan([Unit("memory://there/a.wav", 1, 1)]))
+    text = written(tmp_path / "out")
+    assert "Recordings at addresses, as s3://, are not fetched, and left out." in text
+    assert "<audio" not in text
+    done = call_here("earmark", "results", "out", "--review", "r", cwd=tmp_path)
+    assert_one_line(done, "those at addresses, as s3://, are not fetched")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])

@@ -266,12 +266,14 @@ def _sample_section(questions: Questions, classes: Sequence[str]) -> str:
             figures.append(made)
         if len(figures) == _SAMPLES:
             break
+    away = any("://" in row[1] for rows in best.values() for row in rows)
+    left_out = "Recordings at addresses, as s3://, are not fetched, and left out." if away else ""
     if not figures:
-        return ""
+        return _section("Samples", left_out, "") if away else ""
     note = (
         "The event with the highest score of each of the most frequent classes. Sounds are brought "
-        "to about one level."
-    )
+        f"to about one level. {left_out}"
+    ).strip()
     return _section("Samples", note, f'<div class="samples">\n{"".join(figures)}</div>')
 
 

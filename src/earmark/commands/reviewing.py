@@ -75,9 +75,14 @@ def review(questions: Questions, args: argparse.Namespace) -> list[Precision]:
                 (folder / TABLE).unlink()
                 raise ArchiveError(
                     f"{folder}: nothing to judge, no event's recording can be read; see that the "
-                    "recordings lie where they were labelled"
+                    "recordings lie where they were labelled; those at addresses, as s3://, are "
+                    "not fetched"
                 )
-            gone = f"; {missing} could not be read any more" if missing else ""
+            gone = (
+                f"; {missing} left out: recordings that cannot be read, or lie at addresses"
+                if missing
+                else ""
+            )
             print(f"{folder / TABLE}: {count} clips{gone}", file=sys.stderr)
         table = VerdictTable(folder)
         paged = bool(not args.no_page and table.waiting and _serve(table, args.port or 0))
