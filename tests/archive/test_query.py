@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,17 @@ def test_events_are_sorted_some_files_at_a_time_and_are_the_same(
     monkeypatch.setattr(query, "_EVENTS", 1)
     assert len(list(questions._batches())) > 2
     assert [tuple(row.values()) for row in questions.events(where)] == whole
+
+
+def test_of_a_batch_only_row_groups_that_may_hold_it_are_read(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"entry": range(10_000)}), path, row_group_size=1_000)
+    (fragment,) = ds.dataset(path).get_fragments()
+    for entries, groups in (([*range(2_900, 4_000, 10)], [2, 3]), ([], [])):
+        condition = query._among(entries)
+        assert fragment.to_table(filter=condition)["entry"].to_pylist() == entries
+        read = fragment.split_by_row_group(condition)
+        assert [one.row_groups[0].id for one in read] == groups
 
 
 def test_every_question_is_closed_to_all_else(questions, tmp_path, monkeypatch):
