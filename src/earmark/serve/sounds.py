@@ -183,7 +183,8 @@ class SoundsFolder:
             if not self._steps:
                 return None
             gone = self._steps[-1]
-            self._write([row for row in self._rows if row not in gone.verdicts])
+            rows = set(gone.verdicts)  # of a room, thousands
+            self._write([row for row in self._rows if row not in rows])
             self._steps.pop()
         self._remove(gone.verdicts)
         return gone
