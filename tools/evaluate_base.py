@@ -153,12 +153,13 @@ def compare(known: Array, unknown: Array) -> tuple[float, float]:
 def fit_sigmoids(x: Array, y: Labels) -> Callable[[Array], Array]:
     """Return what gives each class a probability of its own, `(clips, classes)`.
 
-    A logistic regression for each class against all others, as strong as `Regression`.
+    A logistic regression for each class against all others, as strong as `Regression`. (Its
+    `predict_proba` would divide them by their sum.)
     """
     mean, scale = x.mean(0), x.std(0) + 1e-6
     model = OneVsRestClassifier(LogisticRegression(C=STRENGTH, max_iter=400))
     model.fit((x - mean) / scale, y)
-    return lambda asked: np.asarray(model.predict_proba((asked - mean) / scale))
+    return lambda asked: 1 / (1 + np.exp(-model.decision_function((asked - mean) / scale)))
 
 
 def measure_rejection(clips: Clips, own: Features, fold: int) -> dict[str, tuple[float, float]]:
