@@ -52,7 +52,9 @@ def choose_recordings(folder: Path) -> list[Path]:
     return [
         path
         for path in expand([str(folder)]).files
-        if not any(word in path.as_posix() for word in (*HOLD_CLASSES, *NO_RECORDINGS))
+        if not any(
+            word in path.relative_to(folder).as_posix() for word in (*HOLD_CLASSES, *NO_RECORDINGS)
+        )
     ]
 
 

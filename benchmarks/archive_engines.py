@@ -3,8 +3,8 @@
 Clips of ESC-50 are joined to recordings of a minute, of which each stands in the folder several
 times (as hard links), so that a job is as long as is asked for. Both engines label all of it at the
 same time, each with all its processes on one core; then they change cores and do it again. So what
-else the machine does falls on both. On one core for both, one round is enough; Ray's workers, which
-step back for others by themselves, do not there.
+else the machine does falls on both. Where both are given the same core, one round is enough. Ray's
+workers run with the niceness of all others, not with the higher one that Ray gives them by itself.
 
     python benchmarks/archive_engines.py --minutes 10
     python benchmarks/archive_engines.py --minutes 60 --cores 1 1 --rounds 1
