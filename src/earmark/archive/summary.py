@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.archive import samples
+from earmark.archive.plan import REMOTE
 from earmark.archive.query import Questions
 from earmark.archive.result_set import ResultSet
 from earmark.archive.store import Archive
@@ -266,7 +267,7 @@ def _sample_section(questions: Questions, classes: Sequence[str]) -> str:
             figures.append(made)
         if len(figures) == _SAMPLES:
             break
-    away = any("://" in row[1] for rows in best.values() for row in rows)
+    away = any(REMOTE in row[1] for rows in best.values() for row in rows)
     left_out = "Recordings at addresses, as s3://, are not fetched, and left out." if away else ""
     if not figures:
         return _section("Samples", left_out, "") if away else ""
@@ -281,7 +282,7 @@ def _figure(row: Sequence[Any]) -> str:
     """Return an event as picture and sound; nothing where its recording is not there."""
     label, path, raw, onset, offset, score, site, start = row
     file = Path(os.fsdecode(raw) if raw is not None else path)
-    if "://" in path or not file.is_file():
+    if REMOTE in path or not file.is_file():
         return ""
     cut = samples.cut(file, float(onset))
     if cut is None:
