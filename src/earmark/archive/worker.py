@@ -105,10 +105,11 @@ def label_file(unit: Unit, setup: Setup, tick: Tick = lambda: None) -> Labelled:
         said = " ".join(str(error).split())[:200]
         text = f"{_shown(unit)}: failed with {type(error).__name__} ({said}); please report it"
         cause = INTERNAL
-    if origin is None:  # it could not be fetched
-        origin = origin_of(unit, None, setup.zone)
+    if origin is None:  # it could not be fetched, or is what failed
+        with contextlib.suppress(Exception):
+            origin = origin_of(unit, None, setup.zone)
     took = time.monotonic() - begun
-    return failure(unit, cause, _clean(text), origin=origin, took_seconds=took)
+    return failure(unit, cause, _clean(text), origin=origin or Origin(), took_seconds=took)
 
 
 def _label(
