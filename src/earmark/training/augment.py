@@ -113,11 +113,7 @@ class Batches:
         """
         recipe = self.settings
         device = self.device
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            drawn = torch.rand(len(chosen), *shape, generator=generator)
-            return (low + (high - low) * drawn).to(device)
-
+        uniform = self._uniform(len(chosen), generator)
         chosen = chosen.to(device)
         lengths = self.frames[chosen, None]
         steps = torch.arange(self.crop_frames, device=device)[None].float()
@@ -150,6 +146,23 @@ class Batches:
             x = x.clamp_min(lowest)
         return Crops(self._masked(x, uniform), targets, activity)
 
+    def _uniform(self, crops: int, generator: Generator) -> _Uniform:
+        """Return what draws for that many crops."""
+
+        def uniform(low: float, high: float, *shape: int) -> Tensor:
+            drawn = torch.rand(crops, *shape, generator=generator)
+            return (low + (high - low) * drawn).to(self.device)
+
+        return uniform
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """Return, for each crop of a batch, what belongs to the crop it is mixed with."""
+        return x.roll(1, 0)
+
+    def _band_places(self, front_end: FrontEndSettings, ratio: Tensor) -> Tensor:
+        """Return where each band lies after a change of pitch; see `band_positions`."""
+        return torch.from_numpy(band_positions(front_end, ratio.cpu().numpy())).to(ratio)
+
     def _gather(self, chosen: Tensor, places: Tensor) -> Tensor:
         """Return frames `(batch, frames, input_size)` at `places` within the chosen clips."""
         if self.features is not None:
@@ -177,8 +190,8 @@ class Batches:
         """Change the pitch, shift along the mel axis, change the level, filter smoothly."""
         recipe, mels = self.settings, x.shape[2]
         if recipe.pitch and self.front_end:
-            ratio = torch.exp(uniform(-recipe.pitch, recipe.pitch, 1)).cpu().numpy()
-            place = torch.from_numpy(band_positions(self.front_end, ratio)).to(x)[:, None]
+            ratio = torch.exp(uniform(-recipe.pitch, recipe.pitch, 1))
+            place = self._band_places(self.front_end, ratio)[:, None]
             below = place.floor()
             # One matrix for each crop, (bands before, bands after): two entries in each column.
             blend = x.new_zeros(len(x), mels, mels)
@@ -208,10 +221,10 @@ class Batches:
         """
         x, share = crops.frames, uniform(0, 1, 1, 1)
         mixing = ~alone & (uniform(0, 1, 1, 1) < self.settings.mixup_probability)
-        other = x.roll(1, 0)
+        other = self._neighbours(x)
         if self.front_end:
             level = x.exp().mean((1, 2), keepdim=True).log()
-            level_other = level.roll(1, 0)
+            level_other = self._neighbours(level)
             middle = (level + level_other) / 2
             loudness = share.square() + (1 - share).square()
             first = x + (middle - level) + 2 * share.clamp_min(1e-4).log()
@@ -222,7 +235,7 @@ class Batches:
         kept = torch.where(mixing, share, torch.ones_like(share))
 
         def soft(labels: Tensor, kept: Tensor) -> Tensor:
-            return kept * labels + (1 - kept) * labels.roll(1, 0)
+            return kept * labels + (1 - kept) * self._neighbours(labels)
 
         return Crops(
             torch.where(mixing, mixed, x),
