@@ -56,7 +56,10 @@ def main() -> None:
     clips = Clips(args.esc50)
     bank = Bank([args.bank])
     rows = [score_fold(clips, bank, args.bases, fold) for fold in FOLDS]
-    decisions = [Decision.fit([other for other in rows if other is not row]) for row in rows]
+    decisions = [
+        Decision.fit([other for other in rows if other is not row], row.negatives[0])
+        for row in rows
+    ]
     known = sorted(set(clips.label[clips.known].tolist()))
     sets = {"ESC-10's ten": [known]}
     for size, draws in DRAWS.items():

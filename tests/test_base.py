@@ -53,7 +53,7 @@ def test_it_is_there_by_its_name_and_by_none(classifier, trained):
 def test_its_events_are_moved_back_by_lags_of_its_own(classifier, trained):
     session = classifier.stream(settings=earmark.EventSettings(threshold=0.5))
     lags = (session.settings.onset_lag_seconds, session.settings.offset_lag_seconds)
-    assert lags == trained.model.settings.lags_seconds == (1.1, 0.5)
+    assert lags == trained.model.settings.lags_seconds == (0.9, 0.5)
     assert earmark.load("esc10").stream().settings.onset_lag_seconds == 0.45
 
 

@@ -91,7 +91,6 @@ def card(model: dict[str, Any], figures: dict[str, Any]) -> str:
     folds = ", ".join(f"{100 * value:.2f}" for value in figures["fold_accuracies"])
     versions = ", ".join(f"{name} {number}" for name, number in model["versions"].items())
     thresholds = model["calibration"]["thresholds"]
-    alike = "" if len(set(thresholds)) > 1 else "; the negatives decided every one alike"
     rows = [
         f"| {name} | {100 * row['precision']:.1f} | {100 * row['recall']:.1f} | "
         f"{100 * row['accepted']:.1f} | {threshold:.2f} |"
@@ -107,16 +106,18 @@ endless stream. `earmark predict` and `earmark.load()` take it where no other mo
 
 ## What it is
 
-- log-mel frames, the blocks of a MobileNetV3 made causal, one LSTM layer added to their steps, the
-  mean over the steps: 823,912 parameters; one linear layer: {50 * 385:,}; and a similarity: the
-  largest cosine with the mean of a class, where the spread within classes is alike everywhere
+- log-mel frames, eight blocks of a MobileNetV3 made causal, without squeeze-and-excitation, one
+  LSTM layer added to their steps, the mean over the steps: 462,720 parameters; one linear layer:
+  {50 * 385:,}; and a similarity: the largest cosine with the mean of a class, where the spread
+  within classes is alike everywhere
 - input: audio of any rate and channels, mixed to mono at 32000 Hz; 128 mel bands; a step is 320 ms,
   and what it says is {latency_ms(model)} ms late, which held-back inputs of blocks cost; a clip of
   less than 1.6 s is followed by silence up to that length
 - output: a score for each class: its probability among the fifty, calibrated, times the probability
   by the similarity that the sound is of any of them. What the scores lack to 1 is that of none. And
   a threshold for each class: the median of those of the five folds, each from the 400 clips of its
-  fold and 200 generated negatives, of which 5 % may pass{alike}
+  fold and 400 generated negatives: 5 % of these may pass, and 15 % of the clips as if their own
+  class were none. Of each kind of generated negatives no class takes more than 2 %
 - fingerprint `{model["fingerprint"]}`
 
 ## Where its knowledge comes from
@@ -130,10 +131,10 @@ do not compare with those of models that know ESC-10 or ESC-50 alone.
 
 ## Data
 
-The 1770 clips of ESC-50 (Karol J. Piczak, 2015) that are under CC0 or CC BY, five crops of each;
+The 1770 clips of ESC-50 (Karol J. Piczak, 2015) that are under CC0 or CC BY, ten crops of each;
 ten recordings of Blanket and samples of Sonic Pi, under CC0, CC BY or in the public domain; 256
 generated sounds. `ATTRIBUTION.txt` names every source. The linear layer was taught on three crops
-of each of the same clips by logistic regression on the teacher's embedding, and by 200 generated
+of each of the same clips by logistic regression on the teacher's embedding, and by 600 generated
 negatives, whose target is every class alike. The means of the classes are those of the same clips.
 
 ## Figures
@@ -159,8 +160,9 @@ their own class were none (its mean left out, its score too), they accept
 ## Limits
 
 - Real sounds of no class still pass: docs/results/unknown.md has 117 of them, with the answers.
-- A long stream of unrelated sounds without a pause costs accuracy: the running statistics remember
-  what was before (docs/results/distillation.md).
+- A long stream of unrelated sounds without a pause costs accuracy: the LSTM remembers what was
+  before (docs/results/distillation.md).
+- Steady noise with little treble may be named wind; `earmark calibrate` ends that in a room.
 - Five-second clips, mostly close and clean: expect less on distant, overlapping or reverberant
   sounds.
 - Whether the teacher met recordings of ESC-50 in AudioSet is not known.

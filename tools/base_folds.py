@@ -17,6 +17,7 @@ from torch import Tensor
 
 from earmark.config import Calibration
 from earmark.data.dataset import generate_negative_frames
+from earmark.data.synthetic.negatives import KINDS
 from earmark.decision.calibration import fit_calibration, with_temperature
 from earmark.decision.policy import NO_CLASS, Policy
 from earmark.nn.classifier import LSTMClassifier
@@ -25,9 +26,13 @@ from earmark.training.similarity import Whitening, class_means, fit_known, neare
 
 FOLDS = (1, 2, 3, 4, 5)
 CROPS = 6000  # of the bank, that teach a head: three of each clip
-NEGATIVES = 200  # generated clips of no class that set a fold's thresholds; as many test, and train
-RATE = 0.05  # of them may be accepted
-_THRESHOLD_SEED, _TEST_SEED, _TRAIN_SEED = 10**9, 2 * 10**9, 3 * 10**9
+NEGATIVES = 400  # generated clips of no class that set a model's thresholds; as many test
+TRAIN_NEGATIVES = 600  # that train a head
+RATE = 0.05  # of them may be accepted ...
+KIND_RATE = 0.02  # ... and of each kind of them for any one class, so that noise is not wind
+OTHERS_RATE = 0.15  # of clips may be accepted as if their own class were none
+THRESHOLD_SEED, _TEST_SEED, _TRAIN_SEED = 10**9, 2 * 10**9, 3 * 10**9
+NEGATIVE_KINDS = len(KINDS) + 1  # they come in turn; babble comes twice
 
 
 class BaseHead:
@@ -60,10 +65,15 @@ class BaseHead:
             label[taken],
             np.flatnonzero(taken) < CLIPS,
             seed,
-            negatives=embed_negatives(self.base, _TRAIN_SEED),
+            negatives=embed_negatives(self.base, _TRAIN_SEED, TRAIN_NEGATIVES),
         )
         self.whitening = Whitening.fit(x[:CLIPS][use], clips.label[use])
         self.means = class_means(self.whitening(x[:CLIPS][use]), clips.label[use])
+
+    def scores_of_negatives(self, seed: int) -> tuple[Array, Array]:
+        """Return scores and cosines of generated sounds of no class."""
+        negatives = embed_negatives(self.base, seed)
+        return self.distilled.probabilities(negatives), self.cosine(negatives)
 
     def cosine(self, x: Array) -> Array:
         """Return the largest cosine of embeddings `(clips, 384)` with a class's mean."""
@@ -89,7 +99,7 @@ class FoldScores:
         scores: a softmax of each, `(clips, classes)`.
         cosine: see `BaseHead.cosine`.
         cosine_without: see `BaseHead.cosine_without`: as if their class were none.
-        negatives: scores and cosines of two sets of generated negatives.
+        negatives: scores and cosines of two sets of generated negatives: for thresholds, for tests.
     """
 
     fold: int
@@ -99,7 +109,7 @@ class FoldScores:
     scores: Array
     cosine: Array
     cosine_without: Array
-    negatives: tuple[tuple[Array, Array], tuple[Array, Array]]
+    negatives: tuple[tuple[Array, Array], ...]
 
     def without_own(self) -> Array:
         """Return the scores as if each clip's own class were none: a softmax of the others."""
@@ -117,10 +127,6 @@ def score_fold(clips: Clips, bank: Bank, bases: Path, fold: int) -> FoldScores:
         raise SystemExit(f"{path}: was not trained with fold {fold} held out")
     x = embed_clips(head.base, [clips.paths[n] for n in np.flatnonzero(test)])
     labels, scores = clips.label[test], head.distilled.probabilities(x)
-    first, second = (
-        (head.distilled.probabilities(negatives), head.cosine(negatives))
-        for negatives in (embed_negatives(head.base, s) for s in (_THRESHOLD_SEED, _TEST_SEED))
-    )
     print(f"fold {fold}: {100 * (scores.argmax(1) == labels).mean():.2f} %", flush=True)
     return FoldScores(
         fold=fold,
@@ -130,7 +136,7 @@ def score_fold(clips: Clips, bank: Bank, bases: Path, fold: int) -> FoldScores:
         scores=scores,
         cosine=head.cosine(x),
         cosine_without=head.cosine_without(x, labels),
-        negatives=(first, second),
+        negatives=tuple(head.scores_of_negatives(seed) for seed in (THRESHOLD_SEED, _TEST_SEED)),
     )
 
 
@@ -149,12 +155,17 @@ class Decision:
     calibration: Calibration
 
     @classmethod
-    def fit(cls, rows: list[FoldScores]) -> Decision:
+    def fit(cls, rows: list[FoldScores], own: tuple[Array, Array]) -> Decision:
         """Fit it to what the heads of some folds say.
 
         The probability of any class is fitted to the folds' clips, against the same clips as if
         their own class were none, and against generated negatives. The temperature is the geometric
-        mean of the folds', each threshold the median.
+        mean of the folds', each threshold the median; but of each kind of generated negatives no
+        class takes more than its rate in the model that is decided on.
+
+        Args:
+            rows: what the heads say of their folds.
+            own: scores and cosines of generated negatives by the model that it is for.
         """
         known = np.concatenate([row.cosine for row in rows])
         unknown = [
@@ -173,10 +184,19 @@ class Decision:
             for row in rows
         ]
         temperature = float(np.exp(np.mean([np.log(one.temperature) for one in found])))
-        middle = np.median([one.thresholds for one in found], axis=0)
+        others = [
+            with_temperature(
+                plain.scores(row.without_own(), row.cosine_without), one.temperature
+            ).max(1)
+            for row, one in zip(rows, found, strict=True)
+        ]
+        lowest = [np.quantile(top, 1 - OTHERS_RATE, method="higher") for top in others]
+        each = np.maximum([one.thresholds for one in found], np.array(lowest)[:, None])
+        raised = _highest_of_kinds(with_temperature(plain.scores(*own), temperature))
+        thresholds = np.maximum(np.median(each, axis=0), raised)
         calibration = Calibration(
             round(temperature, 4),
-            tuple(round(float(threshold), 6) for threshold in middle),
+            tuple(round(float(threshold), 6) for threshold in thresholds),
             RATE,
             sum(one.clips for one in found),
             sum(one.negatives for one in found),
@@ -189,12 +209,21 @@ class Decision:
         return with_temperature(softmax * known[:, None], self.calibration.temperature)
 
 
+def _highest_of_kinds(scores: NDArray[np.float32]) -> Array:
+    """Return for each class what only its rate of any kind of generated negatives reaches."""
+    kinds = [scores[number::NEGATIVE_KINDS] for number in range(NEGATIVE_KINDS)]
+    highest: Array = np.max(
+        [np.quantile(k, 1 - KIND_RATE, axis=0, method="higher") for k in kinds], 0
+    )
+    return highest
+
+
 def measure(rows: list[FoldScores], names: list[str]) -> dict[str, Any]:
     """Return the figures of the heads of the folds, each decided as the other four folds say."""
     labels = np.concatenate([row.labels for row in rows])
     accepted, right, passed, others = [], [], [], []
     for row in rows:
-        decision = Decision.fit([other for other in rows if other is not row])
+        decision = Decision.fit([other for other in rows if other is not row], row.negatives[0])
         policy = Policy(decision.calibration.thresholds)
         decided = policy.decide(decision.scores(row.scores, row.cosine))
         accepted.append(decided != NO_CLASS)
@@ -235,13 +264,13 @@ def embed_clips(base: LSTMClassifier, paths: list[Path]) -> Array:
 
 
 @functools.cache
-def negative_frames(seed: int) -> Tensor:
-    """Return the frames of generated sounds of no class, `(NEGATIVES, frames, mels)`."""
-    return torch.from_numpy(generate_negative_frames(FRONT_END, NEGATIVES, seed))
+def negative_frames(seed: int, count: int) -> Tensor:
+    """Return the frames of generated sounds of no class, `(count, frames, mels)`."""
+    return torch.from_numpy(generate_negative_frames(FRONT_END, count, seed))
 
 
 @torch.inference_mode()
-def embed_negatives(base: LSTMClassifier, seed: int) -> Array:
-    """Return embeddings `(NEGATIVES, 384)` of generated sounds of no class."""
-    parts = [embed(base, part).numpy() for part in negative_frames(seed).split(20)]
+def embed_negatives(base: LSTMClassifier, seed: int, count: int = NEGATIVES) -> Array:
+    """Return embeddings `(count, 384)` of generated sounds of no class."""
+    parts = [embed(base, part).numpy() for part in negative_frames(seed, count).split(20)]
     return np.concatenate(parts).astype(np.float64)

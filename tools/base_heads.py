@@ -122,7 +122,7 @@ class Distilled:
         clean: which crops are unchanged clips: the teacher's head is fitted to these.
         seed: of order, dropout and first weights.
         negatives: embeddings of sounds of no class, whose target is every class alike; together
-            they weigh a tenth of the crops.
+            they weigh half as much as the crops, or steady noise would pass for wind.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Distilled:
         self.classes = first.classes
         self.mean, self.scale = x.mean(0), x.std(0) + 1e-6
         if negatives is not None:
-            more = np.resize(negatives, (len(x) // 10, x.shape[1]))
+            more = np.resize(negatives, (len(x) // 2, x.shape[1]))
             x = np.concatenate([x, more])
             alike = np.full((len(more), len(self.classes)), 1 / len(self.classes))
             wanted = np.concatenate([wanted, alike])

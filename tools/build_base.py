@@ -23,7 +23,16 @@ import numpy as np
 import torch
 from tools.base_bank import FREE, Bank
 from tools.base_card import attribution, card
-from tools.base_folds import CROPS, FOLDS, NEGATIVES, BaseHead, Decision, measure, score_fold
+from tools.base_folds import (
+    CROPS,
+    FOLDS,
+    THRESHOLD_SEED,
+    TRAIN_NEGATIVES,
+    BaseHead,
+    Decision,
+    measure,
+    score_fold,
+)
 from tools.base_heads import Clips
 from tools.base_network import FRONT_END
 
@@ -39,14 +48,17 @@ OUT = ROOT / "src" / "earmark" / "bundled" / "base"
 MOST_BYTES = 4_000_000
 
 
-def fit_shipped(
-    clips: Clips, bank: Bank, bases: Path, decision: Decision
-) -> tuple[LSTMClassifier, dict[str, Any]]:
-    """Return the base for shipping with its head and similarity, and how the base was trained."""
+def fit_shipped(clips: Clips, bank: Bank, bases: Path) -> BaseHead:
+    """Return the head of the base for shipping."""
     path = bases / "base-ship.safetensors"
     head = BaseHead(path, bank, clips, np.isin(clips.licence, FREE))
     if not head.record["ship"]:
         raise SystemExit(f"{path}: was trained on clips that weights for shipping must not know")
+    return head
+
+
+def join(head: BaseHead, decision: Decision) -> LSTMClassifier:
+    """Return a base with its head and similarity."""
     weights, bias = head.distilled.fold()
     layer = head.base.head.linear_layers()[-1]
     layer.load_state_dict(
@@ -55,7 +67,7 @@ def fit_shipped(
     similarity = build_similarity(
         head.whitening, head.means, slope=decision.slope, offset=decision.offset
     )
-    return add_similarity(head.base, similarity), head.record
+    return add_similarity(head.base, similarity)
 
 
 def describe_data(clips: Clips) -> dict[str, Any]:
@@ -89,10 +101,13 @@ def main() -> None:
     torch.set_num_threads(1)
     clips, bank = Clips(args.esc50), Bank([args.bank])
     rows = [score_fold(clips, bank, args.bases, fold) for fold in FOLDS]
-    figures, decision = measure(rows, clips.names), Decision.fit(rows)
-    base, record = fit_shipped(clips, bank, args.bases, decision)
-    head = f"distilled, {CROPS} crops, {NEGATIVES} generated negatives, similarity to class means"
-    training = {"tool": "tools/distil_base.py", "head": head, **record}
+    shipped = fit_shipped(clips, bank, args.bases)
+    figures = measure(rows, clips.names)
+    decision = Decision.fit(rows, shipped.scores_of_negatives(THRESHOLD_SEED))
+    base = join(shipped, decision)
+    negatives = f"{TRAIN_NEGATIVES} generated negatives"
+    head = f"distilled, {CROPS} crops, {negatives}, similarity to class means"
+    training = {"tool": "tools/distil_base.py", "head": head, **shipped.record}
     trained = TrainedModel(
         base,
         tuple(clips.names),

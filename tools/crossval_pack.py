@@ -211,7 +211,9 @@ def _finished(
     return Checkpoint(record, {"weights": best, "average": best, "best": best, "optimizer": step})
 
 
-def test_models(dataset: FeatureDataset, recipe: Recipe, trained: Path) -> list[tuple[Any, float]]:
+def measure_models(
+    dataset: FeatureDataset, recipe: Recipe, trained: Path
+) -> list[tuple[Any, float]]:
     """Return the accuracy on its test fold of each model that was trained on all other clips."""
     found = []
     for run, state in _read_trained(trained):
@@ -264,7 +266,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if args.what == "pack":
         write_pack(args.out, dataset, recipe, args.seeds, held_out=not args.without_held_out)
     elif args.what == "test":
-        for run, accuracy in test_models(dataset, recipe, args.trained):
+        for run, accuracy in measure_models(dataset, recipe, args.trained):
             name = dataset.fold_names[run["fold"]]
             print(f"seed {run['seed']}, fold {name}: accuracy {100 * accuracy:.2f} %")
     else:

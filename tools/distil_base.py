@@ -32,8 +32,10 @@ from tools.base_network import (
     DELAYS,
     EARLY,
     HIDDEN,
+    KEPT,
     build_base,
     encode_late,
+    measure_gates,
     mobile,
     save_base,
     take_published,
@@ -46,6 +48,7 @@ from earmark.nn.classifier import LSTMClassifier
 
 WINDOW, STRIDE = 4, 2  # steps that the loss of segments pools, and from one segment to the next
 _SAMPLED = 1500  # crops that the standard deviations are taken from
+_GATED = 200  # crops that gates are measured on
 _SMALLEST_SCALE = 0.02
 _RISE = 40  # steps in which the learning rate rises
 _MAX_GRAD_NORM, _WEIGHT_DECAY = 2.0, 1e-4
@@ -253,7 +256,7 @@ def main() -> None:
     part = parser.add_mutually_exclusive_group(required=True)
     part.add_argument("--test_fold", type=int, nargs="+", default=[], help="folds held out")
     part.add_argument("--ship", action="store_true", help="CC0 and CC BY clips of all folds")
-    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--learning_rate", type=float, default=1.5e-3)
     parser.add_argument("--sequences", type=int, default=8, help="of two crops, in a batch")
     parser.add_argument("--segment_loss_weight", type=float, default=0.5)
@@ -261,6 +264,10 @@ def main() -> None:
     parser.add_argument("--ema_decay", type=float, default=0.99)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hidden_size", type=int, default=HIDDEN, help="units of the LSTM")
+    parser.add_argument(
+        "--kept", type=int, nargs="+", default=KEPT, help="the teacher's blocks that it has"
+    )
+    parser.add_argument("--excited", action="store_true", help="keep their squeeze-and-excitations")
     parser.add_argument(
         "--from_nothing", action="store_true", help="what is trained begins with random weights"
     )
@@ -281,9 +288,16 @@ def main() -> None:
     chosen = choose_crops(bank, clips, test_folds=set(args.test_fold), ship=args.ship)
     print(f"{len(chosen)} crops", flush=True)
     delays = {int(number): steps for number, steps in args.delays.items()}
-    base = build_base(delays, args.hidden_size)
-    take_published(base, read_weights(args.teacher), early_alone=args.from_nothing)
     sampled = rng.choice(chosen, min(_SAMPLED, len(chosen)), replace=False)
+    weights = read_weights(args.teacher)
+    base = build_base(delays, args.hidden_size, kept=args.kept, excited=args.excited)
+    take_published(
+        base,
+        weights,
+        kept=args.kept,
+        gates=measure_gates(weights, bank.read(sampled[:_GATED])[0]),
+        early_alone=args.from_nothing,
+    )
     distillation = Distillation(
         load_teacher(args.teacher),
         bank.read_steps(sampled),
@@ -297,7 +311,7 @@ def main() -> None:
     train(base, distillation, bank, chosen, **chosen_settings, rng=rng)
     others = (
         *("test_fold", "ship", "segment_loss_weight", "score_loss_weight", "seed"),
-        *("hidden_size", "from_nothing", "yamnet_loss_weight"),
+        *("hidden_size", "kept", "excited", "from_nothing", "yamnet_loss_weight"),
     )
     record = {name: getattr(args, name) for name in others}
     save_base(args.out, base, {**record, **chosen_settings, "delays": delays})

@@ -6,7 +6,7 @@ from pathlib import Path
 import accelerate
 import numpy as np
 import pytest
-from tools.crossval_pack import STEP, read_pack, test_models, write_pack, write_runs
+from tools.crossval_pack import STEP, measure_models, read_pack, write_pack, write_runs
 from tools.crossval_stacked import save
 from tools.stacked_training import Stack, make_plan
 
@@ -21,7 +21,6 @@ from tests.builders import CLASSES, FRONT_END, clip_set
 from tests.tools.test_stacked import EPOCHS, recipe
 
 RECIPE = Recipe("small", FRONT_END, dataclasses.replace(recipe(), refit=True))
-test_models.__test__ = False  # pytest would take it for a test
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_models_come_back_as_runs_that_are_only_calibrated_and_tested(dataset, p
     write_runs(tmp_path / "runs", dataset, RECIPE, tmp_path / "trained")
     device = accelerate.Accelerator(cpu=True)
     found = cross_validate(dataset, RECIPE, [0], tmp_path / "runs", device, lambda _: None)
-    alone = test_models(dataset, RECIPE, tmp_path / "trained")
+    alone = measure_models(dataset, RECIPE, tmp_path / "trained")
     assert [row["accuracy"] for row in found] == pytest.approx([part for _, part in alone[:2]])
     kept = load_model(tmp_path / "runs" / "fold-2-seed-0").model.state_dict()
     for name, tensor in models[3].state_dict().items():

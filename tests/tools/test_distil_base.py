@@ -81,6 +81,42 @@ def test_the_bank_s_crops_give_the_embedding_of_the_whole_network(bank, weights,
     torch.testing.assert_close(parts, whole, atol=0.02, rtol=0.02)  # kept in float16
 
 
+def test_gates_that_never_change_are_the_same_as_convolutions(weights):
+    published = dict(teacher.read_weights(weights))
+    for name in published:
+        if name.endswith("fc2.weight"):
+            published[name] = torch.zeros_like(published[name])
+    early = torch.randn(2, 16, 32, 32)
+    gates = base_network.measure_gates(published, early)
+    assert gates.keys() == {4, 5, 6, 11, 12, 13, 14, 15}
+    steps = []
+    for excited in (True, False):
+        torch.manual_seed(0)
+        base = base_network.build_base(kept=base_network.ALL, excited=excited).eval()
+        base_network.take_published(base, published, kept=base_network.ALL, gates=gates)
+        with torch.inference_mode():
+            steps.append(base_network.encode_late(base, early))
+    assert steps[0].std() > 1e-3
+    torch.testing.assert_close(steps[0], steps[1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_base_is_read_back_with_the_blocks_that_it_has(tmp_path):
+    base = base_network.build_base(kept=(1, 2, 3, 4, 7, 11, 13), excited=True)
+    record = {"delays": {1: 1}, "kept": (1, 2, 3, 4, 7, 11, 13), "excited": True}
+    base_network.save_base(tmp_path / "base.safetensors", base, record)
+    read, _ = base_network.load_base(tmp_path / "base.safetensors")
+    assert len(base_network.mobile(read).blocks) == 7
+    x = torch.randn(1, 64, 128)
+    with torch.inference_mode():
+        ours, theirs = (base_network.embed(model.eval(), x) for model in (base, read))
+    assert not torch.equal(ours, theirs)  # of other delays
+    record["delays"] = {1: 1, 3: 1}
+    base_network.save_base(tmp_path / "base.safetensors", base, record)
+    read, _ = base_network.load_base(tmp_path / "base.safetensors")
+    with torch.inference_mode():
+        torch.testing.assert_close(base_network.embed(read, x), ours)
+
+
 def test_crops_of_a_fold_hold_no_clip_of_another_and_free_ones_only_free_ones(bank, esc50):
     clips = base_bank.read_table(esc50)
     rows = base_bank.Bank([bank]).rows
