@@ -162,7 +162,7 @@ their own class were none (its mean left out, its score too), they accept
 - Real sounds of no class still pass: docs/results/unknown.md has 117 of them, with the answers.
 - A long stream of unrelated sounds without a pause costs accuracy: the LSTM remembers what was
   before (docs/results/distillation.md).
-- Steady noise with little treble may be named wind; `earmark calibrate` ends that in a room.
+- Steady noise with little treble may be named wind (docs/results/lags.md).
 - Five-second clips, mostly close and clean: expect less on distant, overlapping or reverberant
   sounds.
 - Whether the teacher met recordings of ESC-50 in AudioSet is not known.
