@@ -15,12 +15,12 @@ def explain(scores, *, off=False, cut=20):
     """Find events and reasons in the scores of one class at 0.1 s a step, threshold 0.5."""
     finder = EventFinder(("dog",), (2.0 if off else 0.5,), 0.1, SETTINGS)
     explainer = Explainer(finder, SETTINGS)
-    explainer.thresholds[:] = 0.5
+    explainer.set_thresholds(np.full_like(explainer.thresholds, 0.5))
     explainer.off[:] = off
     state, events, reasons = finder.initial_state(), [], []
     rows = np.array([*scores, *[0.0] * 12], np.float32)[:, None]
     for part in np.array_split(rows, cut):
-        smooth, at = finder.smooth(part, state), state.steps
+        (smooth, _), at = finder.smooth(part, state), state.steps
         ended, state = finder.step(part, state)
         reasons += explainer.step(part, smooth, at, ended)
         events += ended

@@ -19,6 +19,7 @@ from earmark.errors import SettingsError
 
 _RECIPE = "finetune"
 _PORT = 8765  # as `earmark.serve.settings.PORT`, which needs no import for --help
+_BLOCK_SECONDS = 0.5  # as there
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sessions at a time of one address, this machine's own excepted (%(default)s; 0: any)",
     )
     parser.add_argument(
+        "--block_seconds",
+        type=float,
+        default=_BLOCK_SECONDS,
+        metavar="FLOAT",
+        help="sound that is scored at a time, to the model's nearest step (%(default)s); longer "
+        "blocks let a core serve more streams and answer later",
+    )
+    parser.add_argument(
         "--sounds",
         type=Path,
         default=Path("earmark-sounds"),
@@ -119,7 +128,12 @@ def run(args: argparse.Namespace) -> int:
         from earmark.serve import server
         from earmark.serve.app import Site
         from earmark.serve.following import following
-        from earmark.serve.settings import Access, Limits, is_loopback
+        from earmark.serve.settings import (
+            LONGEST_BLOCK_SECONDS,
+            Access,
+            Limits,
+            is_loopback,
+        )
         from earmark.serve.sounds import SoundsFolder
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in (
@@ -136,6 +150,11 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--sessions must be at least 1, got {args.sessions}")
     if args.address_sessions < 0:
         raise SettingsError(f"--address_sessions must be at least 0, got {args.address_sessions}")
+    if not 0 < args.block_seconds <= LONGEST_BLOCK_SECONDS:
+        raise SettingsError(
+            f"--block_seconds must be above 0 and at most {LONGEST_BLOCK_SECONDS:g}, got "
+            f"{args.block_seconds:g}"
+        )
     for path in args.file:
         if not path.is_file():
             raise SettingsError(f"{path}: no such file; check the path")
@@ -151,7 +170,11 @@ def run(args: argparse.Namespace) -> int:
         origins=tuple(args.allow_origin),
         certificate=args.certificate,
         key=args.key,
-        limits=Limits(sessions=args.sessions, address_sessions=args.address_sessions),
+        limits=Limits(
+            sessions=args.sessions,
+            address_sessions=args.address_sessions,
+            block_seconds=args.block_seconds,
+        ),
     )
     from earmark.classifier import Classifier
 

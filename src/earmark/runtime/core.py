@@ -67,6 +67,7 @@ class StreamCore:
         self._length: int | None = None  # samples that came, where silence follows them
         self._rows: list[Floats] = []
         self._last: Floats | None = None
+        self._smooth: Floats | None = None  # averages of the last block's scores
 
     @property
     def sample_rate(self) -> int:
@@ -132,9 +133,19 @@ class StreamCore:
             AudioError: NaN or infinite samples, another shape or type, a rate that is not
                 supported, or a stream that has ended. The stream is as it was before.
         """
+        return self.feed_mono(
+            waveform.mono(samples, f"{self.source}, after {self.seconds:.1f} s"), sample_rate
+        )
+
+    def feed_mono(self, mono: Floats, sample_rate: int | None = None) -> int:
+        """Take the next samples, as `feed` does, without a look at them.
+
+        Args:
+            mono: `(samples,)`, float32, finite, full scale at -1 to 1; it is kept, not copied.
+            sample_rate: see `feed`.
+        """
         if self._ended:
             raise AudioError(f"{self.source}: has ended; begin another stream")
-        mono = waveform.mono(samples, f"{self.source}, after {self.seconds:.1f} s")
         if sample_rate is not None and sample_rate != self.sample_rate:
             following = self._resampler_from(sample_rate)
             self._wait(self._resampler.finish())
@@ -173,7 +184,10 @@ class StreamCore:
         """Take the scores of the next block, `(steps, classes)`; return the events that ended."""
         self._rows.append(scores)
         self._last = scores[-1]
-        events, self._events = self.finder.step(scores, self._events, self.source)
+        self._smooth, recent = self.finder.smooth(scores, self._events)
+        events, self._events = self.finder.follow(
+            self._smooth, recent, self._events, source=self.source
+        )
         return self._within(events)
 
     def end_events(self) -> list[Event]:

@@ -146,12 +146,38 @@ class EventFinder:
         Returns:
             The events that have ended, in the order of their ends, and the new state.
         """
-        smooth, recent = self._smooth(scores, state)
+        smooth, recent = self.smooth(scores, state)
+        return self.follow(smooth, recent, state, source=source)
+
+    def smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
+        """Average each of the next rows of scores with those before it.
+
+        Returns:
+            The averages, and the raw rows that the next ones need.
+        """
+        joined = np.concatenate([state.recent, scores])
+        # One addition for each row of the average, the oldest first, however the stream was cut.
+        rows = len(scores)
+        smooth = joined[:rows].copy()
+        for later in range(1, self._smoothing):
+            smooth += joined[later : later + rows]
+        if state.steps >= self._smoothing:  # nearly always
+            smooth /= np.float32(self._smoothing)
+        else:
+            counts = np.minimum(state.steps + 1 + np.arange(rows), self._smoothing)
+            smooth /= counts[:, None].astype(np.float32)
+        return smooth, joined[rows:]
+
+    def follow(
+        self, smooth: Scores, recent: Scores, state: EventState, *, source: str = ""
+    ) -> tuple[list[Event], EventState]:
+        """Do what `step` does, with what `smooth` gave."""
         events: list[Event] = []
         ongoing = dict(state.ongoing)
+        steps = state.steps + len(smooth)
         counts = self.policy.counts(smooth)
         if not ongoing and not counts.any():  # most of the time
-            return [], EventState(recent, state.steps + len(scores), {})
+            return [], EventState(recent, steps, {})
         for row, (values, above) in enumerate(zip(smooth, counts, strict=True)):
             at = state.steps + row
             over = [n for n, known in ongoing.items() if at - known.last > self._gap + 1]
@@ -159,7 +185,7 @@ class EventFinder:
                 events += self._end(number, ongoing.pop(number), source)
             for number in {*ongoing, *np.flatnonzero(above).tolist()}:
                 ongoing[number] = self._follow(ongoing.get(number), number, at, values)
-        return events, EventState(recent, state.steps + len(scores), ongoing)
+        return events, EventState(recent, steps, ongoing)
 
     def under_way(self, state: EventState, source: str = "") -> list[Event]:
         """Return the events that have begun, are long enough already, and have not ended.
@@ -174,24 +200,9 @@ class EventFinder:
         order = sorted(state.ongoing.items(), key=lambda item: (item[1].last, item[0]))
         return [event for number, known in order for event in self._end(number, known, source)]
 
-    def smooth(self, scores: Scores, state: EventState) -> Scores:
-        """Return the averages that the next rows of scores are judged by, as `step` does."""
-        return self._smooth(scores, state)[0]
-
     def onset_of(self, first: int) -> float:
         """Return where an event begins whose first step is this one, in seconds."""
         return max(0.0, first * self.step_seconds - self._onset_lag)
-
-    def _smooth(self, scores: Scores, state: EventState) -> tuple[Scores, Scores]:
-        """Average each row with those before it; return the averages and what to keep."""
-        joined = np.concatenate([state.recent, scores])
-        # One addition for each row of the average, the oldest first, however the stream was cut.
-        rows = len(scores)
-        smooth = joined[:rows].copy()
-        for later in range(1, self._smoothing):
-            smooth += joined[later : later + rows]
-        counts = np.minimum(state.steps + 1 + np.arange(rows), self._smoothing)
-        return smooth / counts[:, None].astype(np.float32), joined[rows:]
 
     def _follow(self, known: Ongoing | None, number: int, at: int, values: Scores) -> Ongoing:
         """Return what is known of a class after one more step."""

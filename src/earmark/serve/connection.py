@@ -20,6 +20,7 @@ from earmark.serve.pace import Pace
 from earmark.serve.settings import RefusedError
 from earmark.serve.stream import Message, Stream
 from earmark.serve.visitors import Visitors
+from earmark.serve.websocket import DIRECT
 
 POLICY, TRY_LATER, DONE = 1008, 1013, 1000  # WebSocket close codes
 Open = Callable[["protocol.Start", "Outbox"], Stream]
@@ -78,10 +79,11 @@ class Connection:
     def __init__(self, socket: WebSocket, hub: Hub, open_stream: Open, visitors: Visitors) -> None:
         self._socket, self._hub, self._open, self._visitors = socket, hub, open_stream, visitors
         limits = hub.limits
-        self._limits, self._pace = limits, Pace(limits)
+        self._limits, self._pace = limits, Pace(limits, time.monotonic())
         self._out = Outbox(limits.unread_messages, hub.metrics.left_out.inc)
         self._start = protocol.Start()
         self._heard = time.monotonic()
+        self._broken: asyncio.Future[None] | None = None  # gets the fault of a message of bytes
         self._sending: float | None = None  # since when a message is on its way
 
     async def serve(self) -> None:
@@ -137,10 +139,12 @@ class Connection:
         self._out.put([(protocol.dump(ready_message(stream, self._hub)), False)])
         for event in list(stream.events):  # of a source that others heard before
             self._out.put([(protocol.dump(event), False)])
+        self._broken = asyncio.get_running_loop().create_future()
         tasks = [
             asyncio.create_task(self._write()),
             asyncio.create_task(self._read(stream)),
             asyncio.create_task(self._watch(stream)),
+            self._broken,
         ]
         writing = tasks[0]
         try:
@@ -172,16 +176,27 @@ class Connection:
 
     async def _read(self, stream: Stream) -> None:
         """Take messages until the client says that it is at its end."""
+        take_directly = self._socket.scope.get("extensions", {}).get(DIRECT)
+        direct = False
         while True:
+            if take_directly is not None and not direct:
+                direct = take_directly(lambda message: self._take_or_break(stream, message))
             message = await self._receive()
-            self._pace.message()
             if isinstance(message, bytes):
-                if stream.kind != "client":
-                    raise RefusedError("audio", "this session takes its sound from elsewhere")
-                self._heard = time.monotonic()
                 self._take(stream, message)
-            elif self._control(stream, message):
+                continue
+            self._pace.message(time.monotonic())
+            if self._control(stream, message):
                 return
+
+    def _take_or_break(self, stream: Stream, message: bytes) -> None:
+        """Take a message of bytes, outside of all tasks; a fault in it ends the connection."""
+        if self._broken is None or self._broken.done():
+            return
+        try:
+            self._take(stream, message)
+        except Exception as error:  # whatever it is, who serves this connection is to know
+            self._broken.set_exception(error)
 
     async def _receive(self) -> Message:
         message = await self._socket.receive()
@@ -203,21 +218,23 @@ class Connection:
         Raises:
             RefusedError: they are not as the protocol has it, or come too fast.
         """
-        samples = protocol.parse_samples(message, self._start)
-        missing = samples.first - stream.expected
-        rate = stream.start.sample_rate
+        now = self._heard = time.monotonic()
+        self._pace.message(now)
+        if stream.kind != "client":
+            raise RefusedError("audio", "this session takes its sound from elsewhere")
+        sequence, first, samples = protocol.parse_samples(message, self._start)
+        missing = first - stream.expected
+        rate = self._start.sample_rate
         if missing < 0:
             raise RefusedError("order", "samples came that had come before")
         if missing > self._limits.gap_seconds * rate:
             raise RefusedError("gap", "too much sound is missing; begin a new session")
-        self._pace.sound((missing + len(samples.data)) / rate)
-        stream.expected = samples.first + len(samples.data)
-        stream.next_sequence = samples.sequence + 1
-        metrics = self._hub.metrics
-        metrics.audio_seconds.inc(len(samples.data) / rate)
+        self._pace.sound((missing + len(samples)) / rate, now)
+        stream.expected = first + len(samples)
+        stream.next_sequence = sequence + 1
         if missing:
-            metrics.missed_seconds.inc(missing / rate)
-        self._hub.put(stream, Chunk(samples.data, rate, missing))
+            self._hub.metrics.missed_seconds.inc(missing / rate)
+        self._hub.put(stream, Chunk(samples, rate, missing))
 
     def _control(self, stream: Stream, text: str) -> bool:
         """Do what a message of text asks for; tell whether it was the last.

@@ -23,7 +23,7 @@ from earmark.live.recorder import HeardBlock, RecordedEvent, utc_now
 from earmark.output.event_log import provenance_columns, run_record, stamp
 from earmark.runtime.events import TOP_CLASSES, Event
 from earmark.serve.hub import Hub
-from earmark.serve.stream import BEFORE_SECONDS, BLOCK_SECONDS, Block, StreamEvent
+from earmark.serve.stream import BEFORE_SECONDS, Block, StreamEvent
 
 _WAITING = 500  # events and blocks, while a disk stands still
 _LOOK_SECONDS = 60.0
@@ -174,7 +174,7 @@ class _Following:
             return
         block = HeardBlock(
             source=heard.stream,
-            start=heard.at - BLOCK_SECONDS,
+            start=heard.start,
             end=heard.at,
             time=utc_now(),
             level_db=heard.level_db,

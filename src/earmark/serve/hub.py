@@ -69,7 +69,7 @@ class Hub:
         self.limits, self.clips = limits or Limits(), clips
         self.settings = settings or EventSettings()
         self.metrics = metrics or Metrics()
-        self.model = Model.of(classifier, self.settings)
+        self.model = self._model_of(classifier)
         self._streams: dict[str, Stream] = {}
         self._pools: dict[int, SessionPool] = {}
         self._new: list[Stream] = []
@@ -133,10 +133,13 @@ class Hub:
         Raises:
             ModelError: it is bidirectional.
         """
-        self.model = Model.of(classifier, self.settings)
+        self.model = self._model_of(classifier)
         for stream in self.streams():
             stream.say({"type": "model", "fingerprint": classifier.info.fingerprint})
         self._wake.set()
+
+    def _model_of(self, classifier: Classifier) -> Model:
+        return Model.of(classifier, self.settings, block_seconds=self.limits.block_seconds)
 
     def open(self, start: Start, sample_rate: int, sink: Sink | None = None) -> Stream:
         """Open a stream.
@@ -242,20 +245,22 @@ class Hub:
         with self._lock:
             streams = list(self._streams.values())
         for stream in streams:
-            with self._guarded(stream):
-                # A file that is ahead waits; what is full already is scored first.
-                waits = (stream.full and stream.session.ready == 0) or stream.ending
-                if waits and not stream.over and not self._dropping:
-                    stream.feed()
+            # A file that is ahead waits; what is full already is scored first.
+            waits = (stream.full and stream.session.ready == 0) or stream.ending
+            if waits and not stream.over and not self._dropping:
+                with self._guarded(stream):
+                    seconds = stream.feed()
+                    if stream.kind == "client":
+                        self.metrics.audio_seconds.inc(seconds)
         for key, pool in list(self._pools.items()):
             if not self._dropping:
                 self._advance(key, pool)
         for stream in streams:
-            with self._guarded(stream):
-                if stream.session.done:
+            if stream.session.done or stream.ending:
+                with self._guarded(stream):
                     stream.report()
-                if stream.exhausted and not stream.over and not self._dropping:
-                    stream.end()
+                    if stream.exhausted and not stream.over and not self._dropping:
+                        stream.end()
             if self._dropping and not stream.over:
                 _fail(stream, _STOPPED, "stopped")
             self._collect(stream, batch)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from earmark.serve.settings import Limits, RefusedError
 
 
@@ -13,22 +10,21 @@ class Pace:
 
     Args:
         limits: how much is too much.
-        clock: gives the time in seconds.
+        begun: when the session began, in seconds of any clock.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits, self._clock = limits, clock
-        self._begun = self._since = clock()
+    def __init__(self, limits: Limits, begun: float) -> None:
+        self._limits = limits
+        self._begun = self._since = begun
         self._seconds, self._messages = 0.0, 0.0
 
-    def message(self) -> None:
-        """Count a message.
+    def message(self, now: float) -> None:
+        """Count a message that came now, by the same clock.
 
         Raises:
             RefusedError: there were too many.
         """
         most = self._limits.messages_per_second
-        now = self._clock()
         self._messages = max(0.0, self._messages - (now - self._since) * most) + 1
         self._since = now
         if self._messages > 2 * most:
@@ -36,14 +32,14 @@ class Pace:
                 "rate", f"more than {most} messages a second; send more sound in each", 429
             )
 
-    def sound(self, seconds: float) -> None:
-        """Count sound, gaps included.
+    def sound(self, seconds: float, now: float) -> None:
+        """Count sound that came now, gaps included.
 
         Raises:
             RefusedError: it came much faster than real time.
         """
         self._seconds += seconds
-        allowed = (self._clock() - self._begun) * self._limits.realtime_factor
+        allowed = (now - self._begun) * self._limits.realtime_factor
         if self._seconds > allowed + self._limits.ahead_seconds:
             raise RefusedError(
                 "rate",

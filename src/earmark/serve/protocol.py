@@ -13,7 +13,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from earmark.serve.settings import RefusedError
 
 VERSION = 1
 AUDIO, COLUMNS = 1, 2
-ENCODINGS = {"s16le": "<i2", "f32le": "<f4"}
+ENCODINGS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 MOST_CHANNELS = 8
 MOST_NAME = 80
 _HEADER = struct.Struct("<BBHIQ")
@@ -62,8 +62,7 @@ class Start:
     live: bool = True
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """A message with samples.
 
     Attributes:
@@ -177,7 +176,7 @@ def parse_samples(message: bytes, start: Start) -> Samples:
     version, kind, _, sequence, first = _HEADER.unpack_from(message)
     if (version, kind) != (VERSION, AUDIO):
         raise RefusedError("audio", "an audio message has another version or kind")
-    kind_of_number = np.dtype(ENCODINGS[start.encoding])
+    kind_of_number = ENCODINGS[start.encoding]
     if (len(message) - _HEADER.size) % (kind_of_number.itemsize * start.channels):
         raise RefusedError("audio", "an audio message holds a part of a sample")
     values = np.frombuffer(message, kind_of_number, offset=_HEADER.size)

@@ -15,6 +15,7 @@ from earmark.errors import SettingsError
 from earmark.serve.app import Site, guarded, make_app
 from earmark.serve.settings import Access
 from earmark.serve.visitors import network_of
+from earmark.serve.websocket import DirectSocket
 
 _SILENT_SECONDS = 15.0  # a connection that has made no whole request by then is closed
 _SILENT_OF_ONE = 32  # such connections of one address; the oldest is closed for one more
@@ -118,7 +119,7 @@ def serving(app: FastAPI, access: Access) -> uvicorn.Server:
     config = uvicorn.Config(
         guarded(app, access),
         http=PatientNoMore,
-        ws="websockets-sansio",
+        ws=DirectSocket,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,  # sound does not shrink, and inflating costs
         log_level="warning",

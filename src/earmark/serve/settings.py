@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from earmark.errors import EarmarkError, SettingsError
 
 PORT = 8765
+BLOCK_SECONDS = 0.5
+LONGEST_BLOCK_SECONDS = 2.0  # samples are kept so long that the begin of an event is in its clip
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MEBIBYTE = 1 << 20
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,}")  # what a cookie and an address can hold as it is
@@ -58,6 +60,8 @@ class Limits:
         clip_bytes: all clips of events together; the oldest go first.
         clip_age_seconds: clips older than this go.
         clip_seconds: the longest clip of an event.
+        block_seconds: about so much sound is scored at a time, in whole steps of the model; more
+            is cheaper, less answers sooner.
         events: that are remembered of a source of the server's, for who comes later.
         client_events: that are remembered of any other session, for when its connection is back.
     """
@@ -85,6 +89,7 @@ class Limits:
     clip_bytes: int = 512 * MEBIBYTE
     clip_age_seconds: float = 6 * 3600.0
     clip_seconds: float = 60.0
+    block_seconds: float = BLOCK_SECONDS
     events: int = 10_000
     client_events: int = 100
 

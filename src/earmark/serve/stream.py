@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from earmark.classifier import Classifier
 from earmark.config import EventSettings
-from earmark.decision.policy import NONE
+from earmark.decision.policy import NO_CLASS, NONE
 from earmark.live.chunk import Chunk
 from earmark.live.watch import Watch
 from earmark.runtime.events import Event, EventFinder
@@ -32,7 +32,6 @@ from earmark.serve.columns import Columns, FrontEndView
 from earmark.serve.settings import Limits
 from earmark.serve.why import Explainer, Reason
 
-BLOCK_SECONDS = 0.5
 BEFORE_SECONDS = 2.0  # of an event, in its clip
 AFTER_SECONDS = 0.5
 _KEPT_SECONDS = 6.0  # while no event is under way: what comes before one, and how late it is known
@@ -63,7 +62,7 @@ class Model:
     file_view: FrontEndView
 
     @classmethod
-    def of(cls, classifier: Classifier, settings: EventSettings) -> Model:
+    def of(cls, classifier: Classifier, settings: EventSettings, *, block_seconds: float) -> Model:
         """Return what streams of a classifier share.
 
         Raises:
@@ -73,7 +72,7 @@ class Model:
         settings = settings.with_lags(classifier.info.model.lags_seconds)
         return cls(
             classifier,
-            StreamScorer(classifier.engine, settings, block_seconds=BLOCK_SECONDS),
+            StreamScorer(classifier.engine, settings, block_seconds=block_seconds),
             settings,
             FrontEndView(front_end),
             FrontEndView(front_end, per_second=6.25),
@@ -123,8 +122,10 @@ class Block:
         stream: id of the stream.
         source: its name.
         live: see `StreamEvent`.
-        at: end of the block, in seconds of the stream.
-        scores: the averaged scores at its end, by class.
+        start: begin of the block, in seconds of the stream.
+        at: end of the block.
+        classes: the model's.
+        values: the averaged score of each at its end.
         label: the best class that reaches its threshold, or "none of these".
         level_db: its level, in dB of full scale.
     """
@@ -132,10 +133,17 @@ class Block:
     stream: str
     source: str
     live: bool
+    start: float
     at: float
-    scores: Mapping[str, float]
+    classes: Sequence[str]
+    values: Sequence[float]
     label: str
     level_db: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The averaged scores at its end, by class."""
+        return dict(zip(self.classes, self.values, strict=True))
 
 
 class _Followed(Session):
@@ -155,10 +163,9 @@ class _Followed(Session):
 
     def accept(self, scores: NDArray[np.float32]) -> list[Event]:
         """Take the scores of a block; keep them with their averages."""
-        smooth = self.finder.smooth(scores, self._events)
         at = self._events.steps
         events = super().accept(scores)
-        self.done.append((self.blocks.popleft(), scores, smooth, at, events))
+        self.done.append((self.blocks.popleft(), scores, self._smooth, at, events))
         return events
 
     @property
@@ -211,7 +218,7 @@ class Stream:
         self._explainer = Explainer(self.session.finder, model.settings)
         self.set_rules(start.thresholds, start.classes)
         self._columns = self._new_columns() if start.spectrogram else None
-        self._watch = Watch(start.name, model.scorer.sample_rate)
+        self._watch = Watch(start.name, model.scorer.sample_rate, levels=False)
         self._lock = threading.Lock()
         self._inbox: deque[Chunk] = deque()
         self._inside = 0  # samples in the inbox, dropped ones included
@@ -231,7 +238,7 @@ class Stream:
         smoothing = max(1, round(settings.smoothing_seconds / step))
         # Events begin so long before their first step, see `EventFinder`.
         self._onset_lag = settings.onset_lag_seconds + (smoothing - 1) / 2 * step
-        self._kept: deque[NDArray[np.int16]] = deque()
+        self._kept: deque[NDArray[np.float32]] = deque()
         self._kept_from = self._kept_samples = 0
         self._early: dict[int, NDArray[np.int16]] = {}
         self._out: list[tuple[Message, bool]] = []
@@ -296,7 +303,8 @@ class Stream:
         for name, value in (thresholds or {}).items():
             mine[names.index(name)] = value
         off = np.array([classes is not None and name not in classes for name in names])
-        self._explainer.thresholds, self._explainer.off = mine, off
+        self._explainer.set_thresholds(mine)
+        self._explainer.off = off
         session.finder = EventFinder(
             names,
             tuple(np.where(off, np.float32(_NEVER), mine).tolist()),
@@ -321,8 +329,11 @@ class Stream:
         """How its columns are made."""
         return self.model.file_view if self.kind == "file" else self.model.live_view
 
-    def feed(self) -> None:
+    def feed(self) -> float:
         """Give the session what waits.
+
+        Returns:
+            Seconds of sound that came, without what was lost.
 
         Raises:
             AudioError: samples far beyond full scale.
@@ -331,20 +342,22 @@ class Stream:
             chunks, self._inbox, self._inside = self._inbox, deque(), 0
             self.room.notify_all()
         together: list[NDArray[Any]] = []
+        seconds = 0.0
         for chunk in chunks:
+            seconds += len(chunk.samples) / chunk.sample_rate
             if chunk.dropped or chunk.sample_rate != self.sample_rate:
                 self._feed(together)
                 together, self.sample_rate = [], chunk.sample_rate
             if chunk.dropped:
-                at = self.session.seconds
-                seconds = chunk.dropped / self.sample_rate
-                self.session.feed(np.zeros(chunk.dropped, np.float32), self.sample_rate)
-                self.say({"type": "gap", "at": round(at, 3), "seconds": round(seconds, 3)})
+                at, lost = self.session.seconds, chunk.dropped / self.sample_rate
+                self.session.feed_mono(np.zeros(chunk.dropped, np.float32), self.sample_rate)
+                self.say({"type": "gap", "at": round(at, 3), "seconds": round(lost, 3)})
             together.append(chunk.samples)
             if chunk.note:
                 self.say({"type": "notice", "text": chunk.note})
         self._feed(together)
         self._needed = self._samples_needed()
+        return seconds
 
     def _feed(self, parts: list[NDArray[Any]]) -> None:
         parts = [part for part in parts if len(part)]
@@ -352,7 +365,7 @@ class Stream:
             return
         samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
         mixed = self._watch.mix(Chunk(samples, self.sample_rate))
-        if not np.isfinite(mixed).all():
+        if not self._watch.finite:
             mixed = np.zeros(len(mixed), np.float32)
             if not self._silenced:
                 self._silenced = True
@@ -360,7 +373,7 @@ class Stream:
                 self.say({"type": "notice", "text": text})
         for line in self._watch.notes():
             self.say({"type": "notice", "text": line.removeprefix(f"{self.name}: ")})
-        self.session.feed(mixed, self.sample_rate)
+        self.session.feed_mono(mixed, self.sample_rate)
 
     def _samples_needed(self) -> int:
         rate = self.session.scorer.sample_rate
@@ -404,7 +417,7 @@ class Stream:
         for filled, raw, smooth, at, events in done:
             # What came, without the silence that is scored after a stream that is over too soon.
             samples = filled[: max(0, end - at * self.session.scorer.info.step_samples)]
-            self._keep(to_pcm(samples))
+            self._keep(samples)
             if self._columns is not None:
                 self._send_columns(self._columns, samples)
             reasons = self._explainer.step(raw, smooth, at, events)
@@ -429,28 +442,35 @@ class Stream:
         self, samples: NDArray[np.float32], raw: Any, smooth: NDArray[np.float32], at: int
     ) -> None:
         session = self.session
-        last = smooth[-1]
-        counts = last >= session.finder.policy.thresholds
-        best = int(np.where(counts, last, -1).argmax())
-        label = session.classes[best] if counts[best] else NONE
+        number = int(session.finder.policy.decide(smooth[-1]))
+        label = NONE if number == NO_CLASS else session.classes[number]
         seconds = min((at + len(smooth)) * session.scorer.step_seconds, session.seconds)
         power = float(np.dot(samples, samples)) / max(1, len(samples))
         level = round(10 * math.log10(max(power, _QUIETEST)), 1)
-        values = np.round(last.astype(float), 3).tolist()
+        values, own = np.round(np.array([smooth[-1], raw[-1]], float), 3).tolist()
         self.say(
             {
                 "type": "scores",
                 "at": round(seconds, 3),
                 "scores": values,
-                "raw": np.round(raw[-1].astype(float), 3).tolist(),
+                "raw": own,
                 "label": label,
                 "active": session.active_now,
                 "level_db": level,
             },
             optional=True,
         )
-        scores = dict(zip(session.classes, values, strict=True))
-        self.last_block = Block(self.id, self.name, self.live, seconds, scores, label, level)
+        self.last_block = Block(
+            stream=self.id,
+            source=self.name,
+            live=self.live,
+            start=at * session.scorer.step_seconds,
+            at=seconds,
+            classes=session.classes,
+            values=values,
+            label=label,
+            level_db=level,
+        )
 
     def _say_reasons(self, reasons: Sequence[Reason]) -> None:
         end = self.session.seconds
@@ -525,7 +545,7 @@ class Stream:
         self.say(message)
         self.finished.append(finished)
 
-    def _keep(self, samples: NDArray[np.int16]) -> None:
+    def _keep(self, samples: NDArray[np.float32]) -> None:
         self._kept.append(samples)
         self._kept_samples += len(samples)
 
@@ -551,9 +571,9 @@ class Stream:
             self._kept_samples -= gone
 
     def _between(self, first: int, last: int) -> NDArray[np.int16]:
-        kept = np.concatenate([np.zeros(0, np.int16), *self._kept])
+        kept = np.concatenate([np.zeros(0, np.float32), *self._kept])
         first, last = max(0, first - self._kept_from), max(0, last - self._kept_from)
-        return kept[first:last].copy()
+        return to_pcm(kept[first:last])
 
     def _clip(self, event: Event) -> NDArray[np.int16]:
         """Return the samples of an event with those before it."""

@@ -81,9 +81,14 @@ class Explainer:
         self._classes, self._step = finder.classes, finder.step_seconds
         self._settings = settings
         self._quiet = round(settings.merge_gap_seconds / finder.step_seconds) + 2
-        self.thresholds = np.array(finder.policy.thresholds, np.float32)
+        self.set_thresholds(finder.policy.thresholds)
         self.off = np.zeros(len(self._classes), np.bool_)
         self._near: dict[int, _Approach] = {}
+
+    def set_thresholds(self, thresholds: NDArray[np.float32]) -> None:
+        """Judge what comes from now on by other thresholds `(classes,)`."""
+        self.thresholds = np.array(thresholds, np.float32)
+        self._near_from = NEAR * self.thresholds
 
     def step(
         self,
@@ -92,7 +97,7 @@ class Explainer:
         at: int,
         events: list[Event],
     ) -> list[Reason]:
-        """Take the next rows of scores, fewer than `merge_gap_seconds` are long.
+        """Take the next rows of scores.
 
         Args:
             raw: scores of segments, `(steps, classes)`.
@@ -103,11 +108,14 @@ class Explainer:
         Returns:
             What came near, when it is over and no event came of it.
         """
+        brief: set[int] = set()  # whose event began and ended in these rows
         for event in events:
-            known = self._near.get(self._classes.index(event.label))
-            if known is not None:
-                known.raised = True
-        close = np.maximum(raw, smooth) >= NEAR * self.thresholds
+            number = self._classes.index(event.label)
+            if number in self._near:
+                self._near[number].raised = True
+            else:
+                brief.add(number)
+        close = np.maximum(raw, smooth) >= self._near_from
         if not self._near and not close.any():  # most of the time
             return []
         reached = smooth >= self.thresholds
@@ -117,7 +125,7 @@ class Explainer:
             over = [n for n, known in self._near.items() if now - known.last > self._quiet]
             reasons += [self._reason(number, self._near.pop(number)) for number in over]
             for number in np.flatnonzero(close[row]).tolist():
-                known = self._near.setdefault(number, _Approach(now, now))
+                known = self._near.setdefault(number, _Approach(now, now, raised=number in brief))
                 known.last = now
                 known.raw = max(known.raw, float(raw[row, number]))
                 known.score = max(known.score, float(smooth[row, number]))
