@@ -49,7 +49,7 @@ def test_what_was_raised_and_what_was_never_near_has_no_reason():
 
 def test_no_reason_depends_on_the_cut():
     scores = [0.0] * 6 + [0.9, 0.0] + [0.0] * 8 + [0.9] * 6 + [0.0] * 8 + [0.4] * 4
-    for cut in (18, 25, 60):
+    for cut in (1, 3, 18, 25, 60):
         events, reasons = explain(scores, cut=cut)
         assert len(events) == 1
         assert [one.rule for one in reasons] == ["smoothing", "threshold"]

@@ -22,6 +22,7 @@ from earmark.runtime.events import Event, EventFinder
 
 NEAR = 0.6  # of the threshold
 _RAISED = "raised"
+_NEVER = 2.0  # a score that there is not
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,13 @@ class Explainer:
         Returns:
             What came near, when it is over and no event came of it.
         """
-        brief: set[int] = set()  # whose event began and ended in these rows
+        brief: dict[int, float] = {}  # events that began and ended in these rows, by their score
         for event in events:
             number = self._classes.index(event.label)
             if number in self._near:
                 self._near[number].raised = True
             else:
-                brief.add(number)
+                brief[number] = event.score
         close = np.maximum(raw, smooth) >= self._near_from
         if not self._near and not close.any():  # most of the time
             return []
@@ -125,10 +126,11 @@ class Explainer:
             over = [n for n, known in self._near.items() if now - known.last > self._quiet]
             reasons += [self._reason(number, self._near.pop(number)) for number in over]
             for number in np.flatnonzero(close[row]).tolist():
-                known = self._near.setdefault(number, _Approach(now, now, raised=number in brief))
+                known = self._near.setdefault(number, _Approach(now, now))
                 known.last = now
                 known.raw = max(known.raw, float(raw[row, number]))
                 known.score = max(known.score, float(smooth[row, number]))
+                known.raised |= known.score >= brief.get(number, _NEVER)
                 known.steps += int(reached[row, number])
         return [reason for reason in reasons if reason.rule != _RAISED]
 
