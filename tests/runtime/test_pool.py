@@ -76,7 +76,7 @@ def test_sessions_that_come_and_go_have_the_scores_and_events_of_each_alone(kind
     assert sum(len(listener.events) for listener in everyone) > 24
 
 
-def test_64_sessions_advance_in_one_call_of_the_engine(kind, monkeypatch):
+def test_64_sessions_advance_in_calls_of_twelve(kind, monkeypatch):
     made, pool = classifier(kind, **SHAPES[2]), SessionPool()
     listeners = [Listener(made, number, block_seconds=0.2) for number in range(64)]
     for listener in listeners:
@@ -90,8 +90,11 @@ def test_64_sessions_advance_in_one_call_of_the_engine(kind, monkeypatch):
         return advance_engine(samples, state)
 
     monkeypatch.setattr(made.engine, "advance", noted)
-    advanced = pool.advance()
-    assert calls == [64]
+    chosen = [listener.session for listener in listeners[:3]]
+    advanced = pool.advance(chosen)
+    assert [session for session, _ in advanced] == chosen
+    advanced += pool.advance()
+    assert calls == [3, *[12] * 5, 4]  # the three have a second block
     assert {session for session, _ in advanced} == {one.session for one in listeners}
     assert all(session.rows.shape[1] == 3 for session, _ in advanced)
 

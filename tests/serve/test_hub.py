@@ -36,10 +36,10 @@ def test_sound_that_comes_while_blocks_are_scored_is_not_slept_over(tmp_path, mo
     parts = [noise(2.0)[:, None] for _ in range(3)]
     advance = SessionPool.advance
 
-    def while_it_scores(pool):
+    def while_it_scores(pool, sessions):
         if parts and stream.session.ready:
             hub.put(stream, Chunk(parts.pop(), RATE))
-        return advance(pool)
+        return advance(pool, sessions)
 
     monkeypatch.setattr(SessionPool, "advance", while_it_scores)
     hub.put(stream, Chunk(parts.pop(), RATE))
@@ -53,9 +53,9 @@ def test_sound_that_comes_while_blocks_are_scored_is_not_slept_over(tmp_path, mo
 def test_a_hub_that_cannot_score_what_came_stops_in_time_and_ends_its_events(tmp_path, monkeypatch):
     advance = SessionPool.advance
 
-    def slowly(pool):
+    def slowly(pool, sessions):
         time.sleep(0.1)
-        return advance(pool)
+        return advance(pool, sessions)
 
     monkeypatch.setattr(SessionPool, "advance", slowly)
     classifier = earmark.load("esc10")

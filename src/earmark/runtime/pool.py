@@ -1,4 +1,4 @@
-"""Many streams advanced in one call of the engine.
+"""Many streams advanced together.
 
     pool = SessionPool()
     pool.add(session)                       # for each stream, at any time
@@ -6,18 +6,23 @@
     for session, events in pool.advance():  # now and then
         ...
 
-The states of all streams stand in one batch from call to call, so nothing is put together or taken
-apart while they advance; a stream's own part is cut out when it leaves.
+A call of the engine scores `TOGETHER` streams: one by one, each would pay for the call; with many
+more, what lies between the layers of the network no longer fits the processor's cache, and the same
+arithmetic takes longer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from earmark.errors import SettingsError
-from earmark.runtime.engine import State, joined
+from earmark.runtime.engine import joined
 from earmark.runtime.events import Event
 from earmark.runtime.session import Session
+
+TOGETHER = 12
 
 
 class SessionPool:
@@ -28,9 +33,7 @@ class SessionPool:
     """
 
     def __init__(self) -> None:
-        self._sessions: list[Session] = []  # in the order of the batch; those that join stand last
-        self._state: State = {}  # of all but those that join
-        self._joining: list[State] = []
+        self._sessions: dict[Session, None] = {}  # in the order in which they joined
 
     def __len__(self) -> int:
         """Return the number of sessions."""
@@ -50,8 +53,8 @@ class SessionPool:
         """
         if session.pool is not None:
             raise SettingsError(f"{session.source}: is in a pool already; remove it there first")
-        if self._sessions:
-            ours, its = self._sessions[0].scorer, session.scorer
+        for other in self._sessions:
+            ours, its = other.scorer, session.scorer
             if (ours.engine, ours.window, ours.block_samples) != (
                 its.engine,
                 its.window,
@@ -61,8 +64,8 @@ class SessionPool:
                     f"{session.source}: has another model, window or block length than the pool; "
                     "use a pool for each"
                 )
-        self._sessions.append(session)
-        self._joining.append(session.model)
+            break  # all others are as the first
+        self._sessions[session] = None
         session.pool = self
 
     def remove(self, session: Session) -> None:
@@ -71,59 +74,36 @@ class SessionPool:
         Raises:
             SettingsError: it is not in this pool.
         """
-        session.model = self.model_of(session)
-        session.pool = None
-        place, last = self._sessions.index(session), len(self._sessions) - 1
-        # The last one takes the free place.
-        for name, array in self._state.items():
-            array[place] = array[last]
-            self._state[name] = array[:last]
-        self._sessions[place] = self._sessions[last]
-        self._sessions.pop()
-        if not self._sessions:  # the next to join may be of another model
-            self._state = {}
-
-    def model_of(self, session: Session) -> State:
-        """Return the model's state of a session, as a value.
-
-        Raises:
-            SettingsError: the session is not in this pool.
-        """
         if session.pool is not self:
             raise SettingsError(f"{session.source}: is not in this pool")
-        self._join()
-        place = self._sessions.index(session)
-        return {name: array[place : place + 1].copy() for name, array in self._state.items()}
+        del self._sessions[session]
+        session.pool = None
 
-    def advance(self) -> list[tuple[Session, list[Event]]]:
-        """Score the next block of every session that has one, in one call of the engine.
+    def advance(
+        self, sessions: Sequence[Session] | None = None
+    ) -> list[tuple[Session, list[Event]]]:
+        """Score the next block of every session that has one.
+
+        Args:
+            sessions: these alone, of the pool's; None: all of them.
 
         Returns:
             The sessions that advanced, each with the events that have ended, in no promised order.
         """
-        self._join()
-        places = [n for n, session in enumerate(self._sessions) if session.ready]
-        if not places:
-            return []
-        sessions = [self._sessions[place] for place in places]
-        blocks = np.stack([b for session in sessions if (b := session.next_block()) is not None])
-        engine = sessions[0].scorer.engine
-        if len(sessions) == len(self._sessions):
-            scores, _, self._state = engine.advance(blocks, self._state)
-        else:
-            some = {name: array[places] for name, array in self._state.items()}
-            scores, _, after = engine.advance(blocks, some)
-            for name, array in after.items():
-                self._state[name][places] = array
+        ready = [one for one in (self._sessions if sessions is None else sessions) if one.ready]
         return [
-            (session, session.accept(rows)) for session, rows in zip(sessions, scores, strict=True)
+            advanced
+            for start in range(0, len(ready), TOGETHER)
+            for advanced in _advance(ready[start : start + TOGETHER])
         ]
 
-    def _join(self) -> None:
-        """Put the states of those that have joined to the batch."""
-        if self._joining:
-            states = [self._state, *self._joining] if self._state else self._joining
-            batch = joined(states)
-            # What came as the state of one session stays its own; ours is written to.
-            self._state = {name: array.copy() for name, array in batch.items()}
-            self._joining = []
+
+def _advance(sessions: Sequence[Session]) -> Iterator[tuple[Session, list[Event]]]:
+    """Score a block of each session in one call of the engine."""
+    blocks = np.stack([b for session in sessions if (b := session.next_block()) is not None])
+    states = joined([session.model for session in sessions])
+    scores, _, after = sessions[0].scorer.engine.advance(blocks, states)
+    for place, session in enumerate(sessions):
+        # A copy: a part of the batch would keep all of it in memory while its stream stands still.
+        session.model = {name: array[place : place + 1].copy() for name, array in after.items()}
+        yield session, session.accept(scores[place])

@@ -47,7 +47,7 @@ class Session(StreamCore):
 
     Attributes:
         pool: what advances it together with others, if anything does.
-        model: the model's state; a pool keeps it meanwhile.
+        model: the model's state.
     """
 
     def __init__(
@@ -121,10 +121,9 @@ class Session(StreamCore):
     @property
     def state(self) -> StreamState:
         """Where the stream stands, as a value."""
-        model = self.model if self.pool is None else self.pool.model_of(self)
         samples = np.concatenate([np.zeros(0, np.float32), *self._waiting])
         return StreamState(
-            self.sample_rate, self._resampler.state, ScorerState(samples, model), self._events
+            self.sample_rate, self._resampler.state, ScorerState(samples, self.model), self._events
         )
 
     @state.setter

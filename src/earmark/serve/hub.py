@@ -5,10 +5,11 @@
     hub.put(stream, chunk)
     hub.subscribe(on_event)                     # StreamEvent, with its sound
 
-Streams wake the thread when a block of theirs is full. It then gives each session what waits,
-scores one block of all that are ready in one call of the engine, and hands the messages to the
-event loop in one go. A stream far behind, such as a file, gets one block a round like all others,
-so it holds nobody up. A fault in one stream ends that stream alone.
+Streams wake the thread when a block of theirs is full. In a round it takes those that have
+something to do, a few at a time: it gives their sessions what waits, scores one block of each in
+one call of the engine, and hands the messages to the event loop. A stream far behind, such as a
+file, gets one block a round like all others, so it holds nobody up. A fault in one stream ends that
+stream alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from earmark.classifier import Classifier
 from earmark.config import EventSettings
 from earmark.errors import EarmarkError
 from earmark.live.chunk import Chunk
-from earmark.runtime.pool import SessionPool
+from earmark.runtime.pool import TOGETHER, SessionPool
 from earmark.serve.clips import ClipStore
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import Start
@@ -241,9 +242,15 @@ class Hub:
 
     def _round(self) -> None:
         self._join()
+        busy = [stream for stream in self.streams() if stream.busy or self._dropping]
+        # So few that what belongs to them stays in the processor's cache; and the first of many
+        # need not wait for the last.
+        for start in range(0, len(busy), TOGETHER):
+            self._go_on(busy[start : start + TOGETHER])
+
+    def _go_on(self, streams: Sequence[Stream]) -> None:
+        """Take what waits of some streams, score a block of each, and send what came of it."""
         batch: Batch = []
-        with self._lock:
-            streams = list(self._streams.values())
         for stream in streams:
             # A file that is ahead waits; what is full already is scored first.
             waits = (stream.full and stream.session.ready == 0) or stream.ending
@@ -252,9 +259,10 @@ class Hub:
                     seconds = stream.feed()
                     if stream.kind == "client":
                         self.metrics.audio_seconds.inc(seconds)
-        for key, pool in list(self._pools.items()):
-            if not self._dropping:
-                self._advance(key, pool)
+        for pool in list(self._pools.values()):
+            together = [one for one in streams if one.session.pool is pool]
+            if together and not self._dropping:
+                self._advance(together, pool)
         for stream in streams:
             if stream.session.done or stream.ending:
                 with self._guarded(stream):
@@ -276,14 +284,13 @@ class Hub:
         for stream in new:
             self._pools.setdefault(id(stream.model), SessionPool()).add(stream.session)
 
-    def _advance(self, key: int, pool: SessionPool) -> None:
+    def _advance(self, streams: Sequence[Stream], pool: SessionPool) -> None:
         begun = time.perf_counter()
         try:
-            advanced = pool.advance()
+            advanced = pool.advance([stream.session for stream in streams])
         except EarmarkError as error:  # the engine failed, for all that were in its batch
-            for stream in self.streams():
-                if id(stream.model) == key:
-                    _fail(stream, str(error))
+            for stream in streams:
+                _fail(stream, str(error))
             return
         if advanced:
             self.metrics.blocks.inc(len(advanced))

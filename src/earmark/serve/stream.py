@@ -282,6 +282,11 @@ class Stream:
     # In the hub's thread.
 
     @property
+    def busy(self) -> bool:
+        """Whether there may be something to do for it."""
+        return self.full or self.ending or self.over or bool(self._out)
+
+    @property
     def seconds_late(self) -> float:
         """Seconds of sound that came and were not scored."""
         scorer = self.model.scorer
