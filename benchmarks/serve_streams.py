@@ -142,6 +142,7 @@ def start_server(settings: argparse.Namespace) -> tuple[subprocess.Popen[str], s
     words = [sys.executable, "-m", "earmark.cli", "serve", "--port", "0", "--sessions", "1000"]
     words += ["--sounds", str(settings.sound.parent / "own")]
     words += ["--model_dir", settings.model_dir] if settings.model_dir else []
+    words += ["--block_seconds", str(settings.block_seconds)] if settings.block_seconds else []
     taskset = ["taskset", "--cpu-list", str(settings.core)]
     server = subprocess.Popen(
         taskset + words,
@@ -268,6 +269,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=44_100, help="sample rate of the clients")
     parser.add_argument("--spectrogram", action="store_true", help="ask for columns of mel bands")
     parser.add_argument("--model_dir", help="the model (base)")
+    parser.add_argument("--block_seconds", type=float, help="as of earmark serve (its own)")
     parser.add_argument("--core", type=int, default=0, help="the server's")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
     parser.add_argument("--out", type=Path, default=Path("docs/results/serve"))
@@ -285,7 +287,7 @@ def main() -> None:
     soak = args.soak_streams or (SOAK_STREAMS if args.full else 0)
     wanted += [(soak, MINUTE * args.soak_minutes)] if soak else []
     words = " ".join(["python benchmarks/serve_streams.py path/to/ESC-10", *said(args)])
-    kind = ("rate", "warm_up", "spectrogram", "model_dir")
+    kind = ("rate", "warm_up", "spectrogram", "model_dir", "block_seconds")
     settings = {name: getattr(args, name) for name in kind}
     file = args.out.with_suffix(".json")
     rows = [] if args.again else kept_rows(file, settings)
@@ -314,6 +316,7 @@ def said(args: argparse.Namespace) -> list[str]:
     if args.soak_minutes != SOAK_MINUTES:
         words.append(f"--soak_minutes {args.soak_minutes:g}")
     words += [f"--model_dir {args.model_dir}"] if args.model_dir else []
+    words += [f"--block_seconds {args.block_seconds:g}"] if args.block_seconds else []
     return words + ["--spectrogram"] * args.spectrogram
 
 

@@ -6,7 +6,6 @@ is taken from functions that may be given, and a source is anything with `next` 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -122,7 +121,7 @@ def read_chunks(
                 report(Notice("resumed", f"{source.name}: goes on"))
                 if reconnecting is not None and reconnecting.open is not None:
                     away = round((clock() - last) * chunk.sample_rate) - len(chunk.samples)
-                    chunk = dataclasses.replace(chunk, dropped=max(0, away))
+                    chunk = chunk._replace(dropped=max(0, away))
             stalled, last = False, clock()
             yield chunk
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,7 +55,7 @@ class ModelInfo:
     fingerprint: str = ""
     identity: str = ""
 
-    @property
+    @cached_property
     def calibration_fingerprint(self) -> str:
         """SHA-256 of the calibration."""
         return sha256_of_json(to_json(self.calibration))

@@ -28,6 +28,7 @@ MOST_CHANNELS = 8
 MOST_NAME = 80
 _HEADER = struct.Struct("<BBHIQ")
 _KINDS = ("client", "file", "server")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def pack_columns(sequence: int, first: int, columns: NDArray[np.uint8]) -> bytes
 
 def dump(message: Mapping[str, Any]) -> str:
     """Return a message as text."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(message)
 
 
 def clean_name(value: Any) -> str:
