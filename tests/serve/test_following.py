@@ -152,7 +152,7 @@ class Sink:
         pass
 
 
-def fail(_):
+def fail(_, sessions):
     raise ModelError("the engine failed")
 
 

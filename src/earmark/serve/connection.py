@@ -23,6 +23,7 @@ from earmark.serve.visitors import Visitors
 from earmark.serve.websocket import DIRECT
 
 POLICY, TRY_LATER, DONE = 1008, 1013, 1000  # WebSocket close codes
+_LATE_SECONDS = 0.1  # sound is waited for so much longer than it lasts
 Open = Callable[["protocol.Start", "Outbox"], Stream]
 
 
@@ -180,7 +181,10 @@ class Connection:
         direct = False
         while True:
             if take_directly is not None and not direct:
-                direct = take_directly(lambda message: self._take_or_break(stream, message))
+                direct = take_directly(
+                    lambda message: self._take_or_break(stream, message),
+                    lambda: self._patience(stream),
+                )
             message = await self._receive()
             if isinstance(message, bytes):
                 self._take(stream, message)
@@ -211,6 +215,13 @@ class Connection:
                 "size", f"a message of text is longer than {self._limits.control_bytes} bytes", 413
             )
         return text
+
+    def _patience(self, stream: Stream) -> tuple[int, float]:
+        """Return how many bytes the stream waits for, and for how many seconds at most."""
+        if not self._hub.crowded or stream.kind != "client":
+            return 1, 0.0
+        missing = stream.samples_missing
+        return missing * self._start.sample_bytes, missing / self._start.sample_rate + _LATE_SECONDS
 
     def _take(self, stream: Stream, message: bytes) -> None:
         """Give samples to the stream, with what is missing before them.

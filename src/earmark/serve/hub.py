@@ -35,6 +35,7 @@ from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEven
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
 _ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream,
 _LONGEST_ROUND_SECONDS = 0.2  # but this is the longest that any waits
+_CROWD = 32  # streams, from which on sound is read a block at a time
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
 _STOP_SECONDS = 2.0  # what came is scored for so long when the server ends; the rest is dropped
 _BEHIND = "the server cannot keep up with its streams; try again later"
@@ -182,6 +183,11 @@ class Hub:
         self._streams[stream.id] = stream
         self._new.append(stream)
         self.metrics.sessions.set(len(self._streams))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are so many streams that each should cost less, and may answer later."""
+        return len(self._streams) > _CROWD
 
     def find(self, name: str) -> Stream | None:
         """Return a stream that has not ended, by its id."""

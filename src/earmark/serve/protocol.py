@@ -62,6 +62,11 @@ class Start:
     classes: tuple[str, ...] | None = None
     live: bool = True
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return ENCODINGS[self.encoding].itemsize * self.channels
+
 
 class Samples(NamedTuple):
     """A message with samples.
@@ -177,10 +182,9 @@ def parse_samples(message: bytes, start: Start) -> Samples:
     version, kind, _, sequence, first = _HEADER.unpack_from(message)
     if (version, kind) != (VERSION, AUDIO):
         raise RefusedError("audio", "an audio message has another version or kind")
-    kind_of_number = ENCODINGS[start.encoding]
-    if (len(message) - _HEADER.size) % (kind_of_number.itemsize * start.channels):
+    if (len(message) - _HEADER.size) % start.sample_bytes:
         raise RefusedError("audio", "an audio message holds a part of a sample")
-    values = np.frombuffer(message, kind_of_number, offset=_HEADER.size)
+    values = np.frombuffer(message, ENCODINGS[start.encoding], offset=_HEADER.size)
     return Samples(sequence, first, values.reshape(-1, start.channels))
 
 

@@ -279,6 +279,15 @@ class Stream:
         """Whether a block may be full."""
         return self._inside >= self._needed or self.session.ready > 0
 
+    @property
+    def samples_missing(self) -> int:
+        """Samples until the next block is full that is not full yet; at least one."""
+        missing = self._needed - self._inside
+        if missing <= 0:  # one is full, and was not fed yet
+            scorer = self.model.scorer
+            missing += scorer.block_samples * self.sample_rate // scorer.sample_rate
+        return max(1, missing)
+
     # In the hub's thread.
 
     @property
