@@ -33,8 +33,7 @@ from earmark.serve.shedding import Shedding
 from earmark.serve.stream import Block, Message, Model, Sink, Stream, StreamEvent
 
 _GATHER_SECONDS = 0.01  # blocks that become full within this are scored together ...
-_ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream,
-_LONGEST_ROUND_SECONDS = 0.2  # but this is the longest that any waits
+_ROUND_SECONDS = 0.0005  # ... and a round begins no sooner after the last one, for each stream
 _CROWD = 32  # streams, from which on sound is read a block at a time
 _LOOK_SECONDS = 1.0  # between two looks for streams that nobody listens to any more
 _STOP_SECONDS = 2.0  # what came is scored for so long when the server ends; the rest is dropped
@@ -226,9 +225,8 @@ class Hub:
             if "file" not in full and not any(pool.ready for pool in self._pools.values()):
                 if not full:  # what became full while blocks were scored wakes nobody any more
                     self._wake.wait(_LOOK_SECONDS)
-                if self._stop_by is None:  # large batches cost less, but none waits for long
-                    apart = min(_LONGEST_ROUND_SECONDS, _ROUND_SECONDS * len(self._streams))
-                    time.sleep(max(_GATHER_SECONDS, apart - (time.monotonic() - begun)))
+                if self._stop_by is None:
+                    time.sleep(max(_GATHER_SECONDS, self._apart - (time.monotonic() - begun)))
             begun = time.monotonic()
             self._wake.clear()
             try:
@@ -240,6 +238,16 @@ class Hub:
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self._look(looked)
+
+    @property
+    def _apart(self) -> float:
+        """Seconds from the begin of a round to the next: the more become full, the less each costs.
+
+        But not more than are scored together, so that none waits for long.
+        """
+        streams, scorer = max(1, len(self._streams)), self.model.scorer
+        block_seconds = scorer.block_samples / scorer.sample_rate
+        return min(_ROUND_SECONDS * streams, TOGETHER * block_seconds / streams)
 
     @property
     def _dropping(self) -> bool:
