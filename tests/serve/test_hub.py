@@ -4,17 +4,20 @@ import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import earmark
+from earmark.config import EventSettings
 from earmark.live.chunk import Chunk
 from earmark.runtime.pool import SessionPool
 from earmark.serve.clips import ClipStore
 from earmark.serve.hub import Hub
 from earmark.serve.protocol import Start
-from earmark.serve.stream import StreamEvent
+from earmark.serve.settings import Limits
+from earmark.serve.stream import AFTER_SECONDS, BEFORE_SECONDS, StreamEvent
 from tests.alerts.builders import until
-from tests.serve.running import RATE, noise
+from tests.serve.running import RATE, noise, silence
 
 
 class Wake(threading.Event):
@@ -108,3 +111,31 @@ def test_a_stream_shorter_than_the_least_clip_is_shown_as_long_as_it_is(tmp_path
     assert all(one["offset"] <= 0.7 for one in said if one["type"] in ("event", "near"))
     columns = sum(len(one) - 16 for one in sink.messages if isinstance(one, bytes))
     assert 0.5 < columns / stream.view.bands / stream.view.per_second <= 0.7
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_blocks_of_any_length_give_the_same_events_with_their_sound(tmp_path, seconds):
+    classifier = earmark.load("esc10")
+    rate = classifier.info.sample_rate
+    hub = Hub(
+        classifier,
+        clips=ClipStore(tmp_path, most_bytes=1 << 22, age_seconds=60),
+        settings=EventSettings(threshold=0.05),
+        limits=Limits(block_seconds=seconds),
+    )
+    raised = []
+    hub.subscribe(raised.append)
+    stream = hub.open(Start(kind="file"), rate, Kept())
+    samples = np.concatenate([silence(4.0), noise(3.0), silence(4.0)])[:, None]
+    hub.put(stream, Chunk(samples, rate))
+    hub.finish(stream)
+    hub.start(lambda deliver: deliver())
+    assert until(lambda: not hub.streams())
+    hub.stop()
+    alone = classifier.stream(settings=hub.settings, source=stream.name, block_seconds=0.5)
+    events = [*alone.push(samples), *alone.finish()]
+    assert sorted(one.event.label for one in raised) == sorted(one.label for one in events) != []
+    for one in raised:
+        begin = max(0.0, one.event.onset - BEFORE_SECONDS)
+        end = min(one.event.offset + AFTER_SECONDS, 11.0)
+        assert len(one.samples) == pytest.approx((end - begin) * rate, abs=0.1 * rate)

@@ -134,6 +134,7 @@ def test_faults_are_one_line(tmp_path):
         (("--port", "99999"), "65535"),
         (("--token", "x"), "8 or more letters"),
         (("--sessions", "0"), "--sessions"),
+        (("--block_seconds", "3"), "--block_seconds"),
         (("--key", "key.pem"), "--certificate"),
         (("--file", "none.wav"), "none.wav: no such file"),
         (("--port", "0", "--certificate", "none.pem"), "none.pem"),
