@@ -123,7 +123,7 @@ def test_blocks_of_any_length_give_the_same_events_with_their_sound(tmp_path, se
         settings=EventSettings(threshold=0.05),
         limits=Limits(block_seconds=seconds),
     )
-    raised = []
+    raised = list[StreamEvent]()
     hub.subscribe(raised.append)
     stream = hub.open(Start(kind="file"), rate, Kept())
     samples = np.concatenate([silence(4.0), noise(3.0), silence(4.0)])[:, None]

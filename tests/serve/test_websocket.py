@@ -1,6 +1,7 @@
 """Sound that goes straight to its stream, and a socket that is not read before a block is full."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def crowded(monkeypatch):
 @pytest.fixture
 def reads(monkeypatch):
     """How often sockets were read, and what they waited for."""
-    found = {"reads": 0, "least": []}
+    found: dict[str, Any] = {"reads": 0, "least": []}
     received, least = websocket.DirectSocket.data_received, websocket.DirectSocket._set_least
 
     def data_received(self, data):
