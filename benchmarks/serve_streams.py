@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -71,43 +70,38 @@ async def one_stream(
     part = round(CHUNK_SECONDS * rate)
     loop, sent, delays = asyncio.get_running_loop(), list[float](), list[float]()
     await asyncio.sleep(max(0.0, begin - time.time()))
-    async with websockets.connect(
-        address, compression=None, max_queue=None, open_timeout=60
-    ) as socket:
-        await socket.send(
-            json.dumps(
-                {
-                    "type": "start",
-                    "protocol": 1,
-                    "sample_rate": rate,
-                    "spectrogram": settings.spectrogram,
-                }
-            )
-        )
-        await socket.recv()
-        first = loop.time()
+    start = {"type": "start", "protocol": 1, "sample_rate": rate}
+    reading: asyncio.Task[None] | None = None
+    try:
+        async with websockets.connect(
+            address, compression=None, max_queue=None, open_timeout=60
+        ) as socket:
+            await socket.send(json.dumps({**start, "spectrogram": settings.spectrogram}))
+            await socket.recv()
+            first = loop.time()
 
-        async def read() -> None:
-            async for message in socket:
-                if not isinstance(message, str) or '"scores"' not in message[:16]:
-                    continue
-                now, at = loop.time(), float(json.loads(message)["at"])
-                chunk = min(len(sent) - 1, int(np.ceil(round(at / CHUNK_SECONDS, 6))) - 1)
-                if at > settings.warm_up:
-                    delays.append(now - sent[chunk])
+            async def read() -> None:
+                async for message in socket:
+                    if not isinstance(message, str) or '"scores"' not in message[:16]:
+                        continue
+                    now, at = loop.time(), float(json.loads(message)["at"])
+                    chunk = min(len(sent) - 1, int(np.ceil(round(at / CHUNK_SECONDS, 6))) - 1)
+                    if at > settings.warm_up:
+                        delays.append(now - sent[chunk])
 
-        reading = asyncio.create_task(read())
-        with contextlib.suppress(websockets.ConnectionClosed):  # let go by a server that is full
+            reading = asyncio.create_task(read())
             for number in range(round((settings.warm_up + settings.seconds) / CHUNK_SECONDS)):
-                start = number * part % (len(sound) - part)
+                place = number * part % (len(sound) - part)
                 await asyncio.sleep(first + (number + 1) * CHUNK_SECONDS - loop.time())
                 sent.append(loop.time())
-                await socket.send(pack_samples(number, number * part, sound[start : start + part]))
+                await socket.send(pack_samples(number, number * part, sound[place : place + part]))
             await asyncio.sleep(1.0)
-            reading.cancel()
             return delays
-    reading.cancel()
-    return None
+    except (websockets.WebSocketException, TimeoutError, OSError):  # by a server that is full
+        return None
+    finally:
+        if reading is not None:
+            reading.cancel()
 
 
 async def client(settings: argparse.Namespace) -> None:
@@ -207,17 +201,17 @@ def measure_at(
     passed = time.monotonic() - since
     used = [cpu_seconds(one) - was for one, was in zip(processes, before, strict=True)]
     told = [json.loads(client.communicate()[0]) for client in clients]
-    delays = np.array([delay for one in told for delay in one["delays"]])
-    p50, p95, p99 = np.percentile(delays, (50, 95, 99))
+    delays = [delay for one in told for delay in one["delays"]]
+    wanted = zip(("p50_ms", "p95_ms", "p99_ms", "most_ms"), (50, 95, 99, 100), strict=True)
     return {
         "streams": streams,
         "seconds": seconds,
         "let_go": sum(one["let_go"] for one in told),
         "blocks": len(delays),
-        "p50_ms": round(1000 * float(p50), 1),
-        "p95_ms": round(1000 * float(p95), 1),
-        "p99_ms": round(1000 * float(p99), 1),
-        "most_ms": round(1000 * float(delays.max()), 1),
+        **{
+            name: round(1000 * float(np.percentile(delays, share)), 1) if delays else "-"
+            for name, share in wanted
+        },
         "cpu": round(used[0] / passed, 3),
         "clients_cpu": round(sum(used[1:]) / passed, 3),
         "resident_mb": [round(one, 1) for one in memory],

@@ -11,6 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 _KEPT_SECONDS = 0.5  # soxr's filter reaches back less than a tenth of that
+_ONCE_SECONDS = 2.0  # soxr keeps for good the memory that the longest piece took
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,16 @@ class Resampler:
             self.given += len(samples)
             return samples
         if len(samples):
-            self._recent.append(samples)
-        self._kept += len(samples)
+            # Of much at once no more than is needed, or all of it would stay in memory.
+            recent = samples[-self._needed - self._period :]
+            self._recent.append(recent if len(recent) == len(samples) else recent.copy())
+            self._kept += len(recent)
         while self._recent and self._kept - len(self._recent[0]) >= self._needed + self._period:
             self._kept -= len(self._recent.popleft())
-        return self._given(self._soxr.resample_chunk(samples))
+        most = round(_ONCE_SECONDS * self.from_hz)
+        parts = [samples[at : at + most] for at in range(0, len(samples), most)] or [samples]
+        made = [self._soxr.resample_chunk(part) for part in parts]
+        return self._given(made[0] if len(made) == 1 else np.concatenate(made))
 
     def finish(self) -> NDArray[np.float32]:
         """Return the rest of a stream that has ended."""

@@ -157,8 +157,8 @@ class _Followed(Session):
     def next_block(self) -> NDArray[np.float32] | None:
         """Return the next block, and keep it."""
         block = super().next_block()
-        if block is not None:
-            self.blocks.append(block)
+        if block is not None:  # a copy: a part would keep all that came with it in memory
+            self.blocks.append(block.copy())
         return block
 
     def accept(self, scores: NDArray[np.float32]) -> list[Event]:
