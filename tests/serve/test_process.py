@@ -1,5 +1,6 @@
 """`earmark serve` as a process: the example's client, TLS, faults in one line, Ctrl-C."""
 
+import argparse
 import json
 import os
 import re
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 import earmark
+from earmark.commands import serve
 from earmark.config import Calibration
 from earmark.serve.rooms import Rooms
+from earmark.serve.settings import Access, Limits
 from tests.processes import ROOT, assert_one_line, call, call_here
 from tests.serve.running import Client, ask
 
@@ -151,3 +154,12 @@ def test_without_its_packages_it_says_which_extra(tmp_path):
 def _with_path(folder):
     before = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{before}"}
+
+
+def test_flags_have_the_defaults_of_the_settings():
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    args, limits = parser.parse_args([]), Limits()
+    assert args.port == Access().port
+    assert args.block_seconds == limits.block_seconds
+    assert (args.sessions, args.address_sessions) == (limits.sessions, limits.address_sessions)

@@ -37,7 +37,6 @@ class Watch:
         self._second: list[NDArray[np.float32]] = []
         self._said: set[str] = set()
         self._rates: set[int] = set()
-        self._told: set[int] = set()  # of the rates
 
     def mix(self, chunk: Chunk) -> NDArray[np.float32]:
         """Return the samples of a chunk as `(samples,)`, full scale at -1 to 1.
@@ -76,8 +75,7 @@ class Watch:
 
     def notes(self) -> list[str]:
         """Return what has become suspicious since the last call, a line each."""
-        lines = [rate_note(rate, self._needed) for rate in sorted(self._rates - self._told)]
-        self._told |= self._rates
+        lines = [rate_note(rate, self._needed) for rate in sorted(self._rates)]
         if self._mixer is not None and self._mixer.one_channel:
             lines.append(
                 "its channels cancel when they are mixed; the louder one alone is used; check the "

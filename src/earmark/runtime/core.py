@@ -8,7 +8,7 @@ A stream that is over sooner than the front end's `min_clip_seconds` is followed
 that length, as a clip is, or its sound would not be found; its events lie within what came.
 
 What drives it decides where and when blocks are scored: `Session` does it alone, `SessionPool` for
-many streams in one call. Nothing here reads a file, waits, or runs a network.
+many streams together. Nothing here reads a file, waits, or runs a network.
 """
 
 from __future__ import annotations

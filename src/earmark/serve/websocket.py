@@ -21,7 +21,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 DIRECT = "earmark.direct"
-MOST_BYTES = 128 * 1024  # that are left with the kernel; a stream of 44.1 kHz has 56 KB in a block
+_MOST_BYTES = 128 * 1024  # that are left with the kernel; a stream of 44.1 kHz has 56 KB in a block
 Take = Callable[[bytes], object]
 Patience = Callable[[], tuple[int, float]]
 _LOW_WATER = getattr(socket, "SO_RCVLOWAT", None)  # some systems have none
@@ -81,7 +81,7 @@ class DirectSocket(WebSocketsSansIOProtocol):
 
     def _wait(self, size: int, seconds: float) -> None:
         """Do not read the socket before so many bytes have come, or so many seconds gone by."""
-        size = max(1, min(size, MOST_BYTES))
+        size = max(1, min(size, _MOST_BYTES))
         if size != self._least:
             self._set_least(size)
         if self._least > 1:

@@ -11,6 +11,7 @@ that is over and no event came of it, the first rule that stopped it is named:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,6 @@ from earmark.runtime.events import Event, EventFinder
 
 NEAR = 0.6  # of the threshold
 _RAISED = "raised"
-_NEVER = 2.0  # a score that there is not
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Explainer:
                 known.last = now
                 known.raw = max(known.raw, float(raw[row, number]))
                 known.score = max(known.score, float(smooth[row, number]))
-                known.raised |= known.score >= brief.get(number, _NEVER)
+                known.raised |= known.score >= brief.get(number, math.inf)
                 known.steps += int(reached[row, number])
         return [reason for reason in reasons if reason.rule != _RAISED]
 
