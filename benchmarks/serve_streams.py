@@ -60,15 +60,16 @@ def read_sound(folder: Path, sample_rate: int, seconds: float) -> NDArray[np.int
 
 async def one_stream(
     address: str, sound: NDArray[np.int16], rate: int, begin: float, settings: argparse.Namespace
-) -> list[float] | None:
-    """Send sound for as long as it takes; return the delays of the blocks that count.
+) -> list[tuple[float, float]] | None:
+    """Send sound for as long as it takes; return the blocks that count: their ends and delays.
 
     None: the server let the stream go, or did not take it.
     """
     import websockets
 
     part = round(CHUNK_SECONDS * rate)
-    loop, sent, delays = asyncio.get_running_loop(), list[float](), list[float]()
+    loop, sent = asyncio.get_running_loop(), list[float]()
+    delays = list[tuple[float, float]]()
     await asyncio.sleep(max(0.0, begin - time.time()))
     start = {"type": "start", "protocol": 1, "sample_rate": rate}
     reading: asyncio.Task[None] | None = None
@@ -87,7 +88,7 @@ async def one_stream(
                     now, at = loop.time(), float(json.loads(message)["at"])
                     chunk = min(len(sent) - 1, int(np.ceil(round(at / CHUNK_SECONDS, 6))) - 1)
                     if at > settings.warm_up:
-                        delays.append(now - sent[chunk])
+                        delays.append((at - settings.warm_up, now - sent[chunk]))
 
             reading = asyncio.create_task(read())
             for number in range(round((settings.warm_up + settings.seconds) / CHUNK_SECONDS)):
@@ -192,7 +193,7 @@ def measure_at(
     processes = [server.pid, *(client.pid for client in clients)]
     before, since = [cpu_seconds(one) for one in processes], time.monotonic()
     memory = [resident_mb(server.pid)]
-    until = since + 0.9 * seconds
+    until = since + seconds - 1.0  # the first client has one second left
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(left, MINUTE))
         memory.append(resident_mb(server.pid))
@@ -201,17 +202,22 @@ def measure_at(
     passed = time.monotonic() - since
     used = [cpu_seconds(one) - was for one, was in zip(processes, before, strict=True)]
     told = [json.loads(client.communicate()[0]) for client in clients]
-    delays = [delay for one in told for delay in one["delays"]]
+    ends, delays = np.array([one for each in told for one in each["delays"]]).reshape(-1, 2).T
     wanted = zip(("p50_ms", "p95_ms", "p99_ms", "most_ms"), (50, 95, 99, 100), strict=True)
     return {
         "streams": streams,
         "seconds": seconds,
+        "block_seconds": settings.block_seconds,
         "let_go": sum(one["let_go"] for one in told),
         "blocks": len(delays),
         **{
-            name: round(1000 * float(np.percentile(delays, share)), 1) if delays else "-"
+            name: round(1000 * float(np.percentile(delays, share)), 1) if len(delays) else "-"
             for name, share in wanted
         },
+        "p99_ms_by_minute": [
+            round(1000 * float(np.percentile(delays[ends // MINUTE == minute], 99)))
+            for minute in np.unique(ends // MINUTE)
+        ],
         "cpu": round(used[0] / passed, 3),
         "clients_cpu": round(sum(used[1:]) / passed, 3),
         "resident_mb": [round(one, 1) for one in memory],
@@ -229,24 +235,35 @@ def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     return list(content["rows"]) if content.get("settings") == settings else []
 
 
+def _wrapped(what: str, values: str) -> list[str]:
+    return textwrap.wrap(f"{what}: {values}.", _WIDTH)
+
+
+def _order(row: dict[str, Any]) -> tuple[float, float, int]:
+    return row["seconds"], row["block_seconds"] or 0.0, row["streams"]
+
+
 def lay_out(rows: list[dict[str, Any]]) -> list[str]:
     """Return the rows as a table, and the memory of a long one by its minutes."""
     lines = [
-        "| streams | let go | seconds | delay p50 ms | p95 ms | p99 ms | longest ms | server CPU "
-        "| clients' CPU | MB | load of the machine |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| streams | --block_seconds | let go | seconds | delay p50 ms | p95 ms | p99 ms "
+        "| longest ms | server CPU | clients' CPU | MB | load of the machine |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['streams']} | {row.get('let_go', 0)} | {row['seconds']:g} | {row['p50_ms']} "
-        f"| {row['p95_ms']} | {row['p99_ms']} | {row['most_ms']} | {100 * row['cpu']:.0f} % "
+        f"| {row['streams']} | {row['block_seconds'] or 'its own'} | {row['let_go']} "
+        f"| {row['seconds']:g} | {row['p50_ms']} | {row['p95_ms']} | {row['p99_ms']} "
+        f"| {row['most_ms']} | {100 * row['cpu']:.0f} % "
         f"| {100 * row['clients_cpu']:.0f} % | {row['resident_mb'][-1]:.0f} | {row['load']} |"
-        for row in sorted(rows, key=lambda row: (row["seconds"], row["streams"]))
+        for row in sorted(rows, key=_order)
     ]
     for row in rows:
         if len(row["resident_mb"]) > 3:
             minutes = " ".join(f"{one:.0f}" for one in row["resident_mb"])
-            memory = f"Memory with {row['streams']} streams, MB at each minute: {minutes}."
-            lines += ["", *textwrap.wrap(memory, _WIDTH)]
+            what = f"Memory with {row['streams']} streams, MB at each minute"
+            lines += ["", *_wrapped(what, minutes)]
+            late = " ".join(map(str, row["p99_ms_by_minute"]))
+            lines += ["", *_wrapped("99th percentile of its delay in each minute, ms", late)]
     return lines
 
 
@@ -281,7 +298,7 @@ def main() -> None:
     soak = args.soak_streams or (SOAK_STREAMS if args.full else 0)
     wanted += [(soak, MINUTE * args.soak_minutes)] if soak else []
     words = " ".join(["python benchmarks/serve_streams.py path/to/ESC-10", *said(args)])
-    kind = ("rate", "warm_up", "spectrogram", "model_dir", "block_seconds")
+    kind = ("rate", "warm_up", "spectrogram", "model_dir")
     settings = {name: getattr(args, name) for name in kind}
     file = args.out.with_suffix(".json")
     rows = [] if args.again else kept_rows(file, settings)
@@ -289,7 +306,8 @@ def main() -> None:
         args.sound = Path(folder) / "sound.npy"
         np.save(args.sound, read_sound(args.dataset, args.rate, 120.0))
         for streams, seconds in wanted:
-            if any((row["streams"], row["seconds"]) == (streams, seconds) for row in rows):
+            key = (streams, seconds, args.block_seconds)
+            if any((row["streams"], row["seconds"], row["block_seconds"]) == key for row in rows):
                 continue
             rows.append(measure(streams, seconds, args))
             print("\n".join(lay_out(rows[-1:])[2:]), flush=True)
