@@ -148,6 +148,9 @@ class Sink:
     def put(self, messages):
         self.types += [json.loads(message)["type"] for message, _ in messages]
 
+    def short(self):
+        pass
+
     def ended(self):
         pass
 

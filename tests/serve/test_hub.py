@@ -89,6 +89,9 @@ class Kept:
     def put(self, messages):
         self.messages += [message for message, _ in messages]
 
+    def short(self):
+        pass
+
     def ended(self):
         pass
 

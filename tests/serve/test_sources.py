@@ -97,6 +97,9 @@ def test_a_microphone_that_goes_is_waited_for_and_said(tmp_path, monkeypatch):
         def put(self, messages):
             said.extend(text for text, _ in messages if isinstance(text, str))
 
+        def short(self):
+            pass
+
         def ended(self):
             pass
 

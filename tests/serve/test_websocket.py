@@ -1,5 +1,7 @@
 """Sound that goes straight to its stream, and a socket that is not read before a block is full."""
 
+import math
+import threading
 import time
 from typing import Any
 
@@ -62,6 +64,34 @@ def test_few_streams_are_read_message_by_message(reads):
         send_live(client, 1.0)
         assert reads["least"] == []
         assert reads["reads"] >= 8
+
+
+@pytest.mark.usefixtures("crowded")
+def test_a_block_that_was_short_of_little_does_not_wait_for_the_next_one():
+    """What a resampler gives for as much sound is now and then a little less than a block."""
+    rate, sent = 11_025, list[float]()
+    part = rate // 10
+
+    def send(client):
+        for number in range(32):
+            samples = noise(1.0, seed=number)[:part]
+            sent.append(time.monotonic())
+            client.socket.send(protocol.pack_samples(number, number * part, samples))
+            time.sleep(0.1)
+        client.say({"type": "end"})
+
+    late = []
+    with running() as (_, address), Client(address, {"sample_rate": rate}) as client:
+        client.until("ready")
+        sending = threading.Thread(target=send, args=(client,))
+        sending.start()
+        while (message := client.receive())["type"] != "end":
+            if message["type"] == "scores":
+                last = math.ceil(message["at"] * rate / part) - 1
+                late.append(time.monotonic() - sent[min(last, len(sent) - 1)])
+        sending.join()
+    assert len(late) > 5
+    assert max(late) < 0.4  # of a block of 0.48 s
 
 
 @pytest.mark.usefixtures("crowded")

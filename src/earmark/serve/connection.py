@@ -40,6 +40,7 @@ class Outbox:
         self._waiting: deque[Message] = deque()
         self._ready = asyncio.Event()
         self._closed = False
+        self.short: Callable[[], None] = lambda: None  # for who leaves sound with the kernel
 
     def put(self, messages: Sequence[tuple[Message, bool]]) -> None:
         """Take messages, each with whether it may be left out."""
@@ -178,13 +179,14 @@ class Connection:
     async def _read(self, stream: Stream) -> None:
         """Take messages until the client says that it is at its end."""
         take_directly = self._socket.scope.get("extensions", {}).get(DIRECT)
-        direct = False
+        ask_again = None
         while True:
-            if take_directly is not None and not direct:
-                direct = take_directly(
+            if take_directly is not None and ask_again is None:
+                ask_again = take_directly(
                     lambda message: self._take_or_break(stream, message),
                     lambda: self._patience(stream),
                 )
+                self._out.short = ask_again or self._out.short
             message = await self._receive()
             if isinstance(message, bytes):
                 self._take(stream, message)

@@ -265,6 +265,7 @@ class Hub:
     def _go_on(self, streams: Sequence[Stream]) -> None:
         """Take what waits of some streams, score a block of each, and send what came of it."""
         batch: Batch = []
+        short: list[Sink] = []
         for stream in streams:
             # A file that is ahead waits; what is full already is scored first.
             waits = (stream.full and stream.session.ready == 0) or stream.ending
@@ -273,6 +274,8 @@ class Hub:
                     seconds = stream.feed()
                     if stream.kind == "client":
                         self.metrics.audio_seconds.inc(seconds)
+                        if stream.session.ready == 0:
+                            short += stream.sinks
         for pool in list(self._pools.values()):
             together = [one for one in streams if one.session.pool is pool]
             if together and not self._dropping:
@@ -288,9 +291,9 @@ class Hub:
             self._collect(stream, batch)
             if stream.over:
                 self._remove(stream)
-        if batch:
+        if batch or short:
             with contextlib.suppress(RuntimeError):  # the loop is closed, as at the end
-                self._dispatch(lambda: _deliver(batch))
+                self._dispatch(lambda: _deliver(batch, short))
 
     def _join(self) -> None:
         with self._lock:
@@ -379,7 +382,9 @@ def _fail(stream: Stream, text: str, code: str = "stream") -> None:
     stream.finish()
 
 
-def _deliver(batch: Batch) -> None:
+def _deliver(batch: Batch, short: Sequence[Sink]) -> None:
+    for sink in short:
+        sink.short()
     for sink, messages, over in batch:
         sink.put(messages)
         if over:

@@ -47,6 +47,9 @@ class Sink(Protocol):
     def put(self, messages: Sequence[tuple[Message, bool]]) -> None:
         """Take messages, each with whether it may be left out for a slow reader."""
 
+    def short(self) -> None:
+        """Take note that no block is full yet, though enough for one seemed to have come."""
+
     def ended(self) -> None:
         """Take note that no more will come."""
 

@@ -43,7 +43,7 @@ class DirectSocket(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[DIRECT] = self.take_directly
 
-    def take_directly(self, take: Take, patience: Patience) -> bool:
+    def take_directly(self, take: Take, patience: Patience) -> Callable[[], None] | None:
         """Give messages of bytes to a function from now on, if none waits in the queue.
 
         Args:
@@ -52,15 +52,20 @@ class DirectSocket(WebSocketsSansIOProtocol):
                 for, and for how many seconds at most.
 
         Returns:
-            Whether that is so; if not, what waits is to be received first.
+            What asks for the patience anew, for when it was asked too early; None: what waits is to
+            be received first.
         """
-        if self.queue.empty():
-            self._take, self._patience = take, patience
-        return self._take is not None
+        if not self.queue.empty():
+            return None
+        self._take, self._patience = take, patience
+        return self._ask
 
     def data_received(self, data: bytes) -> None:
         """Take what was read."""
         super().data_received(data)
+        self._ask()
+
+    def _ask(self) -> None:
         if self._patience is not None:
             self._wait(*self._patience())
 
