@@ -5,7 +5,8 @@ import pytest
 
 from earmark.config import EventSettings
 from earmark.errors import SettingsError
-from earmark.runtime.pool import SessionPool
+from earmark.runtime.pool import SessionPool, together
+from earmark.runtime.scorer import StreamScorer
 from tests.runtime.builders import KINDS, SETTINGS, SHAPES, classifier, scored, sound, times
 
 
@@ -97,6 +98,18 @@ def test_64_sessions_advance_in_calls_of_twelve(kind, monkeypatch):
     assert calls == [3, *[12] * 5, 4]  # the three have a second block
     assert {session for session, _ in advanced} == {one.session for one in listeners}
     assert all(session.rows.shape[1] == 3 for session, _ in advanced)
+
+
+def test_fewer_streams_of_longer_blocks_are_scored_in_a_call():
+    engine = classifier("onnx", **SHAPES[2]).engine
+    counts = []
+    for seconds in (0.0, 0.5, 1.0, 2.0, 20.0):
+        scorer = StreamScorer(engine, SETTINGS, block_seconds=seconds)
+        counts.append(together(scorer))
+    assert counts[:2] == [12, 12]
+    assert counts[2] in (7, 8)  # of 8 s; blocks are whole steps
+    assert counts[3] in (3, 4)
+    assert counts[4] == 1
 
 
 def test_a_session_that_left_goes_on_alone_and_may_come_back(kind, tmp_path):

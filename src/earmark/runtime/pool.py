@@ -6,7 +6,7 @@
     for session, events in pool.advance():  # now and then
         ...
 
-A call of the engine scores `TOGETHER` streams: one by one, each would pay for the call; with many
+A call of the engine scores `together` streams: one by one, each would pay for the call; with many
 more, what lies between the layers of the network no longer fits the processor's cache, and the same
 arithmetic takes longer.
 """
@@ -20,9 +20,17 @@ import numpy as np
 from earmark.errors import SettingsError
 from earmark.runtime.engine import joined
 from earmark.runtime.events import Event
+from earmark.runtime.scorer import StreamScorer
 from earmark.runtime.session import Session
 
-TOGETHER = 12
+_MOST_TOGETHER = 12
+_MOST_SECONDS = 8.0  # of sound in one call
+
+
+def together(scorer: StreamScorer) -> int:
+    """Return how many streams of a scorer are scored in one call: fewer of longer blocks."""
+    fit = int(_MOST_SECONDS * scorer.sample_rate / scorer.block_samples)
+    return max(1, min(_MOST_TOGETHER, fit))
 
 
 class SessionPool:
@@ -91,10 +99,11 @@ class SessionPool:
             The sessions that advanced, each with the events that have ended, in no promised order.
         """
         ready = [one for one in (self._sessions if sessions is None else sessions) if one.ready]
+        most = together(ready[0].scorer) if ready else 1
         return [
             advanced
-            for start in range(0, len(ready), TOGETHER)
-            for advanced in _advance(ready[start : start + TOGETHER])
+            for start in range(0, len(ready), most)
+            for advanced in _advance(ready[start : start + most])
         ]
 
 

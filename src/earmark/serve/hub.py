@@ -24,7 +24,7 @@ from earmark.classifier import Classifier
 from earmark.config import EventSettings
 from earmark.errors import EarmarkError
 from earmark.live.chunk import Chunk
-from earmark.runtime.pool import TOGETHER, SessionPool
+from earmark.runtime.pool import SessionPool, together
 from earmark.serve.clips import ClipStore
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import Start
@@ -247,7 +247,7 @@ class Hub:
         """
         streams, scorer = max(1, len(self._streams)), self.model.scorer
         block_seconds = scorer.block_samples / scorer.sample_rate
-        return min(_ROUND_SECONDS * streams, TOGETHER * block_seconds / streams)
+        return min(_ROUND_SECONDS * streams, together(scorer) * block_seconds / streams)
 
     @property
     def _dropping(self) -> bool:
@@ -259,8 +259,9 @@ class Hub:
         busy = [stream for stream in self.streams() if stream.busy or self._dropping]
         # So few that what belongs to them stays in the processor's cache; and the first of many
         # need not wait for the last.
-        for start in range(0, len(busy), TOGETHER):
-            self._go_on(busy[start : start + TOGETHER])
+        most = together(self.model.scorer)
+        for start in range(0, len(busy), most):
+            self._go_on(busy[start : start + most])
 
     def _go_on(self, streams: Sequence[Stream]) -> None:
         """Take what waits of some streams, score a block of each, and send what came of it."""
