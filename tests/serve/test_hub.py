@@ -142,3 +142,22 @@ def test_blocks_of_any_length_give_the_same_events_with_their_sound(tmp_path, se
         begin = max(0.0, one.event.onset - BEFORE_SECONDS)
         end = min(one.event.offset + AFTER_SECONDS, 11.0)
         assert len(one.samples) == pytest.approx((end - begin) * rate, abs=0.1 * rate)
+
+
+def test_what_a_stream_waits_for_is_known_while_it_is_fed(tmp_path, monkeypatch):
+    hub = Hub(earmark.load("base"), clips=ClipStore(tmp_path, most_bytes=1 << 20, age_seconds=60))
+    stream = hub.open(Start(), 44_100, Kept())
+    block = stream.samples_missing
+    stream.put(Chunk(np.zeros(block + 4_000, np.int16), 44_100, 0))
+    seen = []
+    feed = stream.session.feed_mono
+
+    def feed_mono(samples, rate):
+        seen.append(stream.samples_missing)
+        return feed(samples, rate)
+
+    monkeypatch.setattr(stream.session, "feed_mono", feed_mono)
+    stream.feed()
+    assert seen == [block - 4_000]
+    late = stream.samples_missing - seen[0]
+    assert 0 < late < 0.03 * 44_100  # the resampler's

@@ -356,6 +356,7 @@ class Stream:
             AudioError: samples far beyond full scale.
         """
         with self._lock:
+            self._needed = self.samples_missing  # about, for who asks while these are resampled
             chunks, self._inbox, self._inside = self._inbox, deque(), 0
             self.room.notify_all()
         together: list[NDArray[Any]] = []
