@@ -5,7 +5,7 @@ import pytest
 
 from earmark.config import EventSettings
 from earmark.errors import SettingsError
-from earmark.runtime.pool import SessionPool, together
+from earmark.runtime.pool import SessionPool, most_together
 from earmark.runtime.scorer import StreamScorer
 from tests.runtime.builders import KINDS, SETTINGS, SHAPES, classifier, scored, sound, times
 
@@ -105,7 +105,7 @@ def test_fewer_streams_of_longer_blocks_are_scored_in_a_call():
     counts = []
     for seconds in (0.0, 0.5, 1.0, 2.0, 20.0):
         scorer = StreamScorer(engine, SETTINGS, block_seconds=seconds)
-        counts.append(together(scorer))
+        counts.append(most_together(scorer))
     assert counts[:2] == [12, 12]
     assert counts[2] in (7, 8)  # of 8 s; blocks are whole steps
     assert counts[3] in (3, 4)

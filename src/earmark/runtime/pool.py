@@ -6,9 +6,9 @@
     for session, events in pool.advance():  # now and then
         ...
 
-A call of the engine scores `together` streams: one by one, each would pay for the call; with many
-more, what lies between the layers of the network no longer fits the processor's cache, and the same
-arithmetic takes longer.
+A call of the engine scores `most_together` streams: one by one, each would pay for the call; with
+many more, what lies between the layers of the network no longer fits the processor's cache, and the
+same arithmetic takes longer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_TOGETHER = 12
 _MOST_SECONDS = 8.0  # of sound in one call
 
 
-def together(scorer: StreamScorer) -> int:
+def most_together(scorer: StreamScorer) -> int:
     """Return how many streams of a scorer are scored in one call: fewer of longer blocks."""
     fit = int(_MOST_SECONDS * scorer.sample_rate / scorer.block_samples)
     return max(1, min(_MOST_TOGETHER, fit))
@@ -99,7 +99,7 @@ class SessionPool:
             The sessions that advanced, each with the events that have ended, in no promised order.
         """
         ready = [one for one in (self._sessions if sessions is None else sessions) if one.ready]
-        most = together(ready[0].scorer) if ready else 1
+        most = most_together(ready[0].scorer) if ready else 1
         return [
             advanced
             for start in range(0, len(ready), most)

@@ -24,7 +24,7 @@ from earmark.classifier import Classifier
 from earmark.config import EventSettings
 from earmark.errors import EarmarkError
 from earmark.live.chunk import Chunk
-from earmark.runtime.pool import SessionPool, together
+from earmark.runtime.pool import SessionPool, most_together
 from earmark.serve.clips import ClipStore
 from earmark.serve.metrics import Metrics
 from earmark.serve.protocol import Start
@@ -247,7 +247,7 @@ class Hub:
         """
         streams, scorer = max(1, len(self._streams)), self.model.scorer
         block_seconds = scorer.block_samples / scorer.sample_rate
-        return min(_ROUND_SECONDS * streams, together(scorer) * block_seconds / streams)
+        return min(_ROUND_SECONDS * streams, most_together(scorer) * block_seconds / streams)
 
     @property
     def _dropping(self) -> bool:
@@ -259,7 +259,7 @@ class Hub:
         busy = [stream for stream in self.streams() if stream.busy or self._dropping]
         # So few that what belongs to them stays in the processor's cache; and the first of many
         # need not wait for the last.
-        most = together(self.model.scorer)
+        most = most_together(self.model.scorer)
         for start in range(0, len(busy), most):
             self._go_on(busy[start : start + most])
 
